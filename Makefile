@@ -1,10 +1,10 @@
-# make demo      a curated dataset and a report, from nothing
-# make test      set up all that the tests need, and run the fast ones: at most two minutes on two cores
-# make test-slow the fast and the slow ones: whole pipelines, other processes, servers, the browser
-# make test-all  every test: kills, Ray, fuzzing and 200 examples of each property, too
-# make check     what CI runs: format, lint, types, architecture, the fast and the slow tests
+# make demo      set up the core, curate the sample pool, write a report
+# make test      set up the test tools and run the fast tests: two minutes on two cores
+# make test-slow the fast and the slow tests: complete pipelines, other processes, servers, the browser
+# make test-all  every test: also kills, Ray, fuzzing and 200 examples of each property
+# make check     what CI runs: format, lint, types, architecture, words, the fast and the slow tests
 # make run CONFIG=configs/quickstart.yaml SET="seed=1 select.0.min_similarity=0.9"
-# make embed|cluster|score|select|export CONFIG=…   the pipeline up to that stage, for other Makefiles to depend on
+# make embed|cluster|score|select|export CONFIG=…   the pipeline up to that stage
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-all check lint format docs run embed cluster score select export bench clean
@@ -18,8 +18,7 @@ FLAGS  ?=
 help:
 	@sed -n 's/^# //p' Makefile
 
-# Each environment is made once and again when pyproject.toml changes. torch is pinned to the release whose CPU build
-# is at hand, so that no accelerator packages are pulled in.
+# Each environment is rebuilt when pyproject.toml changes.
 .venv/core: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -50,6 +49,7 @@ lint: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tests/docs/words.py
 
 check: lint test-slow
 

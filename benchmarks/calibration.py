@@ -1,9 +1,9 @@
-"""Measure what each stage and plugin costs a row, for ``curate plan`` before the first run; writes a table.
+"""Measure the cost per row of each stage and plugin, for ``curate plan`` before the first run; writes a table.
 
     python benchmarks/calibration.py [--rows 1000 6000] [--out curate/stages/calibration.json]
 
 Each step runs in this process on two synthetic pools; seconds, peak memory and bytes on disk are those of its manifest.
-A line through both gives the cost at 0 rows and of each row; for selectors that are quadratic, of each square of rows.
+A line through both points gives the cost at 0 rows and per row; for quadratic selectors, per square of the rows.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LEFT_OUT = {("embedder", "column"), ("embedder", "sentence_transformers"), ("pro
 
 
 def write_pool(path: Path, rows: int) -> None:
-    """Write so many rows of random words."""
+    """Write a number of rows of random words."""
     draw = random.Random(0)
     words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(2, 11))) for _ in range(4_000)]
     with path.open("w") as file:
@@ -54,7 +54,7 @@ def write_pool(path: Path, rows: int) -> None:
 
 
 def config(**sections: Any) -> dict[str, Any]:
-    """A configuration over that pool; keyword arguments replace its sections."""
+    """Return a configuration over that pool; keyword arguments replace its sections."""
     return {
         "curate": 1,
         "run": "run",

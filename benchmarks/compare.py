@@ -1,9 +1,9 @@
-"""How long `curate compare` takes: ten selectors × four prune rates × five seeds; prints one JSON line.
+"""Measure the time of `curate compare`: ten selectors × four prune rates × five seeds; prints one JSON line.
 
     python benchmarks/compare.py [--rows 15000] [--classes 150] [--workers 2] [--folder /tmp]
 
-A pool of generated unit vectors of 384 numbers, in classes of even size, with a third as many test rows. Embedding,
-clustering, the proxy and the scores are done before the clock starts, as they are where a run is compared.
+The pool consists of generated unit vectors with 384 dimensions in classes of equal size, with a third as many test
+rows. Embedding, clustering, the proxy and the scores are computed before the clock starts, as for a finished run.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ DIMENSIONS, NOISE = 384, 0.06
 RATES = (0.5, 0.7, 0.9, 0.95)
 
 
-def write(path: Path, rows: int, classes: int, rng: np.random.Generator, centres: np.ndarray) -> None:
-    """Rows around the centres of their classes."""
+def write(path: Path, rows: int, classes: int, rng: np.random.Generator, centers: np.ndarray) -> None:
+    """Write rows around the centers of their classes."""
     labels = rng.integers(0, classes, rows)
-    vectors = centres[labels] + NOISE * rng.standard_normal((rows, DIMENSIONS))
+    vectors = centers[labels] + NOISE * rng.standard_normal((rows, DIMENSIONS))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     texts = [f"{path.stem} {number}" for number in range(rows)]
     columns = {"id": texts, "text": texts, "label": labels.astype(str), "vector": list(vectors.astype(np.float32))}
@@ -65,19 +65,19 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to put the pool and the run while they are measured")
     options = parser.parse_args()
     rng = np.random.default_rng(0)
-    centres = rng.standard_normal((options.classes, DIMENSIONS)) / DIMENSIONS**0.5
-    with tempfile.TemporaryDirectory(dir=options.folder) as place:
-        folder = Path(place)
-        write(folder / "pool.parquet", options.rows, options.classes, rng, centres)
-        write(folder / "test.parquet", options.rows // 3, options.classes, rng, centres)
+    centers = rng.standard_normal((options.classes, DIMENSIONS)) / DIMENSIONS**0.5
+    with tempfile.TemporaryDirectory(dir=options.folder) as directory:
+        folder = Path(directory)
+        write(folder / "pool.parquet", options.rows, options.classes, rng, centers)
+        write(folder / "test.parquet", options.rows // 3, options.classes, rng, centers)
         config = config_from_dict(settings(folder))
         names = [entry.get("name", entry["use"]) for entry in SELECTORS[:10]]
-        with console_progress("plain") as told, pipeline.open_executor("processes", options.workers) as runner:
-            pipeline.run(config, runner, told, until="score")
+        with console_progress("plain") as progress, pipeline.open_executor("processes", options.workers) as runner:
+            pipeline.run(config, runner, progress, until="score")
             begun = time.perf_counter()
-            found = compare(config, runner, told, select=names, prune_rates=RATES)
+            comparison = compare(config, runner, progress, select=names, prune_rates=RATES)
         seconds = time.perf_counter() - begun
-    print(f"{verdict.sentence(found)}", file=sys.stderr)
+    print(f"{verdict.sentence(comparison)}", file=sys.stderr)
     measured = {"rows": options.rows, "classes": options.classes, "workers": options.workers}
     print(json.dumps({**measured, "selectors": 10, "rates": 4, "seeds": 5, "seconds": round(seconds, 1)}))
 

@@ -1,10 +1,10 @@
 """Real documents with real near-duplicates: the functions in the Python sources of this environment.
 
-``documents(200_000)`` gives the same texts on one machine and is kept in ``.cache/`` beside this file: functions of the
-standard library and of all that is installed, with their comments and docstrings, as at least 20 words of letters,
-digits and underscores in lower case, which every tool takes apart alike; no text twice, drawn with a seed. Libraries
-carry other libraries and generated code, so there are near-duplicates of every kind. Where more are asked for than
-there are, they are windows of 100 words that begin at every 25th of a function.
+``documents(200_000)`` returns the same texts on one machine and is stored in ``.cache/`` in this directory: functions
+of the standard library and of all installed packages, with their comments and docstrings, as at least 20 lower-case
+words of letters, digits and underscores, which all tools tokenize in the same way. The texts are distinct and drawn
+with a seed. Packages contain other packages and generated code, so there are near-duplicates of every kind. If more
+texts are requested than there are functions, windows of 100 words are used that begin at every 25th word.
 """
 
 from __future__ import annotations
@@ -27,33 +27,34 @@ SEED = 0
 
 
 def documents(n: int) -> list[str]:
-    """N different texts.
+    """Return n distinct texts.
 
     Raises
     ------
-    SystemExit : if there are fewer
+    SystemExit
+        If there are fewer.
     """
     file = CACHE / f"documents-{n}.parquet"
     if not file.exists():
-        found = functions()
-        if len(found) < n:
-            found = sorted({window for text in found for window in _windows(text.split())})
-        if len(found) < n:
-            sys.exit(f"there are no {n:,} documents in this environment, only {len(found):,}")
-        pl.DataFrame({"text": random.Random(SEED).sample(found, n)}).write_parquet(file)
+        texts = functions()
+        if len(texts) < n:
+            texts = sorted({window for text in texts for window in _windows(text.split())})
+        if len(texts) < n:
+            sys.exit(f"there are no {n:,} documents in this environment, only {len(texts):,}")
+        pl.DataFrame({"text": random.Random(SEED).sample(texts, n)}).write_parquet(file)
     return pl.read_parquet(file)["text"].to_list()
 
 
 def functions() -> list[str]:
-    """All of them, sorted."""
+    """Return all functions, sorted."""
     file = CACHE / "functions.parquet"
     if not file.exists():
         roots = {Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")}
         sources = sorted({path.resolve() for root in roots for path in root.rglob("*.py")})
         with ProcessPoolExecutor(2) as pool:
-            found = {text for texts in pool.map(_functions, sources, chunksize=100) for text in texts}
+            texts = {text for texts in pool.map(_functions, sources, chunksize=100) for text in texts}
         CACHE.mkdir(exist_ok=True)
-        pl.DataFrame({"text": sorted(found)}).write_parquet(file)
+        pl.DataFrame({"text": sorted(texts)}).write_parquet(file)
     return pl.read_parquet(file)["text"].to_list()
 
 
@@ -66,7 +67,7 @@ def _functions(path: Path) -> list[str]:
     except (UnicodeDecodeError, SyntaxError, RecursionError):  # templates, tests of parsers
         return []
     words = (re.findall(r"\w+", text.lower()) for text in _of(tree, source.splitlines(keepends=True)))
-    return [" ".join(some) for some in words if len(some) >= LEAST]
+    return [" ".join(window) for window in words if len(window) >= LEAST]
 
 
 def _of(tree: ast.AST, lines: Sequence[str]) -> Iterator[str]:

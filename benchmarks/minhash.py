@@ -1,16 +1,16 @@
-"""Fuzzy duplicates beside rensa, datasketch and text-dedup, and beside the exact answer.
+"""Compare fuzzy deduplication with rensa, datasketch and text-dedup, and with the exact result.
 
     CURATE_PEERS_PYTHON=peers/bin/python python benchmarks/minhash.py --rows 200000
     … --rows 1000000 --only curate
 
-The documents are those of ``documents.py``, similarity is that of Jaccard between the sets of five-word shingles, and
-duplicates are pairs of at least 0.7. Each runs in turns in a process of its own, with 128 permutations: curate cuts
-them into bands itself and verifies what shares one; rensa and datasketch have 16 bands of 8 and compare signatures;
-text-dedup has the same bands and joins what shares one. Two threads or processes for everyone that has any.
+The documents are those of ``documents.py``, similarity is the Jaccard similarity of the sets of five-word shingles, and
+duplicates are pairs with at least 0.7. The variants alternate in separate processes, with 128 permutations: curate
+chooses the bands and verifies pairs that share one; rensa and datasketch use 16 bands of 8 and compare signatures;
+text-dedup uses the same bands and joins all rows that share one. All use two threads or processes, if any.
 
-``pair_recall`` and ``pair_precision`` are of the pairs that each compares and finds similar (of text-dedup: that lie in
-one group); ``dropped`` are the documents that are not the first of their group, all linked pairs joined. The exact
-answer comes from a prefix join over the words themselves, which is made once, for up to 300,000 documents.
+``pair_recall`` and ``pair_precision`` refer to the pairs that a variant finds similar (for text-dedup: pairs in one
+group); ``dropped`` are the documents that are not the first of their group, with all linked pairs joined. The exact
+result comes from a prefix join over the words, which is computed once, for up to 300,000 documents.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 from documents import documents
-from measuring import at_hand, in_turns, machine, measured, memory, summary, tell
+from measuring import find_variants, machine, measure_in_process, memory, print_line, run_in_rounds, summary
 from mixture import CACHE
 
 SIMILARITY, LENGTH, PERMUTATIONS, BANDS, ROWS = 0.7, 5, 128, 16, 8
@@ -60,7 +60,7 @@ def curate(texts: Sequence[str]) -> tuple[float, Pairs, dict[str, Any]]:
 
 
 def _compared(texts: Sequence[str]) -> Pairs:
-    """All pairs that share one of curate's bands and are similar."""
+    """Return all pairs that share a band in curate and are similar."""
     from curate.kernels.neighbors.jaccard import HashSets
     from curate.kernels.neighbors.lsh_linkage import Buckets
     from curate.kernels.neighbors.minhash_signatures import band_keys, choose_bands, compute_signatures
@@ -152,10 +152,10 @@ def _unique(pairs: Any) -> Pairs:
 
 
 def exact(rows: int) -> dict[str, Any]:
-    """Pairs of at least that similarity among the first documents, kept on disk.
+    """Return the pairs of at least that similarity among the first documents, which are stored on disk.
 
-    Two sets of similarity s share one of their first |A| − ⌈s |A|⌉ + 1 elements when those are ordered from the rarest
-    on (Chaudhuri, Ganti & Kaushik 2006, doi:10.1109/ICDE.2006.9), so only such pairs are compared.
+    Two sets of similarity s share one of their first |A| − ⌈s |A|⌉ + 1 elements if those are sorted from the rarest on
+    (Chaudhuri, Ganti & Kaushik 2006, doi:10.1109/ICDE.2006.9), so only such pairs are compared.
     """
     file = _answer(rows)
     if not file.exists():
@@ -192,7 +192,7 @@ def _answer(rows: int) -> Path:
 
 
 def _dropped(rows: int, pairs: Pairs) -> int:
-    """How many documents are not the first of their group, when all pairs are joined."""
+    """Return the number of documents that are not the first of their group, if all pairs are joined."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -220,19 +220,23 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=MODULES, default=list(MODULES))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.one:
-        print(json.dumps(exact(asked.rows) if asked.one == "exact" else one(asked.one, asked.rows)))
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(exact(options.rows) if options.one == "exact" else one(options.one, options.rows)))
         return
-    documents(asked.rows)
-    if asked.rows <= EXACT:
-        answer = measured(sys.executable, __file__, ["--one", "exact", "--rows", str(asked.rows)], kernel=None)
-        tell({"bench": "minhash", "variant": "exact", **answer})
-    pythons = at_hand("minhash", {variant: MODULES[variant] for variant in asked.only})
-    commands = {variant: (python, ["--one", variant, "--rows", str(asked.rows)]) for variant, python in pythons.items()}
-    runs = in_turns("minhash", commands, asked.repeats, script=__file__, kernel=None)
+    documents(options.rows)
+    if options.rows <= EXACT:
+        answer = measure_in_process(
+            sys.executable, __file__, ["--one", "exact", "--rows", str(options.rows)], kernel=None
+        )
+        print_line({"bench": "minhash", "variant": "exact", **answer})
+    pythons = find_variants("minhash", {variant: MODULES[variant] for variant in options.only})
+    commands = {
+        variant: (python, ["--one", variant, "--rows", str(options.rows)]) for variant, python in pythons.items()
+    }
+    runs = run_in_rounds("minhash", commands, options.repeats, script=__file__, kernel=None)
     for variant, of_one in runs.items():
-        tell({"bench": "minhash", "variant": variant, **summary(of_one)})
+        print_line({"bench": "minhash", "variant": variant, **summary(of_one)})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Synthetic vectors like those of text: a mixture of long-tailed clusters within broader topics, on the unit sphere.
+"""Synthetic vectors that resemble text embeddings: a mixture of long-tailed clusters within topics, on the unit sphere.
 
-``mixture(200_000)`` gives the same bytes for the same arguments and is kept in ``.cache/`` beside this file.
+``mixture(200_000)`` returns the same bytes for the same arguments and is stored in ``.cache/`` in this directory.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ CACHE = Path(__file__).parent / ".cache"
 def mixture(
     n: int, d: int = 384, *, clusters: int = 2_000, topics: int = 60, duplicates: float = 0.05, seed: int = 0
 ) -> NDArray[np.float32]:
-    """(n, d) float32 rows of unit length.
+    """Return rows of unit length, (n, d) float32.
 
-    Cluster sizes fall as a power of the rank; the variance of a direction falls as one over its number, as it does for
-    sentence embeddings; ``duplicates`` of the rows lie very near another row (cosine about 0.98).
+    Cluster sizes decrease as a power of the rank; the variance of a direction decreases as one over its number, as for
+    sentence embeddings; ``duplicates`` of the rows are very close to another row (cosine about 0.98).
     """
     file = CACHE / f"mixture-{n}-{d}-{clusters}-{topics}-{duplicates}-{seed}.npy"
     if file.exists():
@@ -32,13 +32,13 @@ def mixture(
         return rng.standard_normal((rows, d), dtype=np.float32) * scale
 
     topic = noise(topics)
-    centre = _unit(0.8 * topic[rng.integers(topics, size=clusters)] + 0.7 * noise(clusters))
+    center = _unit(0.8 * topic[rng.integers(topics, size=clusters)] + 0.7 * noise(clusters))
     share = np.arange(1, clusters + 1) ** -1.05
     cluster = rng.choice(clusters, size=n, p=share / share.sum())
     x = np.empty((n, d), np.float32)
     for start in range(0, n, 50_000):
         rows = slice(start, min(start + 50_000, n))
-        x[rows] = _unit(centre[cluster[rows]] + 0.75 * noise(rows.stop - start))
+        x[rows] = _unit(center[cluster[rows]] + 0.75 * noise(rows.stop - start))
     copies = rng.permutation(n)[: int(n * duplicates)]
     originals = rng.integers(n, size=len(copies))
     x[copies] = _unit(x[originals] + 0.2 * d**-0.5 * rng.standard_normal((len(copies), d), dtype=np.float32))

@@ -1,12 +1,12 @@
-"""The quickstart end to end: wall seconds and peak memory with 1 and 2 workers; prints JSON lines.
+"""Measure the quickstart end to end: wall seconds and peak memory with 1 and 2 workers; prints JSON lines.
 
     python benchmarks/pipeline.py [--config configs/quickstart.yaml] [--workers 1 2] [--repeat 1]
 
-Every run starts from nothing, in an empty folder. Seconds are those of the whole command, from the start of the
-interpreter to its end; on a busy machine look at the processor seconds. Memory is the whole process tree's: every
-100 ms the shares (``Pss``, so that pages held in common count once) of the command and all its workers are added up,
-and ``peak_mib`` is the highest sum; a peak shorter than that may be missed. ``largest_step_mib`` is what the run itself
-reports: the most that one process ever held.
+Every run starts in an empty directory. Seconds are those of the complete command, including the start of the
+interpreter; on a busy machine, use the processor seconds. Memory is that of the process tree: every 100 ms, the
+proportional shares (``Pss``, in which shared pages count once) of the command and all its workers are added up, and
+``peak_mib`` is the highest sum; shorter peaks may be missed. ``largest_step_mib`` is the peak that the run reports: the
+highest memory use of any single process.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ EVERY = 0.1
 
 
 def tree(pid: int) -> list[int]:
-    """The process and all that descend from it."""
-    found = [pid]
-    for parent in found:
-        for listed in Path(f"/proc/{parent}/task").glob("*/children"):
+    """Return the process and all its descendants."""
+    processes = [pid]
+    for parent in processes:
+        for children in Path(f"/proc/{parent}/task").glob("*/children"):
             try:
-                found += map(int, listed.read_text().split())
+                processes += map(int, children.read_text().split())
             except OSError:  # it ended meanwhile
                 continue
-    return found
+    return processes
 
 
 def memory(pid: int) -> int:
-    """Bytes held by one process, pages it shares counted in part; 0 if it has ended."""
+    """Return the proportional memory of a process in bytes; 0 if it has ended."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
@@ -48,7 +48,7 @@ def memory(pid: int) -> int:
 
 
 def cpu() -> float:
-    """Seconds of processor time that finished children, and theirs, have used."""
+    """Return the processor seconds of all finished descendants."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -74,17 +74,17 @@ def measure(config: str, workers: int) -> dict[str, Any]:
         watcher.join()
     if running.returncode:
         raise SystemExit(f"exit code {running.returncode}")
-    told = json.loads(stdout)
+    summary = json.loads(stdout)
     return {
         "config": config,
         "workers": workers,
-        "rows": told["rows_in"],
-        "kept": told["kept"],
+        "rows": summary["rows_in"],
+        "kept": summary["kept"],
         "seconds": round(seconds, 2),
         "cpu_seconds": round(cpu() - used, 2),
         "peak_mib": max(sums) >> 20,
-        "largest_step_mib": max(step["peak_memory"] for step in told["accounting"]) >> 20,
-        "steps": {f"{step['stage']} {step['name']}": step["seconds"] for step in told["accounting"]},
+        "largest_step_mib": max(step["peak_memory"] for step in summary["accounting"]) >> 20,
+        "steps": {f"{step['stage']} {step['name']}": step["seconds"] for step in summary["accounting"]},
         "python": sys.version.split()[0],
         **{name: version(name) for name in ("numpy", "pyarrow", "polars", "scikit-learn")},
     }

@@ -1,12 +1,12 @@
-"""What a nightly run costs when a share of the pool has changed, beside a run from nothing; prints JSON lines.
+"""Measure the cost of a nightly run after a share of the pool has changed, compared with a new run; prints JSON lines.
 
     python benchmarks/refresh.py [--rows 100000] [--rates 0.001 0.01 0.1] [--embed '{"use": "lsa"}'] [--folder /tmp]
 
 A pool of generated texts of about 60 words, in eight files, is curated once. Then, for each rate, that share of its
-rows is removed, as many are changed and as many are new, and every file is written anew with its rows in another order.
-The same command refreshes a copy of the first run's folder, for each weight of the published rows, and runs in an empty
-folder. Seconds are those of the whole command; ``encoded`` is how many rows were embedded; ``churn`` is against the
-first run's export, of which ``gone`` rows were removed from the pool or changed.
+rows is removed, as many are changed and as many are added, and every file is written again in another order. The same
+command refreshes a copy of the first run directory, for each weight of the published rows, and runs in an empty
+directory. Seconds are those of the complete command; ``encoded`` is the number of embedded rows; ``churn`` is relative
+to the first run's export, of which ``gone`` rows were removed from the pool or changed.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ FILES = 8
 
 
 def pool_at(rows: list[dict[str, str]], size: int, rate: float) -> list[dict[str, str]]:
-    """The first ``size`` rows, of which a share was removed, as many changed, and as many others added."""
+    """Return the first ``size`` rows, of which a share is removed, as many are changed, and as many others added."""
     if not rate:
         return rows[:size]
     rng = np.random.default_rng(1)
     moved = round(rate * size)
     touched = rng.choice(size, 2 * moved, replace=False)
     gone, changed = set(touched[:moved].tolist()), set(touched[moved:].tolist())
-    night = [
+    changed_pool = [
         row | {"text": f"{row['text']} again"} if number in changed else row
         for number, row in enumerate(rows[:size])
         if number not in gone
     ]
-    night += rows[size : size + moved]
-    return [night[place] for place in rng.permutation(len(night))]
+    changed_pool += rows[size : size + moved]
+    return [changed_pool[place] for place in rng.permutation(len(changed_pool))]
 
 
 def write_pool(folder: Path, rows: list[dict[str, str]]) -> None:
@@ -79,7 +79,7 @@ def config(pool: Path, run: Path, embed: dict[str, Any], weight: float) -> dict[
 
 
 def run(settings: dict[str, Any], workers: int) -> dict[str, Any]:
-    """Run the command; its wall time, and what the embed stage says."""
+    """Run the command, and return its wall time and the number of rows that were embedded."""
     folder = Path(settings["run"])
     written = folder.with_suffix(".yaml")
     written.write_text(json.dumps(settings))  # JSON is YAML
@@ -118,25 +118,25 @@ def main() -> None:
         folder = Path(name)
         first, pool = folder / "first", folder / "pool"
         write_pool(pool, pool_at(rows, chosen.rows, 0))
-        told = {"rows": chosen.rows, "embed": chosen.embed["use"]}
+        common = {"rows": chosen.rows, "embed": chosen.embed["use"]}
         print(
-            json.dumps({**told, "what": "first", **run(config(pool, first, chosen.embed, 0), chosen.workers)}),
+            json.dumps({**common, "what": "first", **run(config(pool, first, chosen.embed, 0), chosen.workers)}),
             flush=True,
         )
         before = published(first)
         for rate in chosen.rates:
-            night = pool_at(rows, chosen.rows, rate)
-            write_pool(pool, night)
-            same = {row["id"] for row in night if not row["text"].endswith(" again")}
+            changed_pool = pool_at(rows, chosen.rows, rate)
+            write_pool(pool, changed_pool)
+            same = {row["id"] for row in changed_pool if not row["text"].endswith(" again")}
             gone = sum(name not in same for name in before["id"])
-            for what, weight in [("anew", 0.0), *(("refresh", weight) for weight in chosen.weights)]:
+            for what, weight in [("new", 0.0), *(("refresh", weight) for weight in chosen.weights)]:
                 target = folder / "night"
                 shutil.rmtree(target, ignore_errors=True)
                 if what == "refresh":
                     shutil.copytree(first, target, symlinks=True)
                 done = run(config(pool, target, chosen.embed, weight), chosen.workers)
                 moved = compute_churn(before, published(target))
-                line = {**told, "what": what, "rate": rate, "keep_previous_weight": weight, **done}
+                line = {**common, "what": what, "rate": rate, "keep_previous_weight": weight, **done}
                 line |= {"added": moved.added, "removed": moved.removed, "churn": round(moved.rate, 4), "gone": gone}
                 print(json.dumps(line), flush=True)
 

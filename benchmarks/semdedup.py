@@ -1,16 +1,16 @@
-"""Near-duplicates within cells, beside faiss and semhash on the same vectors; and those that are missed.
+"""Compare near-duplicates within cells with faiss and semhash on the same vectors, and count missed pairs.
 
     CURATE_PEERS_PYTHON=peers/bin/python python benchmarks/semdedup.py --rows 200000 --cells 1000 --kernel SkylakeX
     … --rows 1000000 --cells 5000 --only curate products "faiss in cells" "faiss IVF 1"
 
-All drop a row if an earlier one is similar to it, in turns, a process each: "curate" and "faiss in cells" (a flat
-index for each) look into the row's own cell, so they drop the same rows; "curate p" looks into p cells; "faiss IVF p"
-searches by radius in the p nearest cells of the same centroids, which it is given too; semhash searches a graph over
-all rows. "products" computes the similarities within the cells and nothing else: its time over curate's is the share
-that matrix products take. "curate farthest" is "curate" in the order of the paper.
+All variants drop a row if an earlier one is similar to it, alternating, one process each: "curate" and "faiss in cells"
+(one flat index per cell) search the cell of the row, so they drop the same rows; "curate p" searches p cells; "faiss
+IVF p" searches by radius in the p nearest cells of the same centroids; semhash searches a graph over all rows.
+"products" computes only the similarities within the cells: its time divided by curate's is the share of matrix
+products. "curate farthest" is "curate" in the order of the paper.
 
-At last a sample of rows is compared with all others: how many of the similar pairs each number of probes misses.
-Cells are curate's k-means, made before. Two threads for everyone; ``--kernel`` sets OPENBLAS_CORETYPE for all, also
+Finally, a sample of rows is compared with all others, to count the similar pairs that each number of probes misses.
+Cells are curate's k-means, computed before. All use two threads; ``--kernel`` sets OPENBLAS_CORETYPE for all, also
 inside faiss.
 """
 
@@ -25,7 +25,7 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
-from measuring import at_hand, in_turns, machine, measured, memory, reset_peak, summary, tell
+from measuring import find_variants, machine, measure_in_process, memory, print_line, reset_peak, run_in_rounds, summary
 from mixture import CACHE, mixture
 
 Cells = tuple[np.ndarray, np.ndarray]
@@ -44,7 +44,7 @@ MODULES = {
 
 
 def cells(rows: int, count: int) -> Cells:
-    """By k-means over all rows, kept on disk; made in a process whose threads are as everyone's."""
+    """Return the cells of k-means over all rows, which are stored on disk; computed with the same threads."""
     with np.load(CACHE / f"cells-{rows}-{count}.npz") as found:
         return found["cell"], found["centroids"]
 
@@ -90,7 +90,7 @@ def curate(x: np.ndarray, at: Cells, similarity: float, n_probe: int, first: str
 
 
 def products(x: np.ndarray, at: Cells, similarity: float) -> Drop:  # noqa: ARG001
-    """Each block of a cell with the rows of the cell up to its end, as few products as there can be in such blocks."""
+    """Multiply each block of a cell with the rows of the cell up to its end, which needs the fewest products."""
     from curate.kernels.parallel import block_slices, map_blocks
 
     pairs = 0
@@ -116,8 +116,8 @@ def faiss_in_cells(x: np.ndarray, at: Cells, similarity: float) -> Drop:
         index = faiss.IndexFlatIP(x.shape[1])
         index.add(x[rows])
         starts, _, found = index.range_search(x[rows], similarity)
-        asked = np.repeat(np.arange(len(rows)), np.diff(starts).astype(int))
-        drop[rows[asked[found < asked]]] = True
+        rows_of_pairs = np.repeat(np.arange(len(rows)), np.diff(starts).astype(int))
+        drop[rows[rows_of_pairs[found < rows_of_pairs]]] = True
     return drop, {}
 
 
@@ -132,18 +132,18 @@ def faiss_ivf(x: np.ndarray, at: Cells, similarity: float, nprobe: int) -> Drop:
     index.nprobe = nprobe
     built = time.perf_counter() - began
     starts, _, found = index.range_search(x, similarity)
-    asked = np.repeat(np.arange(len(x)), np.diff(starts).astype(int))
+    rows_of_pairs = np.repeat(np.arange(len(x)), np.diff(starts).astype(int))
     drop = np.zeros(len(x), bool)
-    drop[asked[found < asked]] = True
+    drop[rows_of_pairs[found < rows_of_pairs]] = True
     return drop, {"build_seconds": built}
 
 
 def semhash_index(x: np.ndarray) -> Any:
-    """Semhash over vectors that are there; its records are their numbers."""
+    """Return a semhash index over existing vectors; its records are row numbers."""
     from semhash import SemHash
 
     class Model:
-        """It asks for one, though the vectors are there."""
+        """Placeholder for the model that semhash requires, as the vectors exist already."""
 
         def encode(self, *given: Any, **options: Any) -> np.ndarray:
             raise NotImplementedError
@@ -179,9 +179,9 @@ def child(size: argparse.Namespace) -> dict[str, Any]:
     import_module(MODULES[size.child] or "curate.plugins.selectors.duplicates.semdedup")  # not part of what is timed
     before = reset_peak()
     began = time.perf_counter()
-    drop, told = DROP[size.child](x, at, size.min_similarity)
+    drop, common = DROP[size.child](x, at, size.min_similarity)
     seconds = time.perf_counter() - began
-    found = {"seconds": seconds, "dropped": int(drop.sum()), **told}
+    found = {"seconds": seconds, "dropped": int(drop.sum()), **common}
     return {**found, "peak_mib": memory("VmHWM"), "before_mib": before, **machine()}
 
 
@@ -196,9 +196,9 @@ def missed(size: argparse.Namespace) -> dict[str, Any]:
     alike, found = np.zeros(size.rows, np.float32), {}
     for n_probe in (1, 2, 4, 8):
         at = looked_into.Cells.from_clusters(x, cell, alike, first="best_quality", n_probe=n_probe)
-        told = missed_pairs(x, at, size.min_similarity, size.sample)
-        if told is not None:
-            found[str(n_probe)] = {"pairs": told.pairs, "share": told.missed / max(1, told.pairs)}
+        common = missed_pairs(x, at, size.min_similarity, size.sample)
+        if common is not None:
+            found[str(n_probe)] = {"pairs": common.pairs, "share": common.missed / max(1, common.pairs)}
     return {"sample": size.sample, "by_probes": found}
 
 
@@ -221,20 +221,24 @@ def main() -> None:
     mixture(size.rows)
     shape = ["--rows", str(size.rows), "--cells", str(size.cells), "--min-similarity", str(size.min_similarity)]
     shape += ["--sample", str(size.sample), "--child"]
-    told = {"bench": "semdedup", "rows": size.rows, "min_similarity": size.min_similarity}
-    tell({**told, "k-means": measured(sys.executable, __file__, [*shape, "cells"], kernel=size.kernel)})
-    found = at_hand("semdedup", {variant: MODULES[variant] for variant in size.only})
+    common = {"bench": "semdedup", "rows": size.rows, "min_similarity": size.min_similarity}
+    print_line(
+        {**common, "k-means": measure_in_process(sys.executable, __file__, [*shape, "cells"], kernel=size.kernel)}
+    )
+    found = find_variants("semdedup", {variant: MODULES[variant] for variant in size.only})
     commands = {variant: (python, [*shape, variant]) for variant, python in found.items()}
     options = {"script": __file__, "kernel": size.kernel, "limit": size.limit, "once": ("semhash", "faiss IVF 8")}
-    runs = in_turns("semdedup", commands, size.repeats, **options)
+    runs = run_in_rounds("semdedup", commands, size.repeats, **options)
     shares = {variant: summary(results) for variant, results in runs.items()}
     for variant, line in shares.items():
         if variant.startswith("curate") and "seconds" in shares.get("products", {}):
             line["share_of_products"] = shares["products"]["seconds"] / line["seconds"]
         if "flop" in line:
             line["gflops"] = line["flop"] / line["seconds"] / 1e9
-        tell({**told, "cells": size.cells, "variant": variant, **line})
-    tell({**told, "missed": measured(sys.executable, __file__, [*shape, "missed"], kernel=size.kernel)})
+        print_line({**common, "cells": size.cells, "variant": variant, **line})
+    print_line(
+        {**common, "missed": measure_in_process(sys.executable, __file__, [*shape, "missed"], kernel=size.kernel)}
+    )
 
 
 if __name__ == "__main__":

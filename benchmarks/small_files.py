@@ -1,10 +1,10 @@
-"""Seconds to read a pool of many small files, and to find that none has changed; prints JSON lines.
+"""Measure the seconds to read a pool of many small files, and to detect that none has changed; prints JSON lines.
 
     python benchmarks/small_files.py [--files 100000] [--format jsonl] [--workers 2] [--folder /tmp]
 
-Each file has one to three rows, in folders of a thousand. ``embed: {use: hashing}`` is the rest of the run, so that
-what is measured is the reading: the seconds are those that the input step takes by its manifest, and of the second run
-those of the complete command.
+Each file has one to three rows, in directories of a thousand files. The rest of the run is ``embed: {use: hashing}``,
+so that reading dominates: the seconds are those of the input step in its manifest, and for the second run those of the
+complete command.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def write_pool(folder: Path, files: int, kind: str) -> None:
 
 
 def run(folder: Path, kind: str, workers: int) -> dict[str, Any]:
-    """Run the pipeline once; its seconds, in all and of the input step."""
+    """Run the pipeline once, and return its seconds, in total and of the input step."""
     written = folder / "x.yaml"
     config = {
         "curate": 1,

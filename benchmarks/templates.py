@@ -1,10 +1,10 @@
-"""Minhash on texts filled into templates: seconds of direct linkage and of connected components, and pairs compared.
+"""Compare direct linkage and connected components of minhash on texts filled into templates; prints JSON lines.
 
     python benchmarks/templates.py --rows 50000
 
-Each pool is one template, or two that share most of their words, and fills drawn at random. "parcel": three fills, two
-of which hardly repeat. "two": two templates. "long": eight fills of 20 values in 400 words; at .9, texts that share
-four fills are similar, so that chains of rows reach far.
+Each pool uses one template, or two that share most of their words, and random fills. "parcel": three fills, two of
+which rarely repeat. "two": two templates. "long": eight fills of 20 values in 400 words; at .9, texts that share four
+fills are similar, so that there are long chains of rows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from measuring import tell
+from measuring import print_line
 
 from curate.kernels.neighbors.jaccard import HashSets
 from curate.kernels.neighbors.rare_shingles import Profiles
@@ -57,8 +57,8 @@ def measured(pool: Sequence[str], min_similarity: float, linkage: str) -> dict[s
         Texts.from_list(pool),
         np.zeros(len(pool), np.float32),
         min_similarity=min_similarity,
-        shingle="word",
-        length=5,
+        ngram_unit="word",
+        ngram_size=5,
         num_perm=128,
         max_miss_rate=0.01,
         linkage=linkage,
@@ -77,7 +77,7 @@ def main() -> None:
         pool = texts(name, chosen.rows)
         for linkage in ("direct", "connected"):
             result = measured(pool, POOLS[name][0], linkage)
-            tell({"bench": "templates", "pool": name, "rows": chosen.rows, "linkage": linkage, **result})
+            print_line({"bench": "templates", "pool": name, "rows": chosen.rows, "linkage": linkage, **result})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Choose what to train on: ``curate.run`` for a whole configuration, ``curate.select`` for arrays in a notebook.
+"""Select training data: ``curate.run`` for a complete configuration, ``curate.select`` for arrays in a notebook.
 
-Nothing is imported here: ``python -m curate`` comes here before it can leave the current folder out of the search path.
+This module imports nothing else: ``python -m curate`` loads it before it can remove the current directory from the
+import path.
 """
 
 from curate.version import __version__
@@ -13,7 +14,7 @@ __all__ = ["__version__", "get_published", "run", "select"]
 
 
 def __getattr__(name: str) -> object:
-    """Import what is heavy only when it is used."""
+    """Import the public functions, which need heavy libraries, on first use."""
     if name in ("get_published", "run", "select"):
         from curate import api
 

@@ -1,4 +1,4 @@
-"""Number of rows that entered a step and what became of them, as stages count, manifests store and reports show it."""
+"""Row counts of a step: how many rows it read, kept, dropped and quarantined."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Rows in = kept + dropped + quarantined."""
+    """Row counts of one step, where rows in = kept + dropped + quarantined."""
 
     rows_in: int = 0
     kept: int = 0
@@ -29,7 +29,7 @@ class Count:
 
 
 def sum_counts(counts: Iterable[Count]) -> Count:
-    """Return the count of several sources together.
+    """Return the sum of the counts of several sources.
 
     >>> sum_counts([Count(9, 8, 1), Count(2, 2)])
     Count(rows_in=11, kept=10, dropped=1, quarantined=0)
@@ -44,10 +44,10 @@ def sum_counts(counts: Iterable[Count]) -> Count:
 
 
 def chain_counts(counts: Sequence[Count]) -> Count:
-    """Return the count of several stages that ran one after the other.
+    """Return the count of several stages, each of which reads the rows that the previous one kept.
 
     >>> chain_counts([Count(9, 8, quarantined=1), Count(8, 5, dropped=3)])
     Count(rows_in=9, kept=5, dropped=3, quarantined=1)
     """
-    together = sum_counts(counts)
-    return Count(counts[0].rows_in, counts[-1].kept, together.dropped, together.quarantined)
+    total = sum_counts(counts)
+    return Count(counts[0].rows_in, counts[-1].kept, total.dropped, total.quarantined)

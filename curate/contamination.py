@@ -1,4 +1,4 @@
-"""Evaluation sets and the rows of the pool that match one of their texts, as stages find, store and show them."""
+"""Evaluation sets, and the pool rows that overlap one of their texts."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSet:
-    """Texts that must not be trained on, and how many of them the pool had."""
+    """Evaluation set, and how much of it was found in the pool."""
 
     name: str
     files: tuple[tuple[str, str], ...]
-    """Path and sha256."""
+    """Path and sha256 of each file."""
 
     texts: int
     empty: int
-    """Rows without a text, besides."""
+    """Number of additional rows without a text."""
 
     short: int
-    """Texts that were not compared by words, as they have too few."""
+    """Number of texts with too few words for the comparison by n-grams."""
 
     found: int
-    """Texts that some row has enough words of, or that some row's embedding is the most similar to."""
+    """Number of texts that overlap a pool row, or whose embedding is the most similar one to a dropped row."""
 
     rows: int
-    """Rows of the pool that were dropped for the set, or would have been for it alone."""
+    """Number of pool rows that overlap this set; a row may overlap several sets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """Evaluation text of a set that a row has most in common with."""
+    """Evaluation text that overlaps most with a pool row."""
 
     set: str
     """Name of the evaluation set."""
@@ -37,10 +37,10 @@ class Hit:
     file: str
     line: int
     similarity: float | None
-    """Share of the evaluation text's runs of words that the row has, or the cosine of their embeddings."""
+    """Share of the evaluation text's n-grams that the row contains, or the cosine similarity of the embeddings."""
 
     shared: str | None
-    """Longest run of words that both have; None where their embeddings are similar."""
+    """Longest run of words that both texts contain; None for a match by embeddings."""
 
     text: str
-    """The evaluation text."""
+    """Evaluation text."""

@@ -1,4 +1,4 @@
-"""The errors a user can meet: a message, where it happened, what to do, and the exit code."""
+"""Errors for users: a message, the location, a hint on what to do, and the exit code."""
 
 from __future__ import annotations
 
@@ -21,54 +21,54 @@ TERMINATED = 143
 
 
 def escape_line(text: str) -> str:
-    r"""The text on one line, with whatever a terminal might obey written out.
+    r"""Return a text on one line, with control characters escaped so that a terminal does not interpret them.
 
     >>> escape_line("red \x1b[31m\n")
     'red \\x1b[31m\\n'
     """
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def escape_controls(text: str) -> str:
-    r"""Return the text, of any lines, with control characters and those that turn its direction written out.
+    r"""Return a text of any number of lines, with control and text-direction characters escaped.
 
     >>> escape_controls("red \x1b[31m\n")
     'red \\x1b[31m\n'
     """
-    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
-def summarize_names(names: Collection[str], most: int = 20) -> str:
-    """Return names for a message: the first of them, each of at most 60 letters; a damaged file may have any.
+def summarize_names(names: Collection[str], limit: int = 20) -> str:
+    """Return the first names as text for a message, each cut to 60 characters, since a damaged file may hold any name.
 
-    >>> summarize_names(["id", "x" * 70], most=1), summarize_names([])
+    >>> summarize_names(["id", "x" * 70], limit=1), summarize_names([])
     ('id and 1 more', 'none')
     """
-    shown = [name if len(name) <= 60 else f"{name[:59]}…" for name in names][:most]
-    return (", ".join(shown) or "none") + (f" and {len(names) - most:,} more" if len(names) > most else "")
+    short_names = [name if len(name) <= 60 else f"{name[:59]}…" for name in names][:limit]
+    return (", ".join(short_names) or "none") + (f" and {len(names) - limit:,} more" if len(names) > limit else "")
 
 
 class PanicError(Exception):
-    """Panic of a native library: a bug in it, or in how it was called."""
+    """Panic of a native library, caused by a bug in it or in the call."""
 
 
 @contextmanager
 def convert_panics() -> Iterator[None]:
-    """Raise the panic of a native library as an exception like any other.
+    """Convert the panic of a native library into an ordinary exception.
 
-    Libraries written in Rust (Polars, tokenizers and others) raise a ``PanicException`` that is no ``Exception``, so
-    that handlers do not see it, and that cannot be sent from one process to another. A library in C (pandas and others)
-    makes a ``SystemError`` of what a signal raises while it is at work: the signal's own exception is raised again.
+    Libraries written in Rust (Polars, tokenizers and others) raise a ``PanicException``. It is no ``Exception``, so
+    handlers do not see it, and it cannot be sent from one process to another. A library in C (pandas and others) turns
+    an exception raised by a signal handler into a ``SystemError``: this function raises the original exception again.
 
     Raises
     ------
     PanicError
-        In its place.
+        If the block raises a ``PanicException``.
     """
     try:
         yield
@@ -85,13 +85,16 @@ def convert_panics() -> Iterator[None]:
 
 
 class CurateError(Exception):
-    """Stops the run.
+    """Error that stops a run, with a message for the user.
 
     Parameters
     ----------
-    message : what is wrong, in one sentence without a full stop
-    where : the file, and the line or row in it, if there is one (``pool/a.jsonl:12``)
-    hint : what to do about it, ideally a command or a line to change
+    message : str
+        Description of the problem, in one sentence without a full stop.
+    where : str
+        File, and the line or row in it (``pool/a.jsonl:12``); empty if no file is involved.
+    hint : str
+        What to do about it, ideally a command or a line to change.
     """
 
     exit_code = BUG
@@ -106,9 +109,9 @@ class CurateError(Exception):
         return _rebuild, (type(self), self.message, self.where, self.hint)
 
     def __str__(self) -> str:
-        place = f"{self.where}: " if self.where else ""
+        location = f"{self.where}: " if self.where else ""
         hint = f"; {self.hint}" if self.hint else ""
-        return escape_line(f"{place}{self.message}{hint}")
+        return escape_line(f"{location}{self.message}{hint}")
 
 
 def _rebuild(cls: type[CurateError], message: str, where: str, hint: str) -> CurateError:
@@ -116,16 +119,17 @@ def _rebuild(cls: type[CurateError], message: str, where: str, hint: str) -> Cur
 
 
 class ConfigError(CurateError):
-    """The configuration or the command line is wrong."""
+    """Mistake in the configuration or on the command line."""
 
     exit_code = CONFIG
 
 
-class ConfigErrors(ConfigError):  # noqa: N818 - plural on purpose: it is several of them
-    """Everything that is wrong with one configuration, a line each."""
+class ConfigErrors(ConfigError):  # noqa: N818 - plural on purpose: it contains several errors
+    """All mistakes in one configuration, one per line."""
 
     @classmethod
     def join(cls, problems: list[ConfigError]) -> ConfigErrors:
+        """Return one error with the messages of all problems."""
         return cls("\n".join(str(problem) for problem in problems))
 
     def __str__(self) -> str:
@@ -133,7 +137,7 @@ class ConfigErrors(ConfigError):  # noqa: N818 - plural on purpose: it is severa
 
 
 class CombinedError(CurateError):
-    """Several problems, a line each; its exit code is that of the first."""
+    """Several problems, one per line, with the exit code of the first."""
 
     def __str__(self) -> str:
         return self.message
@@ -149,43 +153,43 @@ def combine_errors(problems: Sequence[CurateError]) -> CurateError:
 
 
 class DataError(CurateError):
-    """The input is missing, empty, contradictory, or too dirty to go on."""
+    """Input that is missing, empty, contradictory, or too dirty to process."""
 
     exit_code = DATA
 
 
 class ShardError(DataError):
-    """One shard cannot be processed: it is set aside, the others go on, and the run ends with exit code 3."""
+    """Shard that cannot be processed: the other shards are processed, and the run ends with exit code 3."""
 
 
 class PluginError(CurateError):
-    """A plugin is unknown, broken, or needs an extra that is not installed."""
+    """Plugin that is unknown or broken, or that needs an extra that is not installed."""
 
     exit_code = PLUGIN
 
 
 class PluginFailedError(PluginError):
-    """A plugin raised what is not one of these errors: most likely there is a bug in it."""
+    """Unexpected exception in a plugin, most likely a bug in the plugin."""
 
 
 class GuardrailError(CurateError):
-    """The result is not one that may be published; nothing that was published before has changed."""
+    """Result that must not be published; the published version is unchanged."""
 
     exit_code = GUARD
 
 
 class AccountingError(GuardrailError):
-    """Rows in are not kept + dropped + quarantined."""
+    """Violation of rows in = kept + dropped + quarantined."""
 
 
 class LockedError(CurateError):
-    """Another run holds the run folder."""
+    """Run directory that is locked by another run."""
 
     exit_code = LOCKED
 
 
 class RetryableError(CurateError):
-    """May succeed when tried again (a lost worker, a full queue); tried three times."""
+    """Failure that may not happen again (a lost worker, a full queue); the task is tried three times."""
 
     exit_code = DATA
 
@@ -199,26 +203,26 @@ def missing_extra_error(package: str, extra: str, feature: str) -> PluginError:
 
 
 DISTRIBUTION = "curate-data"
-"""Name on package indexes, where another project has the name ``curate``."""
+"""Name of the distribution on package indexes, where ``curate`` belongs to another project."""
 
 
 def install_command(extra: str) -> str:
-    """Return the command that installs an extra, from a package index or, in a checkout, from there."""
+    """Return the command that installs an extra, from a package index or, in a checkout, from the checkout."""
     checkout = Path(__file__).parent.parent
     if not (checkout / "pyproject.toml").is_file():
         return f"pip install '{DISTRIBUTION}[{extra}]'"
-    here = "." if Path.cwd() == checkout else checkout
-    return f"pip install --editable {shlex.quote(f'{here}[{extra}]')}"
+    root = "." if Path.cwd() == checkout else checkout
+    return f"pip install --editable {shlex.quote(f'{root}[{extra}]')}"
 
 
 _MEMORY = ("failed to map segment", "cannot allocate memory", "can't start new thread", "launch worker thread")
-"""Words of errors that are raised in place of a MemoryError, by the loader of libraries and by threads."""
+"""Phrases in errors that the library loader and threads raise instead of a MemoryError."""
 
 
 def out_of_memory_error(error: BaseException | None) -> DataError | None:
-    """Return the error to raise in place of one that too little memory caused; None if nothing says that it did.
+    """Return the error to raise instead of one that was caused by a lack of memory; None for any other error.
 
-    A library that cannot be loaded and a thread that cannot start are no faults of whoever asked for them.
+    It also recognizes libraries that cannot be loaded and threads that cannot start for lack of memory.
     """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
@@ -230,8 +234,8 @@ def out_of_memory_error(error: BaseException | None) -> DataError | None:
             or (worded and any(words in str(error).lower() for words in _MEMORY))
         ):
             return DataError(
-                f"memory is short: {type(error).__name__}: {error}".rstrip(": "),
-                hint="use fewer --workers, a lower memory_limit or smaller input.rows_per_shard, or allow the process "
+                f"out of memory: {type(error).__name__}: {error}".rstrip(": "),
+                hint="use fewer --workers, a lower memory_limit or a smaller input.rows_per_shard, or give the process "
                 "more memory (ulimit -v, the limit of the container or of the batch job)",
             )
         error = error.__cause__ or error.__context__

@@ -1,4 +1,4 @@
-"""Where files are: on a disk, or as objects in a store that a URL names, behind the methods of ``pathlib.Path``."""
+"""Paths of local files and of objects in a store, both with the methods of ``pathlib.Path``."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 FileInfo: TypeAlias = dict[str, Any]
-"""Facts about one input file, as a manifest holds them: its stamp (see ``known``), and what reading it adds."""
+"""Entry for one input file in a manifest: its stamp (see ``read_stamp``), and what is known after reading it."""
 
-CREDENTIALS_IN_URL = "holds credentials: leave them out of the URL and in the environment"
-"""Why such a URL is refused; see ``shown``."""
+CREDENTIALS_IN_URL = "contains credentials; remove them from the URL and set them in the environment"
+"""Message for a URL with credentials; see ``hide_secrets``."""
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _NAMED_BY_USER = ("abfs", "abfss", "wasb", "wasbs")
-"""Protocols whose URLs name a container where others name a user."""
+"""Protocols whose URLs have a container name in the position of the user name."""
 
 _PUBLIC = ("versionid",)
-"""Parameters of a URL that are no secrets; every other one may be."""
+"""URL parameters that are not secret; all others may be."""
 
 _CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL",
@@ -44,7 +44,7 @@ _CREDENTIALS = {
     "gcs": "GOOGLE_APPLICATION_CREDENTIALS",
     "abfs": "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY",
 }
-"""Variables of the environment that the libraries for object stores read, by protocol."""
+"""Environment variables that the libraries for object stores read, by protocol."""
 
 _LIBRARIES = (
     "aiobotocore",
@@ -60,18 +60,18 @@ _LIBRARIES = (
     "s3fs",
 )
 _PATIENT: Mapping[str, Any] = {"config_kwargs": {"retries": {"mode": "standard", "max_attempts": 10}}}
-"""Options of s3fs: a store that is too busy (503) is asked again after a second, then two, up to twenty."""
+"""Options of s3fs: requests to a busy store (503) are repeated after one second, then two, up to twenty."""
 
 _BLOCK = 1 << 22
 _FOOTER = 1 << 18
-_END = 1 << 16  # bytes at each end of a file that its stamp hashes
+_END = 1 << 16  # number of bytes at each end of a file that its stamp hashes
 
 
 def has_secret(text: str) -> bool:
-    """Return whether there is a URL in ``text`` that may hold a secret: a user, or a parameter of any name but a few.
+    """Return whether ``text`` contains a URL that may hold a secret: a user, or a parameter not known as public.
 
-    Of ``http`` every query and fragment counts, with or without a name, and so do they all where they are encoded. A
-    secret that is a part of a path looks like any other name, and is not recognized.
+    For ``http``, every query and fragment counts, with or without a name. Percent-encoded URLs are decoded first. A
+    secret that is part of a path looks like any other name, and is not recognized.
 
     >>> has_secret("s3://key:pass/word@bucket/pool"), has_secret("s3://bucket/pool/part-?.jsonl")
     (True, False)
@@ -79,14 +79,14 @@ def has_secret(text: str) -> bool:
     (True, False)
     """
     while True:
-        if any(_tells(url[1].lower(), text[url.end() :]) for url in _URL.finditer(text)):
+        if any(_may_have_secret(url[1].lower(), text[url.end() :]) for url in _URL.finditer(text)):
             return True
         encoded, text = text, unquote(text)
         if text == encoded:
             return False
 
 
-def _tells(protocol: str, rest: str) -> bool:
+def _may_have_secret(protocol: str, rest: str) -> bool:
     """Return whether the part of a URL after its protocol may hold a secret."""
     user, at, _ = re.split(r"[/?#\\\s]", rest, maxsplit=1)[0].rpartition("@")
     if at and (":" in user or protocol not in _NAMED_BY_USER):
@@ -101,12 +101,12 @@ def _tells(protocol: str, rest: str) -> bool:
 
 
 def is_url(text: str) -> bool:
-    """Return whether a text is a URL, or several that are chained."""
+    """Return whether a text is a URL, or a chain of URLs."""
     return re.match(r"\s*([\w.+-]+::)*[a-z][a-z0-9+.-]*://", text, re.IGNORECASE) is not None
 
 
 def hide_secrets(text: str) -> str:
-    """The text for a message: cut off before a URL with a secret in it.
+    """Return a text for a message, cut off at the first URL if it contains a secret.
 
     >>> hide_secrets("run=s3://key:password@bucket/pool")
     'run=s3://…'
@@ -115,15 +115,17 @@ def hide_secrets(text: str) -> str:
 
 
 def parse_path(text: str) -> Path:
-    """The path that ``text`` names: a plain one, or for a URL one of universal_pathlib.
+    """Return the path for a text: a ``pathlib.Path``, or for a URL a path of universal_pathlib.
 
-    The latter is no ``pathlib.Path`` but has its methods, and is called one so that code is the same for both. It has
-    no links, no locks and no renaming (see ``move``), and its files appear whole (see ``shards.atomic``).
+    The latter is no ``pathlib.Path`` but has its methods; it is annotated as one so that the same code handles both.
+    Object stores have no links, no locks and no renaming (see ``move``), and their files appear only when complete.
 
     Raises
     ------
-    ConfigError : for a URL with credentials in it, or of a store that is not known
-    PluginError : if the library for the store is not installed
+    ConfigError
+        If the URL contains credentials, or its store is unknown.
+    PluginError
+        If the library for the store is not installed.
     """
     protocol, url, _ = text.partition("://")
     if has_secret(text):
@@ -134,31 +136,32 @@ def parse_path(text: str) -> Path:
         from upath import UPath
 
         patient = _PATIENT if protocol in ("s3", "s3a") and "AWS_MAX_ATTEMPTS" not in os.environ else {}
-        found = UPath(text, use_listings_cache=False, **patient)  # a listing must show what other processes wrote
-        library = type(found.fs).__module__  # imports it
+        path = UPath(text, use_listings_cache=False, **patient)  # a listing must show what other processes wrote
+        library = type(path.fs).__module__  # imports it
     except ImportError as error:
         if protocol in ("s3", "s3a") or error.name == "upath":
             raise missing_extra_error("universal_pathlib" if error.name == "upath" else "s3fs", "s3", text) from error
         raise PluginError(f"{text}: {error}") from error
     except ValueError as error:
-        raise ConfigError(f"not a place that can be read: {error}", where=text) from error
-    return Path(found.path) if library.endswith(".local") else cast(Path, found)
+        raise ConfigError(f"not a supported URL: {error}", where=text) from error
+    return Path(path.path) if library.endswith(".local") else cast(Path, path)
 
 
 def is_object(path: Path) -> bool:
-    """Whether ``path`` names an object in a store."""
+    """Return whether ``path`` names an object in a store."""
     return not isinstance(path, Path)
 
 
 @contextmanager
 def convert_store_errors(path: Path) -> Iterator[None]:
-    """Around calls to a store: what its library raises becomes an error that names the URL and the remedy.
+    """Convert errors of a store's library into errors that name the URL and a remedy.
 
-    That something is not there, or is there already, stays what it is: the caller knows what it means.
+    ``FileNotFoundError`` and ``FileExistsError`` are not converted, because their meaning depends on the caller.
 
     Raises
     ------
-    DataError : it cannot be reached, or may not be read or written
+    DataError
+        If the store cannot be reached, or access is denied.
     """
     try:
         yield
@@ -176,39 +179,43 @@ def unreachable_error(path: Path, error: Exception) -> DataError:
     protocol = str(path).partition("://")[0].lower()
     variables = f" ({_CREDENTIALS[protocol]})" if protocol in _CREDENTIALS else ""
     hint = f"check the URL, the network, and the credentials and the endpoint in the environment{variables}"
-    return DataError(f"cannot be reached: {error}", where=str(path), hint=hint)
+    return DataError(f"cannot reach the store: {error}", where=str(path), hint=hint)
 
 
-# ---------------------------------------------------------------- what is there
+# ---------------------------------------------------------------- listing files
 
 
 def match_files(pattern: str) -> dict[str, FileInfo]:
-    """Find the files that a pattern names, each with its stamp as ``known`` gives it.
+    """Find the files that match a pattern, each with its stamp (see ``read_stamp``).
 
-    ``*``, ``?`` and ``[…]`` match within a name, ``**`` any folders; a name that is there just so is no pattern. Links
-    are followed, each folder once. Two names of one file that links lead to are one, see ``distinct``.
+    ``*``, ``?`` and ``[…]`` match within a name, ``**`` matches any directories. An existing path that contains such
+    characters is taken literally. Links are followed, each directory once; use ``unique_files`` to drop several names
+    of the same file.
 
     Raises
     ------
-    DataError : a folder cannot be read, or a name leads to no file that can be
+    DataError
+        If a directory cannot be read, or a match is not a readable file.
     """
     if "://" not in pattern:
         anchor = Path(pattern).anchor
-        found = _expanded(anchor, Path(pattern).parts[bool(anchor) :])
-        return {name: read_stamp(Path(name)) for name in found if _is_input(name)}
+        names = _expand(anchor, Path(pattern).parts[bool(anchor) :])
+        return {name: read_stamp(Path(name)) for name in names if _is_input(name)}
     path = parse_path(pattern)
     if not is_object(path):
         return match_files(str(path))
     fs = _fs(path)
     with convert_store_errors(path):
         if fs.isfile(_key(path)):
-            return {str(path): _known(fs.info(_key(path)))}
+            return {str(path): _object_stamp(fs.info(_key(path)))}
         objects = fs.glob(str(path), detail=True)
-        return {fs.unstrip_protocol(name): _known(info) for name, info in objects.items() if info["type"] == "file"}
+        return {
+            fs.unstrip_protocol(name): _object_stamp(info) for name, info in objects.items() if info["type"] == "file"
+        }
 
 
-def _expanded(folder: str, parts: Sequence[str]) -> Iterator[str]:
-    """Yield the paths below a folder that the parts of a pattern match."""
+def _expand(folder: str, parts: Sequence[str]) -> Iterator[str]:
+    """Yield the paths below a directory that match the parts of a pattern."""
     if not parts:
         yield folder
         return
@@ -216,65 +223,65 @@ def _expanded(folder: str, parts: Sequence[str]) -> Iterator[str]:
     literal = os.path.join(folder, part)  # noqa: PTH118 - for speed
     if part == "**":
         for below in _folders(folder, set()):
-            yield from _expanded(below, rest or ("*",))
+            yield from _expand(below, rest or ("*",))
     elif os.path.lexists(literal):
-        yield from _expanded(literal, rest)
+        yield from _expand(literal, rest)
     elif glob.has_magic(part):
-        for name in _listed(folder) if Path(folder).is_dir() else ():
+        for name in _list_directory(folder) if Path(folder).is_dir() else ():
             if fnmatch.fnmatchcase(name, part) and (part.startswith(".") or not name.startswith(".")):
-                yield from _expanded(os.path.join(folder, name), rest)  # noqa: PTH118 - for speed
+                yield from _expand(os.path.join(folder, name), rest)  # noqa: PTH118 - for speed
 
 
 def _folders(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
-    """Yield a folder and the folders below it, except hidden ones; each once, as links may lead in circles."""
+    """Yield a directory and its subdirectories, except hidden ones; each once, as links may form cycles."""
     status = Path(folder).stat()
     if (status.st_dev, status.st_ino) in seen:
         return
     seen.add((status.st_dev, status.st_ino))
     yield folder
-    for name in _listed(folder, folders=True):
+    for name in _list_directory(folder, folders=True):
         if not name.startswith("."):
             yield from _folders(os.path.join(folder, name), seen)  # noqa: PTH118 - for speed
 
 
-def _listed(folder: str, *, folders: bool = False) -> list[str]:
-    """Return the names in a folder, or only those of folders and of links to them."""
+def _list_directory(folder: str, *, folders: bool = False) -> list[str]:
+    """Return the names in a directory, or only those of subdirectories and of links to directories."""
     try:
         with os.scandir(folder or ".") as entries:
             return sorted(entry.name for entry in entries if not folders or entry.is_dir())
     except OSError as error:
-        raise DataError(f"cannot read the folder: {error.strerror}", where=folder) from error
+        raise DataError(f"cannot read the directory: {error.strerror}", where=folder) from error
 
 
 def _is_input(name: str) -> bool:
-    """Return True for a file and False for a folder; raise for anything else."""
+    """Return True for a file and False for a directory; raise an error for anything else."""
     try:
         name.encode()
     except UnicodeEncodeError:
-        shown = os.fsencode(name).decode(errors="backslashreplace")
-        raise DataError("the name of the file is not UTF-8", where=shown, hint="rename it") from None
+        escaped = os.fsencode(name).decode(errors="backslashreplace")
+        raise DataError("the name of the file is not UTF-8", where=escaped, hint="rename the file") from None
     with suppress(OSError):
         mode = os.stat(name).st_mode  # noqa: PTH116 - for speed
         if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
             return stat.S_ISREG(mode)
     path = Path(name)
-    what = "the link leads nowhere" if path.is_symlink() else "it is neither a file nor a folder"
-    raise DataError(what, where=name, hint="remove it, or choose a pattern that does not match it")
+    problem = "this is a broken link" if path.is_symlink() else "this is neither a file nor a directory"
+    raise DataError(problem, where=name, hint="delete it, or choose a pattern that does not match it")
 
 
 def unique_files(names: Iterable[str]) -> list[str]:
-    """Sort names, and keep one of several that lead to the same file: its own, or else the first."""
+    """Sort names, and keep one name per file: the one without links if there is one, else the first."""
     chosen: dict[str, str] = {}
     _real_folder.cache_clear()
     for name in sorted(names):
         real_name = name if "://" in name else resolve_links(name)
-        if real_name not in chosen or os.path.abspath(name) == real_name:  # noqa: PTH100 - does not follow links
+        if real_name not in chosen or os.path.abspath(name) == real_name:  # noqa: PTH100 - must not follow links
             chosen[real_name] = name
     return sorted(chosen.values())
 
 
 def resolve_links(name: str) -> str:
-    """Return the path of a local file without links in it; that of a folder is looked up once for all of its files."""
+    """Return the path of a local file with all links resolved; each directory is resolved once for all its files."""
     if os.path.islink(name) or os.path.basename(name) in ("", ".", ".."):  # noqa: PTH114, PTH119 - for speed
         return os.path.realpath(name)
     folder, base = os.path.split(name)
@@ -287,14 +294,14 @@ def _real_folder(folder: str) -> str:
 
 
 def read_stamp(path: Path) -> FileInfo:
-    """Return the stamp of a file: its size, and whatever changes when it is written again.
+    """Return the stamp of a file, which changes whenever the file is written again.
 
     Returns
     -------
     dict
-        Of an object, the size and the tag of its content. Of a local file, also the inode, the times of the last
-        write (``modified``) and of the last change of any kind (``changed``, which no program can set), and a hash of
-        its first and last 64 KiB.
+        For an object: its size and the tag of its content. For a local file: its size, the inode, the times of the
+        last write (``modified``) and of the last change of any kind (``changed``, which no program can set), and a
+        hash of its first and last 64 KiB.
 
     Raises
     ------
@@ -304,7 +311,7 @@ def read_stamp(path: Path) -> FileInfo:
     try:
         with convert_store_errors(path):
             if is_object(path):
-                return _known(_fs(path).info(_key(path)))
+                return _object_stamp(_fs(path).info(_key(path)))
             with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - for speed
                 status = os.fstat(file.fileno())
                 ends = hashlib.blake2b(file.read(_END), digest_size=16)
@@ -324,15 +331,16 @@ def read_stamp(path: Path) -> FileInfo:
 
 def unreadable_error(path: Path, error: OSError) -> DataError:
     """Return the error for a file that cannot be read."""
-    hint = "a folder has the name that a file should have: rename or delete it" if error.errno == errno.EISDIR else ""
-    return DataError(f"cannot read the file: {error.strerror or 'it is not there'}", where=str(path), hint=hint)
+    hint = "a directory has the name of this file: rename or delete it" if error.errno == errno.EISDIR else ""
+    return DataError(f"cannot read the file: {error.strerror or 'it does not exist'}", where=str(path), hint=hint)
 
 
 def wait_for_clock_tick(stamps: Iterable[FileInfo]) -> None:
-    """Wait, if one of the files changed within this tick of its clock, until a later change must give it another time.
+    """Wait until a further change of a file is certain to change its time stamp.
 
-    A file that is hashed after that can only change together with its stamp. File systems that keep whole seconds tick
-    every two at the slowest, the others a hundred times a second.
+    A file that changed within the current tick of its file system's clock could change again without a new time
+    stamp. After this wait, the content cannot change without the stamp. File systems that store integer seconds tick at
+    least every two seconds, all others at least a hundred times a second.
     """
     now = time.time_ns()
     changed = [stamp["changed"] for stamp in stamps if "changed" in stamp]
@@ -341,7 +349,7 @@ def wait_for_clock_tick(stamps: Iterable[FileInfo]) -> None:
         time.sleep((max(ends) - now) / 1e9)
 
 
-def _known(info: Mapping[str, object]) -> FileInfo:
+def _object_stamp(info: Mapping[str, object]) -> FileInfo:
     tag = info.get("ETag") or info.get("etag")
     if tag:
         return {"size": info["size"], "tag": str(tag)}
@@ -350,79 +358,79 @@ def _known(info: Mapping[str, object]) -> FileInfo:
 
 
 def list_names(folder: Path) -> set[str]:
-    """The names in a folder; none if it is not there."""
+    """Return the names in a directory; none if it does not exist."""
     with convert_store_errors(folder):
         if is_object(folder):
             return {path.name for path in folder.glob("*")}
         try:
-            with no_follow.open_directory(folder) as there:
-                return set(os.listdir(there))  # noqa: PTH208 - names alone
+            with no_follow.open_directory(folder) as directory:
+                return set(os.listdir(directory))  # noqa: PTH208 - only names are needed
         except (FileNotFoundError, NotADirectoryError):
             return set()
 
 
 def list_shards(folder: Path) -> list[Path]:
-    """Return the paths of the shards in a folder, sorted; none if it is not there."""
+    """Return the paths of the shards in a directory, sorted; none if it does not exist."""
     return [
         folder / name for name in sorted(list_names(folder)) if name.startswith("part-") and name.endswith(".parquet")
     ]
 
 
 def list_files(folder: Path) -> list[str]:
-    """The files in a folder and in those below, relative to it, with slashes, sorted."""
+    """Return the files in a directory and its subdirectories, sorted, as relative paths with slashes."""
     return sorted(file_sizes(folder))
 
 
 def total_size(folder: Path) -> int:
-    """The bytes of all files in a folder and in those below."""
+    """Return the total size of all files in a directory and its subdirectories, in bytes."""
     return sum(file_sizes(folder).values())
 
 
 def file_sizes(folder: Path) -> dict[str, int]:
-    """Return the bytes of every file in a folder and in those below, by its path relative to it, with slashes.
+    """Return the size of every file in a directory and its subdirectories in bytes, by relative path with slashes.
 
-    A link to a file counts as that file, except in a run directory, where it is none.
+    A link to a file counts as a file, except in a run directory, where links are skipped.
     """
-    found: dict[str, int] = {}
+    bytes_of: dict[str, int] = {}
     if is_object(folder):
         with convert_store_errors(folder):
             root = _key(folder)
             objects = _fs(folder).find(root, detail=True)
             return {str(name).removeprefix(f"{root}/"): int(info["size"]) for name, info in objects.items()}
     follow = not no_follow.is_protected(folder)
-    with suppress(FileNotFoundError, NotADirectoryError), no_follow.open_directory(folder) as there:
-        for above, _, names, handle in os.fwalk(f"{there}/."):
+    with suppress(FileNotFoundError, NotADirectoryError), no_follow.open_directory(folder) as directory:
+        for parent, _, names, handle in os.fwalk(f"{directory}/."):
             for name in names:
                 with suppress(FileNotFoundError):
                     status = os.stat(name, dir_fd=handle, follow_symlinks=follow)
                     if stat.S_ISREG(status.st_mode):
-                        found[Path(above, name).relative_to(there).as_posix()] = status.st_size
-    return found
+                        bytes_of[Path(parent, name).relative_to(directory).as_posix()] = status.st_size
+    return bytes_of
 
 
-# ---------------------------------------------------------------- content
+# ---------------------------------------------------------------- hashing content
 
 
 def hash_file(path: Path) -> str:
-    """Return the sha256 of a file's bytes, in hexadecimal."""
+    """Return the sha256 of a file's bytes, as a hexadecimal string."""
     with open_binary(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def hash_content(path: Path) -> str:
-    """Return a sha256 that identifies what a path holds, whatever its name, times and place.
+    """Return a sha256 of the content of a file or directory, independent of its name, times and location.
 
     Parameters
     ----------
     path : Path
-        A file, or a folder with the files in it and below; names that begin with a dot are left out, as they belong to
+        A file, or a directory with all files below it. Names that begin with a dot are skipped, as they belong to
         tools.
 
     Returns
     -------
     str
-        Of a file, the sha256 of its bytes; of a folder, that of the names, sizes and sha256 of its files. A process
-        reads a file again only if its stamp has changed.
+        For a file, the sha256 of its bytes; for a directory, a sha256 of the names, sizes and sha256 of its files. A
+        process reads a file again only if its stamp has changed.
 
     Raises
     ------
@@ -448,7 +456,7 @@ def hash_content(path: Path) -> str:
 
 
 def clear_content_cache() -> None:
-    """Let ``content`` read every file again, whatever its stamp says."""
+    """Clear the cache of ``hash_content``, so that it reads every file again."""
     _sha256.cache_clear()
 
 
@@ -462,19 +470,19 @@ def _sha256(path: Path, stamp: tuple[tuple[str, object], ...]) -> str:  # noqa: 
 
 @contextmanager
 def open_binary(path: Path) -> Iterator[io.BufferedReader]:
-    """The bytes of a file, read as they are asked for, some megabytes at a time."""
+    """Open a file for reading bytes, with a buffer of a few megabytes."""
     with ExitStack() as stack:
         if is_object(path):
             with convert_store_errors(path):
                 raw: Any = stack.enter_context(path.open("rb", buffering=_BLOCK))
         else:
             raw = io.FileIO(path, opener=no_follow.opener)
-        # An object by itself is slow to find the end of a line.
+        # Finding the end of a line is slow without a buffer around an object.
         yield stack.enter_context(io.BufferedReader(raw, _BLOCK))
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the bytes of a small file."""
+    """Return the content of a small file."""
     if is_object(path):
         return path.read_bytes()
     with open(path, "rb", opener=no_follow.opener) as file:
@@ -482,18 +490,21 @@ def read_bytes(path: Path) -> bytes:
 
 
 def file_size(path: Path) -> int:
-    """Return the bytes of a file."""
+    """Return the size of a file in bytes."""
     with convert_store_errors(path):
         return int(_fs(path).info(_key(path))["size"]) if is_object(path) else path.stat().st_size
 
 
 @contextmanager
 def open_parquet(path: Path, repeated: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file, of an object only the parts that are read.
+    """Open a Parquet file; only the parts of an object that are needed are read.
 
     Parameters
     ----------
-    repeated : paths of columns of texts to read as dictionaries, in which a value that is repeated stands once
+    path : Path
+        Path of the file or object.
+    repeated : sequence of str
+        Paths of text columns to read as dictionaries, which store each repeated value once.
     """
     import pyarrow.parquet as pq
 
@@ -518,27 +529,27 @@ def open_parquet(path: Path, repeated: Sequence[str] = ()) -> Iterator[pq.Parque
 
 
 def unwritable_error(path: Path, error: OSError) -> DataError:
-    """Return the error for a local file that cannot be written or deleted; it names what lies in the way, if anything.
+    """Return the error for a local file that cannot be written or deleted; it names the file or directory in the way.
 
     Parameters
     ----------
     path : Path
-        The file that a run writes.
+        File that cannot be written or deleted.
     error : OSError
-        Why it could not.
+        Error of the operating system.
     """
     if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY):
-        hint = "move it elsewhere, or delete it, and run again"
+        hint = "move or delete it, and run again"
         for folder in reversed(path.parents):
             if os.path.lexists(folder) and not folder.is_dir():
-                return DataError("this is a file, where a folder is expected", where=str(folder), hint=hint)
+                return DataError("this is a file, but a directory is expected", where=str(folder), hint=hint)
         if path.is_dir():
-            return DataError("this is a folder, where a file is expected", where=str(path), hint=hint)
+            return DataError("this is a directory, but a file is expected", where=str(path), hint=hint)
     return DataError(f"cannot write: {error.strerror or error}", where=str(path))
 
 
 def upload(file: Path, path: Path) -> None:
-    """Upload a local file, which is then there as a whole."""
+    """Upload a local file; the object appears only when it is complete."""
     with convert_store_errors(path):
         try:
             _fs(path).put_file(os.fspath(file), _key(path))
@@ -547,11 +558,12 @@ def upload(file: Path, path: Path) -> None:
 
 
 def create_object(path: Path, data: bytes) -> None:
-    """Write an object that was not there.
+    """Write an object that does not exist yet.
 
     Raises
     ------
-    FileExistsError : it was, or another process was faster
+    FileExistsError
+        If the object exists, even if another process created it in the meantime.
     """
     with convert_store_errors(path):
         try:
@@ -561,16 +573,17 @@ def create_object(path: Path, data: bytes) -> None:
 
 
 def move(path: Path, target: Path) -> None:
-    """Give a file another name, in a folder that need not be there; an object is copied and deleted by its store.
+    """Rename a file, creating the target directory if needed; a store copies and deletes an object.
 
     Raises
     ------
-    DataError : it cannot be done
+    DataError
+        If the file cannot be renamed.
     """
     if not is_object(path):
         try:
-            with no_follow.open_parent(path) as there, no_follow.open_parent(target, make=True) as place:
-                there.replace(place)
+            with no_follow.open_parent(path) as source, no_follow.open_parent(target, make=True) as destination:
+                source.replace(destination)
         except OSError as error:
             raise unwritable_error(target, error) from error
         return
@@ -580,31 +593,31 @@ def move(path: Path, target: Path) -> None:
 
 
 def copy(path: Path, target: Path) -> None:
-    """Copy a file; an object by its store."""
+    """Copy a file; a store copies an object itself."""
     if not is_object(path):
         import shutil
 
         with (
             no_follow.open_for_reading(path) as source,
-            no_follow.open_parent(target, make=True) as there,
-            no_follow.create_file(there) as place,
+            no_follow.open_parent(target, make=True) as destination,
+            no_follow.create_file(destination) as copied,
         ):
-            shutil.copy2(source, place)
+            shutil.copy2(source, copied)
         return
     with convert_store_errors(path):
         _fs(path).cp_file(_key(path), _key(target))
 
 
 def remove_directory(folder: Path) -> None:
-    """Delete a folder and everything in it, if it is there."""
+    """Delete a directory and everything in it, if it exists."""
     if not is_object(folder):
         import shutil
 
         with (
-            suppress(OSError),
-            no_follow.open_parent(folder) as there,
-        ):  # what cannot be deleted is in somebody's way later
-            shutil.rmtree(there, ignore_errors=True)
+            suppress(OSError),  # a later write reports what could not be deleted
+            no_follow.open_parent(folder) as directory,
+        ):
+            shutil.rmtree(directory, ignore_errors=True)
         return
     with convert_store_errors(folder):
         if folder.exists():
@@ -617,15 +630,15 @@ def unlink(path: Path, *, missing_ok: bool = False) -> None:
     Raises
     ------
     DataError
-        If it is a folder, or a file is in the place of one above it.
+        If the path is a directory, or one of its parents is a file.
     """
     if is_object(path):
         path.unlink(missing_ok=missing_ok)
         return
     try:
-        with no_follow.open_parent(path) as there:
-            there.unlink()
-    except FileNotFoundError:  # perhaps the folder
+        with no_follow.open_parent(path) as target:
+            target.unlink()
+    except FileNotFoundError:  # or its directory is missing
         if not missing_ok:
             raise
     except (IsADirectoryError, NotADirectoryError) as error:

@@ -1,4 +1,4 @@
-"""The stages in order: what would run and why, and the run itself."""
+"""Pipeline: runs and plans the stages in order, and publishes the result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from curate.executors.ray import Ray
 from curate.executors.serial import Serial
 from curate.progress import NullProgress, Progress
 from curate.report import report_data
-from curate.report.formatting import compact, cut, in_epochs, masked
+from curate.report.formatting import compact, describe_masked, describe_removed_spans, format_epochs
 from curate.stages import cost_table, pool_sample, preflight
 from curate.stages.base import (
     SCRATCH,
@@ -34,6 +34,7 @@ from curate.stages.cluster import Cluster
 from curate.stages.decontaminate.stage import Decontaminate
 from curate.stages.embed.stage import Embed
 from curate.stages.export.stage import Export, ExportResult
+from curate.stages.findings import Findings
 from curate.stages.ingest.stage import Ingest, survey_files
 from curate.stages.pool_sample import RowCount
 from curate.stages.proxy.stage import Proxy
@@ -66,7 +67,7 @@ PIPELINE: tuple[AnyStage, ...] = (
     Select(),
     Export(),
 )
-"""Every stage, in order. Adding one is one module and one line here."""
+"""All stages, in order. A new stage needs one module and one line here."""
 
 REPORT = "report.html"
 
@@ -80,89 +81,93 @@ FILES = (
     "compare.html",
     lock.NAME,
 )
-"""Files in a run directory that no stage owns."""
+"""Files in a run directory that belong to no stage."""
 
 OWNED = (*FILES, "evaluate", SCRATCH, *(name for stage in PIPELINE for name in stage.outputs))
-"""Entries of a run directory that are read, deleted and written again."""
+"""Entries of a run directory that curate reads, writes and deletes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a run did."""
+    """Summary of a run."""
 
     run: str
+    """Run directory."""
+
     records: tuple[Record[StageResult], ...]
-    """The input, then every step of every stage, in order."""
+    """Record of the input, followed by the records of all steps, in order."""
 
     export: Path | None = None
-    """The folder of the version that was published."""
+    """Directory of the published version; None if the run stopped earlier."""
 
     report: Path | None = None
-    """The page; None if this run wrote none and an earlier one would be out of date."""
+    """Path of the report; None if there is no up-to-date report."""
 
     report_account: report_data.Stage | None = None
-    """What the report cost; None if none was written."""
+    """Time and memory of the report; None if it was not written."""
 
     unchanged: bool = False
-    """Everything was there already."""
+    """Whether all results existed before the run."""
 
     warnings: tuple[str, ...] = ()
 
     @property
     def rows_in(self) -> int:
+        """Number of input rows."""
         return self.records[0].count.rows_in
 
     @property
     def kept(self) -> int:
+        """Number of rows that the last step kept."""
         return self.records[-1].count.kept
 
     def sentence(self) -> str:
-        """Return the whole run in one line."""
+        """Return the summary as one line of text."""
         share = f" ({self.kept / self.rows_in:.1%})" if self.rows_in else ""
         selected = self._selected()
-        planned = in_epochs(list(selected.epochs) if selected else [])
+        planned = format_epochs(list(selected.epochs) if selected else [])
         counted = self._tokens(selected) if selected else ""
         result = f"{self.run}: {self.rows_in:,} rows in, {self.kept:,} kept{share}{planned}{counted}"
         if self.export is None:
-            return f"{result}; done up to {self.records[-1].stage}"
-        changed, exported = "", self._exported()
-        if exported is not None and (one := exported.masked) is not None:
-            changed += f"; {masked(one.rows, one.spans)}"
-        if exported is not None and (other := exported.cut) is not None:
-            changed += f"; {cut(other.rows, other.spans, other.words, other.empty)}"
+            return f"{result}; stopped after {self.records[-1].stage}"
+        changes, exported = "", self._exported()
+        if exported is not None and (pii := exported.masked) is not None:
+            changes += f"; {describe_masked(pii.rows, pii.spans)}"
+        if exported is not None and (spans := exported.cut) is not None:
+            changes += f"; {describe_removed_spans(spans.rows, spans.spans, spans.words, spans.empty)}"
         state = "unchanged" if self.unchanged else "published"
-        page = f"no report: curate report {self.run} writes it"
+        page = f"no report (write it with: curate report {self.run})"
         if self.report is not None:
             page = f"report in {self.report}"
-        return f"{result}; {state} in {self.export}, {page}{changed}"
+        return f"{result}; {state} in {self.export}, {page}{changes}"
 
     def accounting(self) -> list[dict[str, Any]]:
-        """Return one line a step, and one for the report if it was written."""
+        """Return one line per step, and one for the report if it was written."""
         lines = accounting(self.records)
         if self.report_account is not None:
-            one = self.report_account
-            took, peak = round(one.seconds, 3), one.peak_bytes
-            lines.append({"stage": one.name, "name": "html", **asdict(one.rows), "seconds": took, "peak_memory": peak})
+            step = self.report_account
+            time_and_memory = {"seconds": round(step.seconds, 3), "peak_memory": step.peak_bytes}
+            lines.append({"stage": step.name, "name": "html", **asdict(step.rows), **time_and_memory})
         return lines
 
     def _selected(self) -> SelectResult | None:
         return next((one.result for one in self.records if isinstance(one.result, SelectResult)), None)
 
     def _tokens(self, selected: SelectResult) -> str:
-        """Return the tokens of the rows that were selected, and where their number comes from."""
-        read = self.records[0].result
-        how = read.tokens if isinstance(read, InputResult) else ""
-        about = "≈ " if how.startswith("estimated") else ""
-        return f"; {about}{compact(selected.tokens_kept)} of {about}{compact(selected.tokens)} tokens kept ({how})"
+        """Return the phrase on the number of selected tokens, and on how tokens were counted."""
+        result = self.records[0].result
+        method = result.tokens if isinstance(result, InputResult) else ""
+        about = "≈ " if method.startswith("estimated") else ""
+        return f"; {about}{compact(selected.tokens_kept)} of {about}{compact(selected.tokens)} tokens kept ({method})"
 
     def _exported(self) -> ExportResult | None:
         last = self.records[-1].result
         return last if isinstance(last, ExportResult) else None
 
     def as_dict(self) -> dict[str, object]:
-        """Return the same as plain data."""
+        """Return the summary as plain data."""
         exported, selected = self._exported(), self._selected()
-        changed = {} if exported is None else asdict(exported)
+        export_data = {} if exported is None else asdict(exported)
         return {
             "run": self.run,
             "rows_in": self.rows_in,
@@ -172,15 +177,15 @@ class Summary:
             "unchanged": self.unchanged,
             "export": None if self.export is None else str(self.export),
             "report": None if self.report is None else str(self.report),
-            "masked": changed.get("masked"),
-            "cut": changed.get("cut"),
+            "masked": export_data.get("masked"),
+            "cut": export_data.get("cut"),
             "warnings": list(self.warnings),
             "accounting": self.accounting(),
         }
 
 
 def accounting(records: Iterable[Record[StageResult]]) -> list[dict[str, Any]]:
-    """One line a step: rows in, kept, dropped, quarantined, seconds and bytes of memory."""
+    """Return one line per step: rows in, kept, dropped and quarantined, seconds, and peak memory in bytes."""
     return [
         {
             "stage": line.stage,
@@ -195,17 +200,17 @@ def accounting(records: Iterable[Record[StageResult]]) -> list[dict[str, Any]]:
 
 @contextmanager
 def open_executor(name: str, workers: int | None = None, ray_address: str | None = None) -> Iterator[Executor]:
-    """The executor of that name, let go at the end; None for as many workers as there are cores."""
-    made: dict[str, Callable[[], Executor]] = {
+    """Open an executor by its name, and close it at the end; ``workers`` is the number of cores by default."""
+    executors: dict[str, Callable[[], Executor]] = {
         "serial": Serial,
         "processes": partial(Processes, workers or count_cores()),
         "ray": partial(Ray, workers, ray_address),
     }
-    if name not in made:
-        raise ConfigError(f"unknown executor {name!r}", hint=f"there are: {', '.join(made)}")
+    if name not in executors:
+        raise ConfigError(f"unknown executor {name!r}", hint=f"there are: {', '.join(executors)}")
     if ray_address is not None and name != "ray":
-        raise ConfigError("--ray-address says where Ray is, but Ray is not used", hint="add --executor ray")
-    executor = made[name]()
+        raise ConfigError("--ray-address can only be used with the Ray executor", hint="add --executor ray")
+    executor = executors[name]()
     try:
         yield executor
     finally:
@@ -222,12 +227,12 @@ def run(
     verify: bool = False,
     report: bool = True,
 ) -> Summary:
-    """Run the pipeline up to and including the stage ``until``; results on disk that are still right are reused.
+    """Run the pipeline up to and including the stage ``until``, and reuse results on disk that are up to date.
 
     Parameters
     ----------
     config : RunConfig
-        What to do.
+        Configuration of the run.
     executor : Executor
         Where tasks run.
     progress : Progress, optional
@@ -235,16 +240,21 @@ def run(
     until : str
         Name of the last stage that runs.
     overwrite : bool
-        Also run in a folder that holds other files, replacing those that are in the way.
+        Whether to run in a directory that contains other files, and replace those that conflict with results.
     verify : bool
-        Hash every input file again, whatever its size and times say.
+        Whether to hash every input file again, even if its size and times are unchanged.
     report : bool
-        Write the report. Without it, an earlier report that would be out of date is deleted.
+        Whether to write the report. Otherwise, an earlier report that is out of date is deleted.
+
+    Returns
+    -------
+    Summary
+        Rows in and kept, the record of every step, and the paths of the export and the report.
 
     Raises
     ------
     CurateError
-        Whatever went wrong; nothing that was published before has changed.
+        If anything goes wrong; the published version is unchanged.
     """
     context = make_context(config, executor, progress, verify=verify)
     if verify:
@@ -257,15 +267,15 @@ def run(
 
 @contextmanager
 def lock_run(context: Context) -> Iterator[None]:
-    """Hold the run folder; nothing half written is left there, however the block ends."""
-    held = lock.acquire(context.folder, context.progress.note)
-    with paths.convert_store_errors(context.folder), no_follow.protect(context.folder), held:
+    """Hold the lock of the run directory during the block, and delete partial files before and after it."""
+    run_lock = lock.acquire(context.folder, context.progress.note)
+    with paths.convert_store_errors(context.folder), no_follow.protect(context.folder), run_lock:
         symlinks.refuse_links(context.folder, OWNED)
         parquet_io.remove_partial_files(context.folder)
         try:
             with convert_panics():
                 yield
-        except BaseException:  # also an interrupt: no worker may write while what they left is cleared
+        except BaseException:  # also an interrupt: no worker may write while partial files are deleted
             context.executor.close()
             raise
         finally:
@@ -275,33 +285,35 @@ def lock_run(context: Context) -> Iterator[None]:
 def make_context(
     config: RunConfig, executor: Executor, progress: Progress | None = None, *, verify: bool = False
 ) -> Context:
-    """Return the context of a run that goes through the pipeline."""
+    """Return the context of a run with all stages of the pipeline."""
     return Context(config, executor, progress or NullProgress(), verify=verify, stages=PIPELINE)
 
 
 def _run(context: Context, until: str, *, report: bool) -> Summary:
     config = context.config
-    published = versions.published_version(context.folder / versions.FOLDER)  # an error, if that is not known
+    published = versions.published_version(
+        context.folder / versions.FOLDER
+    )  # raises an error if it cannot be determined
     redaction.write(context.folder, config.export.mask_pii)
     parquet_io.write_text(context.folder / "config.yaml", context.yaml)
     data = parquet_io.read_json(context.folder / manifest.NAME)
     before = data if data is not None and has_shape(data, _WRITTEN) else {"fingerprints": {}}
     if data is None and parquet_io.exists(context.folder / manifest.NAME):
-        context.progress.warn(f"{context.folder / manifest.NAME} is corrupt, and is repaired")
+        context.progress.warn(f"{context.folder / manifest.NAME} is corrupt; this run writes it again")
     if before.get("export") is not None and published is None:
-        lost = f"{context.folder / versions.FOLDER} is missing, and what was published is lost"
-        context.progress.warn(f"{lost}: the history begins again, and nothing is compared with it")
+        lost = f"{context.folder / versions.FOLDER} is missing, so the published versions are lost"
+        context.progress.warn(f"{lost}; the history starts again, and no rows are compared with published rows")
     done = CompletedStages()
-    known = before.get("config") == config.resolved and before.get("curate") == __version__
-    if not known:
-        _refuse(preflight.check_config(config, context.folder), context)
+    is_known = before.get("config") == config.resolved and before.get("curate") == __version__
+    if not is_known:
+        _apply_findings(preflight.check_config(config, context.folder), context)
     for step in _stages(context, until):
-        if done.view is None and not (known and before["fingerprints"].items() >= step.fingerprints().items()):
-            _refuse(preflight.check_ingested_pool(config, step.pool), context)
+        if done.view is None and not (is_known and before["fingerprints"].items() >= step.fingerprints().items()):
+            _apply_findings(preflight.check_ingested_pool(config, step.pool), context)
         done = step
-    late: list[str] = []
-    unchanged, page, rendered = _publish(context, done, before, late, report=report)
-    for warning in (*done.warnings, *late):
+    late_warnings: list[str] = []
+    unchanged, page, rendered = _publish(context, done, before, late_warnings, report=report)
+    for warning in (*done.warnings, *late_warnings):
         context.progress.warn(warning)
     return Summary(
         config.run,
@@ -310,27 +322,27 @@ def _run(context: Context, until: str, *, report: bool) -> Summary:
         page,
         rendered,
         unchanged,
-        (*done.warnings, *late),
+        (*done.warnings, *late_warnings),
     )
 
 
 def _publish(
-    context: Context, done: CompletedStages, before: Mapping[str, Any], late: list[str], *, report: bool
+    context: Context, done: CompletedStages, before: Mapping[str, Any], late_warnings: list[str], *, report: bool
 ) -> tuple[bool, Path | None, report_data.Stage | None]:
-    """Render and write all that a run shows for itself, then switch to its export.
+    """Render the report, write all files, and then publish the export.
 
-    Whatever can fail is done before the switch, and leaves the earlier export and report in place. What is left after
-    it renames and deletes files: if that fails, the run is a success all the same, ``late`` receives what is not as it
-    should be, and the next run repairs it.
+    All steps that are likely to fail run before the publication, and leave the earlier export and report in place. The
+    steps after the publication only rename and delete files. If one of them fails, the run still succeeds,
+    ``late_warnings`` receives a warning, and the next run repairs the files.
 
     Returns
     -------
     unchanged : bool
-        Whether nothing had changed.
+        Whether nothing changed.
     page : Path or None
-        The report of what is published; None if there is none.
+        Report of the published version; None if there is none.
     rendered : Stage or None
-        What the report cost; None if it was not written.
+        Time and memory of the report; None if it was not written.
     """
     root, page = context.folder / versions.FOLDER, context.folder / REPORT
     rendered: RenderedReport | None = None
@@ -340,68 +352,71 @@ def _publish(
             if line is not None and done.export is not None:
                 line["remembers"] = published_index.count_remembered(context, done.export.name)
             unchanged = before["fingerprints"] == done.fingerprints() and line is None
-            shown: str | None = _shown(context)
-            puts: list[Callable[[], None]] = []
+            report_state: str | None = _report_fingerprint(context)
+            replacements: list[Callable[[], None]] = []
             if done.export is None:
-                shown = before.get("report")
-            elif report and not (unchanged and before.get("report") == shown and page.exists()):
+                report_state = before.get("report")
+            elif report and not (unchanged and before.get("report") == report_state and page.exists()):
                 reused = set(before["fingerprints"].values())
                 published = line or next(iter(versions.read_history(root)[-1:]), None)
                 rendered = render(context, done, published, reused)
-                puts.append(stack.enter_context(parquet_io.stage_text(page, rendered.page)))
-            elif not report and unchanged and before.get("report") in (shown, None):
-                shown = before.get("report")  # None: the page, if there is one, was written by a command since
+                replacements.append(stack.enter_context(parquet_io.stage_text(page, rendered.page)))
+            elif not report and unchanged and before.get("report") in (report_state, None):
+                report_state = before.get("report")  # None: a later command wrote the page, if there is one
             elif not report:
-                shown = None
-                puts.append(partial(paths.unlink, page, missing_ok=True))
-            written = parquet_io.format_json(_manifest(context, done, shown))
-            puts.append(stack.enter_context(parquet_io.stage_text(context.folder / manifest.NAME, written)))
+                report_state = None
+                replacements.append(partial(paths.unlink, page, missing_ok=True))
+            manifest_text = parquet_io.format_json(_manifest(context, done, report_state))
+            replacements.append(
+                stack.enter_context(parquet_io.stage_text(context.folder / manifest.NAME, manifest_text))
+            )
             if line is not None:
                 versions.publish(root, line)
         except CurateError as error:
             if done.export is None:
                 raise
-            state = "nothing was published; an earlier export and its report are unchanged"
+            state = "nothing was published; the published version and its report are unchanged"
             hint = "; ".join(filter(None, (error.hint, state)))
             raise type(error)(error.message, where=error.where, hint=hint) from error
-        with _harmless(late, f"{page} may be that of the run before"):
-            for put in puts:
-                put()
+        with _warn_on_error(late_warnings, f"{page} may belong to the previous run"):
+            for replace_file in replacements:
+                replace_file()
     if line is not None and "over" in line:
         context.progress.note(
             f"export: {line['added']:,} rows added and {line['removed']:,} removed since {line['over']}, "
             f"{line['churn_rate']:.2%} churn"
         )
     if done.export is not None:
-        with _harmless(late, "old versions of the export may be left"):
-            versions.delete_old_versions(root, context.config.export.keep_versions, late.append)
-    there = done.export is not None and (report or page.exists())
-    return unchanged, page if there else None, rendered.account if rendered else None
+        with _warn_on_error(late_warnings, "old versions of the export may remain"):
+            versions.delete_old_versions(root, context.config.export.keep_versions, late_warnings.append)
+    has_page = done.export is not None and (report or page.exists())
+    return unchanged, page if has_page else None, rendered.account if rendered else None
 
 
 @contextmanager
-def _harmless(late: list[str], what: str) -> Iterator[None]:
-    """Turn an error after the switch into a warning: the export is published, and the next run does the rest."""
+def _warn_on_error(late_warnings: list[str], consequence: str) -> Iterator[None]:
+    """Convert an error after the publication into a warning; the next run repairs the files."""
     try:
         with convert_panics():
             yield
     except Exception as error:
         message = f"{type(error).__name__}: " * (not isinstance(error, CurateError)) + str(error)
-        late.append(f"the export is published, but {what} ({message}); the next run repairs that")
+        late_warnings.append(f"the export is published, but {consequence} ({message}); the next run repairs this")
 
 
-def _refuse(found: preflight.Findings, context: Context) -> None:
-    found.raise_if_any()
-    for note in found.notes:
+def _apply_findings(findings: Findings, context: Context) -> None:
+    """Raise the errors of a preflight check, or log its notes."""
+    findings.raise_if_any()
+    for note in findings.notes:
         context.progress.note(note)
 
 
 _WRITTEN = {"fingerprints": {str: str}}
-"""Shape of the manifest of a run, as far as it is read."""
+"""Shape of the parts of a run's manifest that are read."""
 
 
-def _shown(context: Context) -> str:
-    """Return the fingerprint of what a report shows besides the results of the stages."""
+def _report_fingerprint(context: Context) -> str:
+    """Return the fingerprint of the content of a report that does not come from the stages."""
     key = context.config.evaluate.ground_truth
     return manifest.fingerprint(
         {
@@ -412,41 +427,41 @@ def _shown(context: Context) -> str:
     )
 
 
-def _manifest(context: Context, done: CompletedStages, shown: str | None) -> dict[str, object]:
+def _manifest(context: Context, done: CompletedStages, report_state: str | None) -> dict[str, object]:
     return {
         "curate": __version__,
         "seed": context.config.seed,
         "export": None if done.export is None else f"{versions.FOLDER}/{done.export.name}",
         "warnings": list(done.warnings),
         "fingerprints": done.fingerprints(),
-        "report": shown,
+        "report": report_state,
         "accounting": accounting(done.records),
         "config": context.config.resolved,
     }
 
 
 def build_pool(context: Context) -> PoolView:
-    """Return the pool as selectors see it; runs every stage before select, and reuses what is still right."""
+    """Run all stages before select, and return the pool that selectors read; up-to-date results are reused."""
     done = CompletedStages()
-    for step in _stages(context, _before("select")):
+    for step in _stages(context, _previous_stage("select")):
         done = step
     for warning in done.warnings:
         context.progress.warn(warning)
     return done.pool
 
 
-def _before(stage: str) -> str:
+def _previous_stage(stage: str) -> str:
     names = [one.name for one in PIPELINE]
     return names[names.index(stage) - 1]
 
 
 def load_finished(config: RunConfig, progress: Progress) -> CompletedStages:
-    """Return the results of a run of which every stage is done.
+    """Return the results of a finished run.
 
     Raises
     ------
     ConfigError
-        It is not there, or would have to be run again.
+        If there is no finished run, or its results are out of date.
     """
     context, done = replace(make_context(config, Serial(), progress), plan=[]), CompletedStages()
     try:
@@ -463,9 +478,9 @@ def write_report(context: Context, done: CompletedStages) -> tuple[Path, dict[st
     Returns
     -------
     path : Path
-        The page.
+        Path of the report.
     summary : dict
-        Its content as plain data.
+        Content of the report as plain data.
     """
     path = context.folder / REPORT
     last = next(iter(versions.read_history(context.folder / versions.FOLDER)[-1:]), None)
@@ -478,22 +493,22 @@ def write_report(context: Context, done: CompletedStages) -> tuple[Path, dict[st
 def report(config: RunConfig, progress: Progress | None = None) -> tuple[Path, dict[str, object]]:
     """Write the report of a finished run again; see ``write_report``."""
     context = make_context(config, Serial(), progress)
-    held = lock.acquire(context.folder, context.progress.note)
+    run_lock = lock.acquire(context.folder, context.progress.note)
     with paths.convert_store_errors(context.folder), no_follow.protect(context.folder):
         if not run_directory.is_run(context.folder):
-            raise _no_finished_run(config, "there was no run yet")
-        with held:
+            raise _no_finished_run(config, "the directory contains no run")
+        with run_lock:
             symlinks.refuse_links(context.folder, OWNED)
             return write_report(context, load_finished(config, context.progress))
 
 
-def _no_finished_run(config: RunConfig, why: str) -> ConfigError:
-    message = f"there is no finished run: {why}"
+def _no_finished_run(config: RunConfig, reason: str) -> ConfigError:
+    message = f"there is no finished run: {reason}"
     return ConfigError(message, where=config.run, hint=f"run: curate run {config.source}")
 
 
 def _stages(context: Context, until: str) -> Iterator[CompletedStages]:
-    """Run every stage up to ``until``, and yield what is done after each; with a context that only plans, plan it."""
+    """Run (or only plan, depending on the context) every stage up to ``until``, and yield the results after each."""
     names = [stage.name for stage in PIPELINE]
     stages, done = PIPELINE[: names.index(until) + 1], CompletedStages()
     ground_truth.check_readable(context.config)
@@ -503,25 +518,25 @@ def _stages(context: Context, until: str) -> Iterator[CompletedStages]:
         entries = stage.entries(context.config)
         if not entries:
             continue
-        steps = _each(partial(stage.run, context, done, entry) for entry in entries)
+        steps = _call_all(partial(stage.run, context, done, entry) for entry in entries)
         done = replace(done, records=(*done.records, *(record for _, record in steps)))
         done = stage.extend(context, done, [result for result, _ in steps])
         done = replace(done, warnings=(*done.warnings, *stage.guard(context, done)))
         yield done
 
 
-def _each(steps: Iterable[Callable[[], T]]) -> list[T]:
-    """Return all answers. In a plan, every step is planned before the first that is not ready ends it."""
-    answers: list[T] = []
-    late: NotReadyError | None = None
+def _call_all(steps: Iterable[Callable[[], T]]) -> list[T]:
+    """Call all steps and return their results; a NotReadyError is raised only after all steps have been planned."""
+    results: list[T] = []
+    first_error: NotReadyError | None = None
     for step in steps:
         try:
-            answers.append(step())
+            results.append(step())
         except NotReadyError as error:
-            late = late or error
-    if late is not None:
-        raise late
-    return answers
+            first_error = first_error or error
+    if first_error is not None:
+        raise first_error
+    return results
 
 
 # ---------------------------------------------------------------- plan
@@ -531,7 +546,7 @@ def _each(steps: Iterable[Callable[[], T]]) -> list[T]:
 def plan(
     config: RunConfig, executor: Executor, progress: Progress | None = None, *, verify: bool = False
 ) -> list[PlannedStep]:
-    """Return what would run and why. Only input files that changed are read; with ``verify``, all of them."""
+    """Return the steps that would run, with reasons; only changed input files are read, or all with ``verify``."""
     context = replace(make_context(config, executor, progress, verify=verify), plan=[])
     if verify:
         paths.clear_content_cache()
@@ -568,8 +583,8 @@ def _planned(context: Context) -> list[PlannedStep]:
             if record is not None and one.changed:
                 outdated.append(record.fingerprint)
             entering = forecast
-            own, forecast = stage.forecast(config, one, forecast)
-            for line in own:
+            steps, forecast = stage.forecast(config, one, forecast)
+            for line in steps:
                 cost = _estimated(context, stage, line, folder, entering.max_rows, size / max(1, rows))
                 lines.append(replace(cost, error=counted.error))
                 entering = entering if line.rows is None else replace(entering, max_rows=line.rows)
@@ -577,11 +592,11 @@ def _planned(context: Context) -> list[PlannedStep]:
 
 
 _COUNTING = 5.0
-"""Seconds that a plan may count the records of files that only reading can count."""
+"""Time limit in seconds for counting the rows of files that must be read completely."""
 
 
 _OF_PLUGIN = ("plugin", "version", "sha256", "params", "contents")
-"""Inputs of a step that its entry alone determines."""
+"""Inputs of a step that depend only on its entry."""
 
 
 def _files(done: CompletedStages) -> Sequence[Mapping[str, Any]]:
@@ -596,34 +611,34 @@ def _later(
     record: Record[StageResult] | None,
     outdated: Sequence[str],
 ) -> PlannedStep:
-    """Return the plan of a step that one before it keeps from being compared with what is on disk.
+    """Return the plan of a step that cannot be compared with its stored result yet, because an earlier step will run.
 
-    It is certain to run if it was never done, its own entry changed, or it was made from a result that changed.
+    It is certain to run if it has no result, its entry changed, or it depends on a result that changed.
     """
     if record is None:
-        return PlannedStep(stage.name, name, "missing", "a stage before it will run")
+        return PlannedStep(stage.name, name, "missing", "an earlier stage will run")
     entries = entry if isinstance(entry, tuple) else (entry,)
     parts = [one.fingerprint_parts() for one in entries if isinstance(one, Entry)]
-    own = {key: value for key, value in (parts[0] if parts else {}).items() if key in _OF_PLUGIN}
-    now: dict[str, object] = {"entries": parts} if isinstance(entry, tuple) else own
+    plugin_inputs = {key: value for key, value in (parts[0] if parts else {}).items() if key in _OF_PLUGIN}
+    now: dict[str, object] = {"entries": parts} if isinstance(entry, tuple) else plugin_inputs
     before = {key: value for key, value in record.inputs.items() if key in now}
-    state, why = manifest.compare(replace(record, inputs=before, fingerprint=manifest.fingerprint(before)), now)
+    state, reason = manifest.compare(replace(record, inputs=before, fingerprint=manifest.fingerprint(before)), now)
     if state != "fresh":
-        return PlannedStep(stage.name, name, "stale", why, changed=True)
+        return PlannedStep(stage.name, name, "stale", reason, changed=True)
     for section in ("embed", "score"):
         read = record.inputs.get(section)
         if isinstance(read, dict) and {*read} != {one.name for one in getattr(config, section)}:
             return PlannedStep(stage.name, name, "stale", f"the entries of {section} changed", changed=True)
     made_from = json.dumps(dict(record.inputs))
     if any(fingerprint in made_from for fingerprint in outdated):
-        return PlannedStep(stage.name, name, "stale", "a stage before it will run", changed=True)
-    return PlannedStep(stage.name, name, "maybe", "depends on what a stage before it produces")
+        return PlannedStep(stage.name, name, "stale", "an earlier stage will run", changed=True)
+    return PlannedStep(stage.name, name, "maybe", "depends on the result of an earlier stage")
 
 
 def _estimated(
     context: Context, stage: AnyStage, step: PlannedStep, folder: Path, entering: int, bytes_per_row: float
 ) -> PlannedStep:
-    """Return the step with its cost, in proportion to that of the last time, or of measurements if it never ran."""
+    """Return the step with its estimated cost, extrapolated from its last run, or from measurements if it never ran."""
     if step.state == "fresh":
         return replace(step, seconds=0.0, memory=0, disk=0)
     record = manifest.load(folder, stage.result)

@@ -1,4 +1,4 @@
-"""Progress on stderr, as bars or as a line every few seconds."""
+"""Progress on stderr, as bars or as one line every few seconds."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ INTERVAL = 5.0
 class Progress(Protocol):
     """Receiver of the progress, notes and warnings of a run."""
 
-    def begin(self, what: str, total: int, unit: str = "rows") -> None:
-        """``what`` begins; ``total`` of a unit (rows, bytes, files) are to be done."""
+    def begin(self, task: str, total: int, unit: str = "rows") -> None:
+        """Begin a task of ``total`` units (rows, bytes, files)."""
 
     def advance(self, units: int) -> None:
-        """``units`` more are done."""
+        """Count ``units`` more units of the current task as done."""
 
     def enter(self, stage: str, entry: str) -> None:
-        """A step begins; what is told until ``leave`` is of it."""
+        """Enter a step; all calls until ``leave`` belong to it."""
 
     def leave(self, records: Sequence[Record[StageResult]], *, reused: bool) -> None:
-        """The step is done, now or (``reused``) before; the select section with a record for each of its entries."""
+        """Leave the step, which ran now or was ``reused``; the select stage passes one record per entry."""
 
     def note(self, message: str) -> None:
-        """Something a person reading the log would want to know."""
+        """Log a message for information."""
 
     def warn(self, message: str) -> None:
-        """Something a person should look into."""
+        """Log a message about something that needs attention."""
 
 
 class NullProgress:
     """No-op progress."""
 
-    def begin(self, what: str, total: int, unit: str = "rows") -> None: ...
+    def begin(self, task: str, total: int, unit: str = "rows") -> None: ...
     def advance(self, units: int) -> None: ...
     def enter(self, stage: str, entry: str) -> None: ...
     def leave(self, records: Sequence[Record[StageResult]], *, reused: bool) -> None: ...
@@ -69,30 +69,30 @@ class NestedProgress:
 
 @dataclass(slots=True)
 class Work:
-    """Work under way, and how much of it is done."""
+    """Current task, and how much of it is done."""
 
-    what: str = ""
+    name: str = ""
     total: int = 0
     unit: str = "rows"
     done: int = 0
     began: float = 0.0
 
     def advance(self, units: int) -> None:
-        """Count units that are done; an estimated total is never exceeded."""
+        """Count finished units, but never more than the total, which may be an estimate."""
         self.done = min(self.total, self.done + units)
 
     @property
     def rate(self) -> float:
-        """Units a second since the work began."""
+        """Units per second since the task began."""
         return self.done / max(time.monotonic() - self.began, 1e-9)
 
     @property
     def seconds_left(self) -> float:
-        """Time that the rest takes at this rate."""
+        """Estimated seconds until the task is done."""
         return (self.total - self.done) / self.rate if self.done else 0.0
 
     def amount(self, separator: str) -> str:
-        """Amount done and rate, for people."""
+        """Return the amount done and the rate as text."""
         if self.unit == "bytes":
             done, total, rate = (f"{number / 2**20:,.1f}" for number in (self.done, self.total, self.rate))
             return f"{done}{separator}{total} MiB, {rate} MiB/s"
@@ -101,46 +101,46 @@ class Work:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a duration for people.
+    """Return a duration as text.
 
     >>> format_duration(5.4), format_duration(95), format_duration(4000)
     ('5 s', '1 min 35 s', '1 h 6 min')
     """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
+    total = round(seconds)
+    if total < 60:
+        return f"{total} s"
+    minutes, rest = divmod(total, 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class _Sink(Protocol):
-    """Where what is told goes."""
+    """Output of ConsoleProgress."""
 
     def begin(self, work: Work) -> None: ...
-    def advance(self, work: Work, place: Mapping[str, str]) -> None: ...
+    def advance(self, work: Work, step: Mapping[str, str]) -> None: ...
     def emit(self, event: str, text: str, facts: Mapping[str, object]) -> None: ...
     def close(self) -> None: ...
 
 
 class ConsoleProgress:
-    """Progress on stderr, which also keeps the record of every step."""
+    """Progress on stderr, which also collects the record of every step."""
 
     def __init__(self, sink: _Sink) -> None:
         self._sink = sink
         self.stage = self.entry = ""
-        """The step under way."""
+        """Stage and entry of the current step."""
 
         self.work = Work()
         self.steps: list[tuple[Record[StageResult], bool]] = []
-        """Every step that is done, and whether it was before."""
+        """Record of every finished step, and whether the step was reused."""
 
-    def begin(self, what: str, total: int, unit: str = "rows") -> None:
-        self.work = Work(what, total, unit, began=time.monotonic())
+    def begin(self, task: str, total: int, unit: str = "rows") -> None:
+        self.work = Work(task, total, unit, began=time.monotonic())
         self._sink.begin(self.work)
 
     def advance(self, units: int) -> None:
         self.work.advance(units)
-        self._sink.advance(self.work, self._place())
+        self._sink.advance(self.work, self._step())
 
     def enter(self, stage: str, entry: str) -> None:
         self.stage, self.entry = stage, entry
@@ -170,13 +170,14 @@ class ConsoleProgress:
         self.emit("warning", message)
 
     def end(self, exit_code: int, message: str, **facts: object) -> None:
-        """The last word: how it went."""
+        """Log the result of the command and its exit code."""
         self.emit("end", message, exit_code=exit_code, **facts)
 
     def emit(self, event: str, text: str, **facts: object) -> None:
-        self._sink.emit(event, text, {**self._place(), **facts})
+        """Log an event with a text and additional fields."""
+        self._sink.emit(event, text, {**self._step(), **facts})
 
-    def _place(self) -> dict[str, str]:
+    def _step(self) -> dict[str, str]:
         return {"stage": self.stage, "entry": self.entry} if self.stage else {}
 
     def close(self) -> None:
@@ -184,45 +185,45 @@ class ConsoleProgress:
 
 
 class _Lines:
-    """One line an event, as text or as JSON."""
+    """Output of one line per event, as text or as JSON."""
 
-    def __init__(self, style: Literal["plain", "json", "quiet"]) -> None:
-        self._style = style
-        self._told = time.monotonic()
+    def __init__(self, log_format: Literal["plain", "json", "quiet"]) -> None:
+        self._log_format = log_format
+        self._last_line = time.monotonic()
 
     def begin(self, work: Work) -> None:
-        self._told = work.began
+        self._last_line = work.began
 
-    def advance(self, work: Work, place: Mapping[str, str]) -> None:
+    def advance(self, work: Work, step: Mapping[str, str]) -> None:
         now = time.monotonic()
-        if now - self._told < INTERVAL:
+        if now - self._last_line < INTERVAL:
             return
-        self._told = now
+        self._last_line = now
         share = work.done / work.total if work.total else 1.0
-        left = format_duration(work.seconds_left)
-        text = f"{work.what}: {work.amount(' of ')} ({share:.0%}), about {left} left"
+        remaining = format_duration(work.seconds_left)
+        text = f"{work.name}: {work.amount(' of ')} ({share:.0%}), about {remaining} left"
         facts = {"done": work.done, "total": work.total, "unit": work.unit}
         facts |= {"rate": round(work.rate, 1), "seconds_left": round(work.seconds_left, 1)}
-        self.emit("progress", text, {**place, **facts})
+        self.emit("progress", text, {**step, **facts})
 
     def emit(self, event: str, text: str, facts: Mapping[str, object]) -> None:
-        if self._style == "json":
-            with suppress(OSError):  # a log that cannot be written must not end a run
+        if self._log_format == "json":
+            with suppress(OSError):  # failing to write the log must not end the run
                 line = {"time": round(time.time(), 3), "event": event, "message": text, **facts}
                 print(json.dumps(line), file=sys.stderr, flush=True)  # noqa: T201
         elif event == "end":
-            _complain(text, facts)
-        elif self._style == "plain" or event == "warning":
+            _print_failure(text, facts)
+        elif self._log_format == "plain" or event == "warning":
             with suppress(OSError):
-                told = escape_line(f"warning: {text}" if event == "warning" else text)
-                print(told, file=sys.stderr, flush=True)  # noqa: T201
+                line_text = escape_line(f"warning: {text}" if event == "warning" else text)
+                print(line_text, file=sys.stderr, flush=True)  # noqa: T201
 
     def close(self) -> None:
         pass
 
 
 class _Bars:
-    """One live bar, for the work at hand."""
+    """Output of one live progress bar, for the current task."""
 
     def __init__(self, console: Console) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -240,15 +241,15 @@ class _Bars:
 
     def begin(self, work: Work) -> None:
         self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(work.what, total=work.total, amount=work.amount("/"))
+        self._task = self._progress.add_task(work.name, total=work.total, amount=work.amount("/"))
 
-    def advance(self, work: Work, place: Mapping[str, str]) -> None:  # noqa: ARG002
+    def advance(self, work: Work, step: Mapping[str, str]) -> None:  # noqa: ARG002
         self._progress.update(self._task, completed=work.done, amount=work.amount("/"))
 
     def emit(self, event: str, text: str, facts: Mapping[str, object]) -> None:
         if event == "end":
             self._progress.stop()
-            _complain(text, facts)
+            _print_failure(text, facts)
         elif event == "warning":
             self._console.print(escape_line(f"warning: {text}"), style="yellow", markup=False, highlight=False)
         else:
@@ -258,30 +259,30 @@ class _Bars:
         self._progress.stop()
 
 
-def _complain(text: str, details: Mapping[str, object]) -> None:
-    if details["exit_code"]:  # else the result on stdout says how it went
+def _print_failure(text: str, details: Mapping[str, object]) -> None:
+    if details["exit_code"]:  # a successful command prints its result on stdout
         print_error(text)
 
 
 def print_error(message: str) -> None:
-    """An error, for people: on stderr, as it is where there is no log of any style."""
-    with suppress(OSError):  # where nobody reads it, the exit code still tells
+    """Print an error message on stderr, with "curate: " before each of its lines."""
+    with suppress(OSError):  # stderr may be closed; the exit code still reports the failure
         for line in message.splitlines():
             print(f"curate: {line}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 @contextmanager
-def console_progress(style: LogFormat) -> Iterator[ConsoleProgress]:
-    """What tells the progress in the style asked for; ``auto`` draws bars on a terminal and writes lines elsewhere."""
+def console_progress(log_format: LogFormat) -> Iterator[ConsoleProgress]:
+    """Yield the progress sink of a log format; ``auto`` draws bars on a terminal and writes plain lines elsewhere."""
     sink: _Sink
-    if style == "auto" and sys.stderr.isatty():
+    if log_format == "auto" and sys.stderr.isatty():
         from rich.console import Console
 
         sink = _Bars(Console(stderr=True))
     else:
-        sink = _Lines("plain" if style == "auto" else style)
-    told = ConsoleProgress(sink)
+        sink = _Lines("plain" if log_format == "auto" else log_format)
+    progress = ConsoleProgress(sink)
     try:
-        yield told
+        yield progress
     finally:
-        told.close()
+        progress.close()

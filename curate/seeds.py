@@ -1,4 +1,4 @@
-"""One seed in the config, an independent random generator for every stage and task."""
+"""Random generators: one seed in the configuration, an independent generator for every stage and task."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def rng_for(seed: int, stage: str, task: int = 0) -> np.random.Generator:
-    """A generator that depends on the seed, the stage's name and the task's number, and on nothing else.
+    """Return a generator that depends only on the seed, the stage's name and the task's number.
 
-    In particular not on which worker runs the task, nor when.
+    It does not depend on which worker runs the task, nor on when it runs.
 
     >>> float(rng_for(0, "embed").random()) == float(rng_for(0, "embed").random())
     True

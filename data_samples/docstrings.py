@@ -1,7 +1,7 @@
-"""Collects the docstrings of the running Python's standard library: ``python data_samples/docstrings.py [OUT]``.
+"""Collect the docstrings of Python's standard library: ``python data_samples/docstrings.py [OUT]``.
 
-The sources are parsed and neither imported nor executed. Rows come in the order of the modules' names, and in each
-module from top to bottom.
+The sources are parsed, and neither imported nor executed. Rows are sorted by module, and in each module from top to
+bottom.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def modules(root: Path) -> list[tuple[str, Path]]:
-    """The dotted name and file of every module under ``root``, by name; no tests, and nothing that has no such name.
+    """Return the dotted name and the file of every module under ``root``, sorted by name, without tests.
 
-    Folders such as ``site-packages`` and ``config-3.11`` are no part of a module's name, so they fall out.
+    Directories such as ``site-packages`` and ``config-3.11`` cannot be part of a module name, so they are skipped.
     """
     found = []
     for path in root.rglob("*.py"):
@@ -34,7 +34,7 @@ def modules(root: Path) -> list[tuple[str, Path]]:
 
 
 def documented(node: ast.AST, name: str) -> Iterator[tuple[str, Documented]]:
-    """The node and everything defined in it, with qualified names, from top to bottom."""
+    """Yield the node and all definitions in it, with qualified names, from top to bottom."""
     if isinstance(node, Documented):
         yield name, node
     inside = f"{name}.<locals>" if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else name
@@ -46,7 +46,7 @@ def documented(node: ast.AST, name: str) -> Iterator[tuple[str, Documented]]:
 
 
 def rows(root: Path) -> Iterator[dict[str, str | int]]:
-    """One row for every docstring under ``root``."""
+    """Yield one row for every docstring under ``root``."""
     seen: Counter[str] = Counter()
     for module, path in modules(root):
         for name, node in documented(ast.parse(path.read_bytes(), path), module):
@@ -63,7 +63,10 @@ def rows(root: Path) -> Iterator[dict[str, str | int]]:
 
 
 def collect(out: Path, root: Path) -> int:
-    """Write the docstrings under ``root`` to ``out``, one a line; their number. ``out`` appears whole or not at all."""
+    """Write the docstrings under ``root`` to ``out``, one per line, and return their number.
+
+    ``out`` appears only when it is complete.
+    """
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows(root)]
     part = out.with_name(f"{out.name}.part")
     part.write_text("".join(lines), encoding="utf-8", newline="\n")
@@ -77,4 +80,4 @@ if __name__ == "__main__":
     number = collect(target, stdlib)
     print(f"{number} docstrings from {stdlib} in {target}", file=sys.stderr)
     if not number:
-        sys.exit("no source of the standard library is installed there")
+        sys.exit("the sources of the standard library are not installed")

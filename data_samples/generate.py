@@ -1,7 +1,6 @@
-"""Writes the sample pool and its answer key: ``python data_samples/generate.py [FOLDER]``.
+"""Write the sample pool and its ground truth: ``python data_samples/generate.py [FOLDER]``.
 
-Every text is put together from the words in topics.yaml and the sentences in grammar.yaml. The same files come out on
-every run.
+Every text is composed of the words in topics.yaml and the sentences in grammar.yaml. Every run writes the same files.
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ LINES = 2_000
 EXACT, EXACT_ORIGINALS = 100, 80
 NEAR, NEAR_ORIGINALS = 160, 130
 WRONG, JUNK, FOREIGN = 60, 80, 60
-LEAKED, FRESH = 5, 15  # questions of the evaluation set that the pool holds, and that it does not
+LEAKED, FRESH = 5, 15  # questions of the evaluation set that are, and are not, in the pool
 RARE_SIZES = (4, 4, 3, 3, 2, 2)  # rows of the six rarest topics
-ZIPF_SHIFT, ZIPF_EXPONENT = 8, 1.8  # rows of the topic of rank r: in proportion to (r + shift) ** -exponent
-WORDS = range(30, 121)  # how long a text of the grammar may be
-DAYS = 2_000  # the rows' dates lie in the days from the start of 2019
+ZIPF_SHIFT, ZIPF_EXPONENT = 8, 1.8  # the topic of rank r has rows in proportion to (r + shift) ** -exponent
+WORDS = range(30, 121)  # number of words in a text of the grammar
+DAYS = 2_000  # range of the dates of rows, from the start of 2019
 
 T = TypeVar("T")
 
 
 class Dice:
-    """Random choices made of ``random()`` alone: only its numbers are promised to stay the same in later Pythons."""
+    """Random choices based on ``random()`` only, the one method with the same numbers in all Python versions."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed).random
@@ -59,24 +58,24 @@ class Dice:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row of the pool, and what is planted in it."""
+    """Row of the pool, and the kind of problem that is planted in it."""
 
     source: str
     instruction: str
     output: str
     topic: str
     kind: str = ""
-    """What is planted; "" in a clean row."""
+    """Kind of the planted problem; "" in a clean row."""
 
     detail: str | None = None
-    """More about the plant; the README says what."""
+    """Details of the planted problem, as described in the README."""
 
     of: Row | None = None
-    """The row that this one is a copy of."""
+    """Original of a copy."""
 
 
 class Slots:
-    """The words for one text: no phrase twice until its list is used up."""
+    """Words for one text, in which a phrase is repeated only after its list is used up."""
 
     def __init__(self, lists: Mapping[str, str], dice: Dice) -> None:
         self.lists = {name: text.split("; ") for name, text in lists.items()}
@@ -93,14 +92,14 @@ class Slots:
         return self.left[slot].pop()
 
     def fill(self, template: str) -> str:
-        """The template with every {slot} filled, "a" or "an" as needed, and sentences in sentence case."""
+        """Fill every {slot} of a template, and correct "a" and "an" and the case of sentences."""
         text = re.sub(r"\{(\w+)\}", lambda slot: self.draw(slot[1]), template)
         text = re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
         return re.sub(r"(^|[.?!] )([a-z])", lambda start: start[1] + start[2].upper(), text)
 
 
 class Author:
-    """Writes rows of every kind."""
+    """Writer of rows of all kinds."""
 
     def __init__(self, topics: dict[str, dict[str, str]], grammar: dict[str, Any], dice: Dice) -> None:
         self.topics, self.grammar, self.dice = topics, grammar, dice
@@ -111,11 +110,11 @@ class Author:
         self.written: set[tuple[str, str]] = set()
 
     def source(self) -> str:
-        """A source, drawn by the sources' shares."""
+        """Draw a source in proportion to the shares of the sources."""
         return self.dice.pick(self.wheel)
 
     def new(self, write: Callable[[], Row]) -> Row:
-        """A row whose text no row had before, so that the only exact duplicates are the planted ones."""
+        """Return a row with a new text, so that all exact duplicates are planted ones."""
         while ((row := write()).instruction, row.output) in self.written:
             pass
         self.written.add((row.instruction, row.output))
@@ -124,7 +123,7 @@ class Author:
     # ------------------------------------------------------------ rows
 
     def clean(self, topic: str) -> Row:
-        """A row about a topic, in the manner of its source."""
+        """Return a row about a topic, in the style of its source."""
         source = self.source()
         manner = self.grammar["sources"][source]
         lists = {**self.grammar["words"], **self.topics[topic], "topic": topic.replace("_", " ")}
@@ -137,17 +136,17 @@ class Author:
                 kind = "" if topic in self.common else "rare_topic"
                 return Row(source=source, instruction=instruction, output=output, topic=topic, kind=kind)
 
-    def mislabelled(self, row: Row) -> Row:
-        """The row under a label that is not its own."""
+    def mislabeled(self, row: Row) -> Row:
+        """Return the row with a wrong label."""
         label = self.dice.pick([topic for topic in self.common if topic != row.topic])
         return replace(row, topic=label, kind="wrong_label", detail=row.topic)
 
     def exact_copy(self, row: Row) -> Row:
-        """The same text, usually in another source."""
+        """Return a row with the same text, usually in another source."""
         return replace(row, source=self.source(), kind="exact_duplicate", of=row)
 
     def near_copy(self, row: Row) -> Row:
-        """The row after one to four edits, which the key names; at least one of them changes the text."""
+        """Return the row after one to four edits, which the ground truth lists; at least one changes the text."""
         output = row.output
         done: list[str] = []
         edits = (self.typo, self.synonym, self.number, self.closing, self.lost_word, self.lost_sentence)
@@ -160,36 +159,36 @@ class Author:
         return replace(row, source=self.source(), output=output, kind="near_duplicate", detail="+".join(done), of=row)
 
     def junk(self, mess: Callable[[], str]) -> Row:
-        """A row without meaning, under any label."""
+        """Return a meaningless row with a random label."""
         topic = self.dice.pick(self.common)
         return Row(source=self.source(), instruction="", output=mess(), topic=topic, kind="junk", detail=mess.__name__)
 
     def foreign(self, language: str) -> Row:
-        """A row in another language."""
+        """Return a row in another language."""
         words = self.grammar["languages"][language]
         topic = self.dice.pick(list(words["topics"]))
         slots = Slots(self.grammar["words"], self.dice)
-        said = self.dice.shuffled(words["topics"][topic]["say"])[: self.dice.between(4, 6)]
-        said += [slots.fill(sentence) for sentence in self.dice.shuffled(words["close"])[:1]]
-        asked = self.dice.pick(words["topics"][topic]["ask"])
+        sentences = self.dice.shuffled(words["topics"][topic]["say"])[: self.dice.between(4, 6)]
+        sentences += [slots.fill(sentence) for sentence in self.dice.shuffled(words["close"])[:1]]
+        question = self.dice.pick(words["topics"][topic]["ask"])
         return Row(
             source=self.source(),
-            instruction=asked,
-            output=" ".join(said),
+            instruction=question,
+            output=" ".join(sentences),
             topic=topic,
             kind="other_language",
             detail=language,
         )
 
-    # ------------------------------------------------------------ the edits of near duplicates
+    # ------------------------------------------------------------ edits of near-duplicates
 
     def typo(self, text: str) -> str:
-        """Two neighbouring letters inside a long word change places."""
+        """Swap two adjacent letters inside a long word."""
         start = self.dice.pick(list(re.finditer(r"[a-z]{6,}", text))).start() + self.dice.between(1, 3)
         return text[:start] + text[start + 1] + text[start] + text[start + 2 :]
 
     def synonym(self, text: str) -> str:
-        """A word gives way to another that means about the same."""
+        """Replace a word with a synonym."""
         for word, other in self.dice.shuffled(sorted(self.grammar["synonyms"].items())):
             edited = re.sub(rf"(?<![\w-]){word}(?![\w-])", other, text, count=1)
             if edited != text:
@@ -197,28 +196,28 @@ class Author:
         return text
 
     def number(self, text: str) -> str:
-        """The first number grows by one."""
+        """Increase the first number by one."""
         return re.sub(r"\b\d+\b", lambda digits: str(int(digits[0]) + 1), text, count=1)
 
     def closing(self, text: str) -> str:
-        """A polite sentence is added at the end."""
+        """Append a polite sentence."""
         closings: list[str] = self.grammar["closings"]
         return f"{text} {self.dice.pick(closings)}"
 
     def lost_word(self, text: str) -> str:
-        """One word is left out."""
+        """Remove one word."""
         words = text.split(" ")
         del words[self.dice.below(len(words))]
         return " ".join(words)
 
     def lost_sentence(self, text: str) -> str:
-        """One sentence is left out; a text of three or fewer keeps all."""
+        """Remove one sentence from a text of more than three sentences."""
         sentences = re.split(r"(?<=[.?!]) ", text)
         if len(sentences) > 3:
             del sentences[self.dice.below(len(sentences))]
         return " ".join(sentences)
 
-    # ------------------------------------------------------------ the kinds of junk
+    # ------------------------------------------------------------ kinds of junk
 
     def keyboard_mash(self) -> str:
         return self.noise("asdfghjkl;qwertyuiop")
@@ -248,16 +247,16 @@ class Author:
 
 
 def topic_sizes(topics: Sequence[str], rows: int) -> dict[str, int]:
-    """Rows of each topic, most frequent first: a shifted Zipf law, then the rare ones."""
-    left = rows - sum(RARE_SIZES)
+    """Return the number of rows of each topic, most frequent first: a shifted Zipf law, then the rare topics."""
+    common = rows - sum(RARE_SIZES)
     weights = [(rank + ZIPF_SHIFT) ** -ZIPF_EXPONENT for rank in range(1, len(topics) - len(RARE_SIZES) + 1)]
-    sizes = [int(left * weight / sum(weights)) for weight in weights]
-    sizes[0] += left - sum(sizes)
+    sizes = [int(common * weight / sum(weights)) for weight in weights]
+    sizes[0] += common - sum(sizes)
     return dict(zip(topics, (*sizes, *RARE_SIZES), strict=True))
 
 
 def broken_rows() -> list[Row]:
-    """What cannot be read as a row, to be set aside: one with no text, one with no id, one that is cut off."""
+    """Return rows that will be quarantined: one without text, one without an id, and one that is truncated."""
     return [
         Row(source="forum", instruction="", output=" ", topic="garden", kind="blank"),
         Row(source="tickets", instruction="Where is it?", output="It left on Monday.", topic="coffee", kind="null_id"),
@@ -266,15 +265,15 @@ def broken_rows() -> list[Row]:
 
 
 def all_rows(author: Author) -> list[Row]:
-    """Every row of the pool in its final order; copies and wrong labels fall on different originals."""
+    """Return all rows of the pool in their final order; copies and wrong labels have different originals."""
     dice = author.dice
     sizes = topic_sizes(list(author.topics), LINES - EXACT - NEAR - JUNK - FOREIGN - len(broken_rows()))
     originals = [author.new(partial(author.clean, topic)) for topic, size in sizes.items() for _ in range(size)]
     free = iter(dice.shuffled([row for row in originals if not row.kind]))
-    mislabelled = {row: author.mislabelled(row) for row in islice(free, WRONG)}
+    mislabeled = {row: author.mislabeled(row) for row in islice(free, WRONG)}
     exact, near = list(islice(free, EXACT_ORIGINALS)), list(islice(free, NEAR_ORIGINALS))
     messes = (author.keyboard_mash, author.symbol_noise, author.boilerplate, author.repeated_words, author.ultra_short)
-    rows = [mislabelled.get(row, row) for row in originals]
+    rows = [mislabeled.get(row, row) for row in originals]
     rows += [author.exact_copy(row) for row in islice(cycle(exact), EXACT)]
     rows += [author.new(partial(author.near_copy, row)) for row in islice(cycle(near), NEAR)]
     rows += [author.new(partial(author.junk, mess)) for mess in islice(cycle(messes), JUNK)]
@@ -283,7 +282,7 @@ def all_rows(author: Author) -> list[Row]:
 
 
 def line_of(row: Row, name: str, author: Author) -> str:
-    """The row's line in its file, with the columns that are only carried through."""
+    """Return the line of a row in its file, with additional columns."""
     manner, dice = author.grammar["sources"][row.source], author.dice
     record = {
         "id": None if row.kind == "null_id" else name,
@@ -300,7 +299,7 @@ def line_of(row: Row, name: str, author: Author) -> str:
 
 
 def evaluation(rows: Sequence[Row], author: Author) -> list[dict[str, str]]:
-    """Questions of a benchmark; the first quote rows of the pool, clean and without copies, in capitals."""
+    """Return benchmark questions; the first ones quote clean rows of the pool without copies, in capital letters."""
     copied = {row.of for row in rows}
     leaked = islice((row for row in rows if not row.kind and row not in copied), LEAKED)
     fresh = [author.new(partial(author.clean, topic)) for topic in islice(author.topics, FRESH)]
@@ -316,15 +315,15 @@ def generate(folder: Path) -> None:
 
     rows = all_rows(author)
     count: Counter[str] = Counter()
-    places: list[tuple[Row, str, int]] = []
+    numbered: list[tuple[Row, str, int]] = []
     for row in rows:
         count[row.source] += 1
-        places.append((row, f"{row.source}-{count[row.source]:04}", count[row.source]))
-    names = {row: name for row, name, _ in places if not row.of}
+        numbered.append((row, f"{row.source}-{count[row.source]:04}", count[row.source]))
+    names = {row: name for row, name, _ in numbered if not row.of}
 
     (folder / "pool").mkdir(parents=True, exist_ok=True)
     for source in grammar["sources"]:
-        lines = [line_of(row, name, author) for row, name, _ in places if row.source == source]
+        lines = [line_of(row, name, author) for row, name, _ in numbered if row.source == source]
         (folder / "pool" / f"{source}.jsonl").write_bytes("".join(f"{line}\n" for line in lines).encode())
 
     key = [
@@ -336,7 +335,7 @@ def generate(folder: Path) -> None:
             "of": names[row.of] if row.of else None,
             "detail": row.detail,
         }
-        for row, name, line in places
+        for row, name, line in numbered
         if row.kind
     ]
     schema = dict.fromkeys(("id", "file", "line", "kind", "of", "detail"), pl.String) | {"line": pl.Int32}

@@ -1,7 +1,7 @@
-"""Writes the sample pool once more, with an embedding in every row: a pool as a user with vectors of their own has it.
+"""Write the sample pool with an embedding in every row, as an example of a pool with precomputed vectors.
 
-``python data_samples/with_embeddings.py [OUT]`` writes ``data_samples/with_embeddings.parquet`` unless told otherwise.
-The vectors are those of the ``lsa`` embedder at 64 dimensions.
+``python data_samples/with_embeddings.py [OUT]`` writes ``data_samples/with_embeddings.parquet`` by default. The vectors
+are those of the ``lsa`` embedder with 64 dimensions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main(out: Path) -> None:
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 row = json.loads(line)
-            except ValueError:  # planted
+            except ValueError:  # a planted broken row
                 continue
             if row["id"] and row["output"].strip():
                 rows.append(row)

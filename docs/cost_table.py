@@ -15,18 +15,18 @@ from curate.plugins import registry
 
 RESULTS = Path(__file__).parent / "cost" / "selectors.json"
 SHORT = 0.05
-"""Seconds: where the largest pool took less, time is mostly that of starting."""
+"""Time in seconds for the largest pool below which most of the time is startup."""
 
 Line = Mapping[str, Any]
 
 
 def results() -> dict[str, Any] | None:
-    """What was measured; None if nothing was yet."""
+    """Load the measurements; None if there are none."""
     return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else None
 
 
 def by_selector(found: Mapping[str, Any]) -> dict[str, dict[int, Line]]:
-    """The lines of each selector that there is, by the rows of the pool."""
+    """Return the measurements of each existing selector, by the number of rows."""
     lines: dict[str, dict[int, Line]] = {}
     for line in found["measured"]:
         if line["selector"] in registry.names("selector"):
@@ -35,7 +35,7 @@ def by_selector(found: Mapping[str, Any]) -> dict[str, dict[int, Line]]:
 
 
 def exponent(lines: Sequence[Line]) -> float:
-    """The slope of log time over log rows: 1 for time in proportion to rows, 2 for their square; NaN if none is told.
+    """Return the slope of log time over log rows: 1 for linear time, 2 for quadratic time; NaN if it is unknown.
 
     >>> exponent([{"rows": 10, "seconds": 1}, {"rows": 100, "seconds": 100}, {"rows": 1000, "skipped": "…"}])
     2.0
@@ -48,7 +48,7 @@ def exponent(lines: Sequence[Line]) -> float:
 
 
 def conditions(found: Mapping[str, Any] | None) -> str:
-    """How and on what it was measured, in sentences."""
+    """Return sentences on the conditions of the measurements."""
     if found is None:
         return "Nothing has been measured yet.\n"
     done = [line for line in found["measured"] if "seconds" in line]
@@ -61,14 +61,15 @@ def conditions(found: Mapping[str, Any] | None) -> str:
     }
     libraries = {library for one in machines for library in one["libraries"]}
     return (
-        f"Each keeps {100 * found['keep_rate']:g} % of rows of {found['dimensions']} numbers. The peak is that of the "
-        f"process, of which interpreter, libraries and pool take about {pools}. Measured with "
+        f"Each selector keeps {100 * found['keep_rate']:g} % of the rows, whose embeddings have {found['dimensions']} "
+        f"dimensions. The peak is that of the process, including interpreter, libraries and pool, which take about "
+        f"{pools}. Measured with "
         f"{', '.join(sorted(versions) + sorted(libraries))}.\n"
     )
 
 
 def selectors(found: Mapping[str, Any] | None) -> str:
-    """Seconds and peak memory of each selector at each size, and how time grows; the quickest first."""
+    """Return the table of seconds and peak memory of each selector by size, with the exponent; the fastest first."""
     if found is None:
         return ""
     lines = by_selector(found)
@@ -77,16 +78,16 @@ def selectors(found: Mapping[str, Any] | None) -> str:
     rows = []
     for name, each in sorted(lines.items(), key=lambda pair: _last_measured(pair[1]), reverse=True):
         power = exponent(list(each.values()))
-        told = ["—" if math.isnan(power) else f"{power:.2f}", "yes" if _quadratic(name) else ""]
+        growth = ["—" if math.isnan(power) else f"{power:.2f}", "yes" if _quadratic(name) else ""]
         rows.append(
-            [f"[`{name}`](../plugins/{page_of('selector', name)})", *(_cell(each.get(n)) for n in sizes), *told]
+            [f"[`{name}`](../plugins/{page_of('selector', name)})", *(_cell(each.get(n)) for n in sizes), *growth]
         )
     table = [header, ["---"] * len(header), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in table)
 
 
 def _last_measured(each: Mapping[int, Line]) -> tuple[int, float]:
-    """The largest pool it was measured on, and its time there, turned so that less is more."""
+    """Return the size of the largest measured pool, and the negative time on it."""
     return max(((rows, -line["seconds"]) for rows, line in each.items() if "seconds" in line), default=(0, 0.0))
 
 

@@ -24,14 +24,14 @@ HEADLINE_RATE = 0.9
 
 @dataclass(frozen=True)
 class Results:
-    """What was found on one data set."""
+    """Results on one data set."""
 
     name: str
     found: Mapping[str, Any]
 
     @property
     def first(self) -> Mapping[str, Any]:
-        """The comparison of the selectors without a filter."""
+        """Comparison of the selectors without a filter."""
         return self.found["comparisons"][0]
 
     @property
@@ -40,7 +40,7 @@ class Results:
 
     @property
     def selectors(self) -> dict[str, list[Mapping[str, Any]]]:
-        """The entries that each name stands for: a filter first, if there is one."""
+        """Entries of each contender by its name: a filter first, if there is one."""
         return {
             entry.get("name", entry["use"]): [*comparison["select"][: len(comparison["filters"])], entry]
             for comparison in self.found["comparisons"]
@@ -48,7 +48,7 @@ class Results:
         }
 
     def cell(self, selector: str, rate: float) -> Mapping[str, Any] | None:
-        """None where nothing could be tried."""
+        """Return the cell of a selector and a prune rate; None if it was not tested."""
         for comparison in self.found["comparisons"]:
             for cell in comparison["cells"]:
                 if (cell["selector"], cell["prune_rate"]) == (selector, rate) and not cell["untested"]:
@@ -57,7 +57,7 @@ class Results:
 
     @cached_property
     def p(self) -> dict[tuple[str, float], float]:
-        """Of every selector and rate, corrected for all of them, with a filter or without."""
+        """Holm-corrected p values of every selector and rate, with and without a filter."""
         each = {
             (cell["selector"], cell["prune_rate"]): cell["differences"][ACCURACY]["p"]
             for comparison in self.found["comparisons"]
@@ -68,34 +68,34 @@ class Results:
         return dict(zip(each, holm(raw).tolist(), strict=True))
 
     def outcome(self, selector: str, rate: float) -> int:
-        """1 where uniform is beaten beyond chance, -1 where it wins, 0 where they are not told apart."""
+        """Return 1 if a selector is significantly better than uniform, -1 if it is worse, else 0."""
         if not self.p.get((selector, rate), math.nan) < SIGNIFICANT:
             return 0
         return 1 if self.value(selector, rate, "differences")["mean"] > 0 else -1
 
     @property
     def full(self) -> Mapping[str, Any]:
-        """With every row."""
+        """Accuracy with all rows."""
         return self.first["full"][ACCURACY]
 
     def value(self, selector: str, rate: float, kind: str = "values", measure: str = ACCURACY) -> Mapping[str, Any]:
-        """Mean and half width of a measure."""
+        """Return the mean and half width of a measure."""
         cell = self.cell(selector, rate)
         return {"mean": math.nan, "half_width": None} if cell is None else cell[kind][measure]
 
 
 def results() -> list[Results]:
-    """Those of every data set that there are."""
+    """Load the results of every data set that has been run."""
     files = [(name, RESULTS / f"{name.lower()}.json") for name in SETS]
     return [Results(name, json.loads(file.read_text(encoding="utf-8"))) for name, file in files if file.exists()]
 
 
-# ---------------------------------------------------------------- the README's
+# ---------------------------------------------------------------- table of the README
 
 
 def headline(found: Sequence[Results]) -> str:
-    """Accuracy at one prune rate, selectors × data sets."""
-    rows = [["every row", *(_percent(one.full) for one in found)]]
+    """Return the table of accuracies at one prune rate, selectors × data sets."""
+    rows = [["all rows", *(_percent(one.full) for one in found)]]
     rows.append(["**uniform**", *(_percent(one.value(UNIFORM, HEADLINE_RATE)) for one in found)])
     rows += [[f"`{name}`", *(_headline_cell(one, name) for one in found)] for name in HEADLINE]
     return _table([f"test accuracy, prune rate {HEADLINE_RATE:g}", *(one.name for one in found)], rows)
@@ -105,13 +105,13 @@ def _headline_cell(one: Results, name: str) -> str:
     return f"{100 * one.value(name, HEADLINE_RATE)['mean']:.1f} ({_difference(one, name, HEADLINE_RATE)})"
 
 
-# ---------------------------------------------------------------- the page's
+# ---------------------------------------------------------------- tables of the page
 
 
 def summary(found: Sequence[Results]) -> str:
-    """How often each selector wins, draws and loses against uniform, by prune rate; its time and its stability."""
+    """Return the table of wins, draws and losses of each selector against uniform, with time and stability."""
     rates = found[0].rates
-    header = ["selector", *(f"prune {rate:g}" for rate in rates), "all", "time", "over seeds", "with 99 % of rows"]
+    header = ["selector", *(f"prune rate {rate:g}" for rate in rates), "all", "time", "over seeds", "with 99 % of rows"]
     rows = []
     for name in found[0].selectors:
         each = [[one.outcome(name, rate) for one in found] for rate in rates]
@@ -133,7 +133,7 @@ def summary(found: Sequence[Results]) -> str:
 
 
 def agreement(found: Sequence[Results]) -> str:
-    """Whether the vote of nearest neighbours says the same as the logistic regression, in a sentence."""
+    """Return a sentence on the agreement between logistic regression and the vote of nearest neighbors."""
     both = [
         (one.value(name, rate, "differences"), one.value(name, rate, "differences", "knn_probe_accuracy"))
         for one in found
@@ -143,18 +143,18 @@ def agreement(found: Sequence[Results]) -> str:
     ]
     same = sum(first["mean"] * second["mean"] > 0 for first, second in both)
     return (
-        f"Of the {len(both)} differences that are beyond chance with the logistic regression, {same} have the same "
-        "sign with a vote of the nearest neighbours.\n"
+        f"Of the {len(both)} differences that are significant with the logistic regression, {same} have the same "
+        "sign with a vote of the nearest neighbors.\n"
     )
 
 
 def sections(found: Sequence[Results]) -> str:
-    """One for each data set."""
+    """Return one section for each data set."""
     return "\n".join("\n".join(_section(one)) for one in found)
 
 
 def selectors(found: Sequence[Results]) -> str:
-    """What each name stands for."""
+    """Return the table of the entries of each contender."""
     rows = [
         [f"`{name}`", ", then ".join(f"`{_yaml(entry)}`" for entry in entries)]
         for name, entries in found[0].selectors.items()
@@ -166,25 +166,31 @@ def _section(one: Results) -> Iterator[str]:
     first = one.first
     yield f"## {one.name}\n"
     yield (
-        f"{first['rows']:,} rows to choose from, {first['test_rows']:,} test rows, {first['seeds']} seeds. "
-        f"With every row: {_percent(one.full)}.\n"
+        f"{first['rows']:,} rows to select from, {first['test_rows']:,} test rows, {first['seeds']} seeds. "
+        f"Accuracy with all rows: {_percent(one.full)}.\n"
     )
     yield f"`curate compare`: *{first['sentence']}.*\n"
-    left = {"overlapping": "have a text that the pool has", "unlabelled": "have no label", "unknown": "an unknown one"}
-    counts = {what: first["left_out"][what] for what in left}
-    lost = [f"{n if isinstance(n, int) else len(n):,} {left[what]}" for what, n in counts.items() if n]
-    if lost:
-        yield f"Test rows left out: {', '.join(lost)}.\n"
+    reasons = {
+        "overlapping": "with a text in the pool",
+        "unlabeled": "without a label",
+        "unknown": "with an unknown label",
+    }
+    left_out = {key: first["left_out"][key] for key in reasons}
+    excluded = [
+        f"{rows if isinstance(rows, int) else len(rows):,} {reasons[key]}" for key, rows in left_out.items() if rows
+    ]
+    if excluded:
+        yield f"Excluded test rows: {', '.join(excluded)}.\n"
     names = sorted(one.selectors, key=lambda name: -sum(_gain(one, name, rate) for rate in one.rates))
     best = {rate: max(names, key=lambda name, rate=rate: _gain(one, name, rate)) for rate in one.rates}
     f1 = _percent(one.value(UNIFORM, HEADLINE_RATE, measure=MACRO_F1))
     rows = [["**uniform**", *(_percent(one.value(UNIFORM, rate)) for rate in one.rates), f1]]
     for name in names:
-        told = [_difference(one, name, rate, interval=True) for rate in one.rates]
-        bold = [f"**{cell}**" if best[rate] == name else cell for cell, rate in zip(told, one.rates, strict=True)]
+        cells = [_difference(one, name, rate, interval=True) for rate in one.rates]
+        bold = [f"**{cell}**" if best[rate] == name else cell for cell, rate in zip(cells, one.rates, strict=True)]
         f1 = _points(one.value(name, HEADLINE_RATE, "differences", MACRO_F1), interval=True)
         rows.append([f"`{name}`", *bold, f1])
-    header = ["accuracy; difference to uniform", *(f"prune {rate:g}" for rate in one.rates)]
+    header = ["accuracy; difference from uniform", *(f"prune rate {rate:g}" for rate in one.rates)]
     yield _table([*header, f"macro-F1, {HEADLINE_RATE:g}"], rows)
 
 
@@ -208,11 +214,11 @@ def _percent(estimate: Mapping[str, Any]) -> str:
 
 
 def _difference(one: Results, name: str, rate: float, *, interval: bool = False) -> str:
-    """In percentage points, with * where it is beyond chance."""
+    """Return a difference in percentage points, with * if it is significant."""
     if one.cell(name, rate) is None:
         return "—"
-    told = _points(one.value(name, rate, "differences"), interval=interval)
-    return f"{told}{'*' if one.outcome(name, rate) else ''}"
+    points = _points(one.value(name, rate, "differences"), interval=interval)
+    return f"{points}{'*' if one.outcome(name, rate) else ''}"
 
 
 def _points(found: Mapping[str, Any], *, interval: bool) -> str:
@@ -224,8 +230,8 @@ def _points(found: Mapping[str, Any], *, interval: bool) -> str:
 
 
 def _yaml(entry: Mapping[str, Any]) -> str:
-    told = (f"{key}: {value}" for key, value in entry.items() if key != "name")
-    return f"{{{', '.join(told)}}}"
+    pairs = (f"{key}: {value}" for key, value in entry.items() if key != "name")
+    return f"{{{', '.join(pairs)}}}"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -73,7 +73,7 @@ def pages() -> Iterator[tuple[Path, str]]:
 
 
 def filled(page: str, parts: dict[str, str]) -> tuple[Path, str]:
-    """A page written by hand, but for what stands between ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``."""
+    """Return a page in which the parts between ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->`` are replaced."""
     text = (ROOT / page).read_text(encoding="utf-8")
     for name, part in parts.items():
         begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
@@ -103,12 +103,12 @@ def plugin_pages() -> Iterator[tuple[Path, str]]:
         "# Plugins\n",
         NOTE,
         "`curate plugins` lists all plugins, `curate plugins selector ccs` shows one, and "
-        "`curate plugins --config CONFIG` includes those of your own files.\n",
+        "`curate plugins --config CONFIG` includes the plugins in your files.\n",
         "[Write a plugin](../how-to/write-a-plugin.md) shows how to add one.\n",
         BASE,
     ]
     for family in FAMILIES:
-        lines = ["| `use` | what it does |", "|---|---|"]
+        lines = ["| `use` | summary |", "|---|---|"]
         for name in family.names():
             lines.append(f"| [`{name}`]({family.page}#{name}) | {registry.get(family.kind, name).summary()} |")
         index.append(f"## [{family.title}]({family.page})\n\n{family.about}\n\n" + "\n".join(lines) + "\n")
@@ -135,7 +135,7 @@ def family_page(family: Family) -> str:
 
 
 def config_page() -> str:
-    """Every key of the configuration file."""
+    """Return the page with every key of the configuration file."""
     parts = ["# Configuration\n", NOTE, "## Top level\n", _table(TOP_LEVEL_FIELDS)]
     for section in SECTIONS.values():
         parts.append(f"## {section.name}\n")
@@ -150,17 +150,17 @@ def config_page() -> str:
 
 
 def cli_page() -> str:
-    """The help text of every command."""
+    """Return the page with the help text of every command."""
     parts = ["# Command line\n", NOTE]
     commands = [(), *((name,) for name in COMMANDS)]
-    for command, told in zip(commands, _help(commands), strict=True):
+    for command, help_text in zip(commands, _help(commands), strict=True):
         title = " ".join(("curate", *command))
-        parts.append(f"## {title}\n\n```\n{told}```\n")
+        parts.append(f"## {title}\n\n```\n{help_text}```\n")
     return "\n".join(parts)
 
 
 def _help(commands: list[tuple[str, ...]]) -> list[str]:
-    """What each command says of itself, on a terminal of a hundred columns without colours."""
+    """Return the help text of each command, for a terminal with 100 columns and without colors."""
     environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
     code = (
         "import json, sys\nfrom curate.cli.app import app\n"
@@ -176,8 +176,8 @@ def _help(commands: list[tuple[str, ...]]) -> list[str]:
 
 
 def schemas_page() -> str:
-    """The columns of every sidecar."""
-    shown = {
+    """Return the page with the columns of every Parquet file between the stages."""
+    tables = {
         "input/quarantine": schemas.QUARANTINE,
         "embed": schemas.embed(256, "float32", {"model": "…"}),
         "cluster": schemas.CLUSTER,
@@ -189,24 +189,24 @@ def schemas_page() -> str:
         "published": schemas.published(),
         "select": schemas.SELECT,
     }
-    parts = ["# Schemas\n", NOTE, "Parquet files between the stages; `!` marks columns that are never null.\n"]
-    for name, schema in shown.items():
+    parts = ["# Schemas\n", NOTE, "Stages exchange these Parquet files. `!` marks columns that are never null.\n"]
+    for name, schema in tables.items():
         parts += [f"## {name}\n", "| column | type |", "|---|---|"]
         parts += [f"| `{field.name}` | {field.type}{'' if field.nullable else ' !'} |" for field in schema]
         parts.append("")
     return "\n".join(parts)
 
 
-def _table(shown: tuple[Field, ...] | list[Field]) -> str:
+def _table(options: tuple[Field, ...] | list[Field]) -> str:
     lines = ["| key | value | default | meaning |", "|---|---|---|---|"]
-    for field in shown:
+    for field in options:
         default = "required" if field.required else _default(field)
-        lines.append(f"| `{field.name}` | {_cell(_words(field))} | {_cell(default)} | {_cell(field.doc)} |")
+        lines.append(f"| `{field.name}` | {_cell(_type(field))} | {_cell(default)} | {_cell(field.doc)} |")
     return "\n".join(lines) + "\n"
 
 
-def _words(field: Field) -> str:
-    """The type in words; of a section, with a link to its table."""
+def _type(field: Field) -> str:
+    """Return the description of a type; for a section, with a link to its table."""
     return (
         f"[{SECTIONS[field.name].type_name}](#{field.name})"
         if field in TOP_LEVEL_FIELDS and field.name in SECTIONS
@@ -220,22 +220,22 @@ def _default(field: Field) -> str:
 
 
 def _flow(value: object) -> str:
-    """Plain data as YAML writes it on one line."""
+    """Return plain data as YAML on one line."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
     return "[" + ", ".join(map(_flow, value)) + "]" if isinstance(value, list) else format_value(value)
 
 
 def _prose(text: str) -> str:
-    """A numpy-style docstring as Markdown: its section titles in bold."""
+    """Return a numpydoc docstring as Markdown, with section titles in bold."""
     lines = text.splitlines()
-    shown: list[str] = []
+    output: list[str] = []
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         if following and set(following) == {"-"}:
-            shown += [f"**{line}**", ""]
+            output += [f"**{line}**", ""]
         elif not (line and set(line) == {"-"}):
-            shown.append(line)
-    return "\n".join(shown) + "\n"
+            output.append(line)
+    return "\n".join(output) + "\n"
 
 
 def _cell(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The table of column types in docs/reference/input-files.md, made by the functions that read, mask and export them."""
+"""Table of column types in docs/reference/input-files.md, generated with the functions that read and export them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,18 @@ from curate.plugins.exporters.jsonl import to_json_values
 from curate.stages.export import map_strings
 from curate.store.arrow_values import storable_type
 
-HEAD = ("Type", "Stored, and exported to Parquet, as", "As text", "As id", "Masked and cut", "In JSON Lines")
+HEAD = (
+    "Type",
+    "Stored, and exported to Parquet, as",
+    "As text",
+    "As id",
+    "Masked, repeated spans removed",
+    "In JSON Lines",
+)
 
 
 def examples() -> Iterator[tuple[str, pa.Array]]:
-    """Every type, with a value of it."""
+    """Yield every type with an example value."""
     instant = pa.array([1_700_000_000_123_456])
     yield "null", pa.nulls(1)
     yield "bool", pa.array([True])
@@ -57,7 +64,7 @@ def examples() -> Iterator[tuple[str, pa.Array]]:
 
 
 def table() -> str:
-    """The table as Markdown."""
+    """Return the table as Markdown."""
     rows = [_row(name, array) for name, array in examples()]
     lines = [f"| {' | '.join(cells)} |" for cells in (HEAD, ["---"] * len(HEAD), *rows)]
     return "\n".join(lines) + "\n"
@@ -67,10 +74,10 @@ def _row(name: str, array: pa.Array) -> list[str]:
     try:
         kind = storable_type(array.type)
     except TypeError:
-        return [name, *["refused, with the column's name"] * 5]
+        return [name, *["an error that names the column"] * 5]
     nested = pa.types.is_nested(kind)
     text = to_text(array)[0].as_py()
-    identifier = "refused" if nested else _code(to_identifier(array)[0].as_py())
+    identifier = "an error" if nested else _code(to_identifier(array)[0].as_py())
     shown = _code(dumps(to_json_values(array, "")[0]).decode())
     return [name, "the same" if kind == array.type else f"`{kind}`", _code(text), identifier, _masked(kind), shown]
 
@@ -81,8 +88,8 @@ def _masked(kind: pa.DataType) -> str:
     try:
         map_strings.check_type("x", kind)
     except DataError:
-        return "refused"
-    return "yes" if map_strings.is_text_type(kind) else "holds no text"
+        return "an error"
+    return "yes" if map_strings.is_text_type(kind) else "no text"
 
 
 def _code(text: str | None) -> str:

@@ -51,10 +51,10 @@ def test_vectors_need_not_be_of_unit_length():
     ("fields", "message"),
     [
         ({"selector": "k_centr", "keep": 3}, "unknown selector 'k_centr'; did you mean 'k_center'"),
-        ({"selector": "k_center"}, "missing a budget"),
-        ({"selector": "k_center", "keep": 3, "keep_rate": 0.1}, "a second budget beside keep"),
+        ({"selector": "k_center"}, "has no budget"),
+        ({"selector": "k_center", "keep": 3, "keep_rate": 0.1}, "the entry already has a budget, keep"),
         ({"selector": "semdedup", "keep": 3}, "keep: must be one of 'farthest', 'nearest', 'best_quality'; got 3"),
-        ({"selector": "semdedup", "keep_rate": 0.3}, "decides itself how many rows it keeps"),
+        ({"selector": "semdedup", "keep_rate": 0.3}, "takes no budget"),
         ({"selector": "semdedup", "min_similarty": 0.3}, "did you mean 'min_similarity'"),
         ({"selector": "ccs", "keep": 3, "by": "x"}, "there is no score 'x'"),
         ({"selector": "exact_duplicates"}, "texts: missing; the selector 'exact_duplicates' reads texts; add texts="),
@@ -68,7 +68,7 @@ def test_a_wrong_argument_is_named(fields, message):
 def test_a_budget_beyond_the_rows_and_a_zero_row_are_refused():
     with pytest.raises(DataError, match="only 200 rows"):
         curate.select(X, selector="uniform", keep=201)
-    with pytest.raises(ConfigError, match="a row is all zero"):
+    with pytest.raises(ConfigError, match="row 0 is all zero"):
         curate.select(np.zeros((3, 2)), selector="uniform", keep=1)
 
 
@@ -235,7 +235,7 @@ def test_numbers_may_be_numpys_own():
 @pytest.mark.parametrize("name", ["against", "embedding", "name"])
 def test_keys_of_a_configuration_are_refused(name):
     value = "published" if name == "against" else "x"
-    with pytest.raises(ConfigError, match=f"{name}: has a meaning in a configuration only"):
+    with pytest.raises(ConfigError, match=f"{name}: this key can only be used in a configuration"):
         curate.select(X, selector="exact_duplicates", texts=["a"] * 200, **{name: value})
 
 
@@ -248,6 +248,6 @@ def test_every_selector_selects_from_arrays_or_says_why_not(selector):
     try:
         chosen = curate.select(X, selector=selector, **arrays, **budget, **own)
     except ConfigError as error:
-        assert re.search(r"reads columns of a pool's rows|missing|must be|at least", str(error)), error
+        assert re.search(r"reads columns of the input|missing|must be|at least", str(error)), error
         return
     assert len(chosen.indices) <= 20 if budget else len(chosen.indices) <= 200

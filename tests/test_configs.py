@@ -112,7 +112,7 @@ def test_the_quickstart_finds_what_was_planted(quickstart):
 def test_cleaning_finds_everything_that_was_planted_and_nothing_else(ran):
     folder = Path(ran("cleaning").run)
     ledger = pl.read_parquet(folder / "select" / "*.parquet").filter(pl.col("dropped_by").fill_null("") != "lsa")
-    entries = ("gopher_quality", "c4_quality", "foreign", "mislabelled", "exact_duplicates", "minhash")
+    entries = ("gopher_quality", "c4_quality", "foreign", "mislabeled", "exact_duplicates", "minhash")
     found = tabulate_outcomes(read_key(ROOT / "data_samples" / "key.parquet"), ledger, entries)
     met = {kind: {fate: n for fate, n in zip(found.fates, counts, strict=True) if n} for kind, counts in found.rows}
     assert met == {
@@ -120,11 +120,11 @@ def test_cleaning_finds_everything_that_was_planted_and_nothing_else(ran):
         "near_duplicate": {"minhash": 160},
         "junk": {"gopher_quality": 64, "c4_quality": 16},
         "other_language": {"foreign": 60},
-        "wrong_label": {"mislabelled": 60},
+        "wrong_label": {"mislabeled": 60},
         "rare_topic": {"kept": 18},
         OTHERS: {"kept": 1519},
     }
-    assert "Compared with the ground truth" in (folder / "report.html").read_text()
+    assert "Comparison with the ground truth" in (folder / "report.html").read_text()
 
 
 def test_ccs_cuts_off_every_wrong_label_that_was_planted(ran):

@@ -82,7 +82,7 @@ def why(settings, file):
 
 
 @pytest.mark.parametrize("damage", [truncated, zeroed])
-def test_a_half_written_shard_of_a_stage_that_was_done_is_seen_and_made_anew(settings, damage):
+def test_a_half_written_shard_of_a_stage_that_was_done_is_seen_and_made_again(settings, damage):
     first = curate.run(settings())
     before = state()
     for stage in STAGES:
@@ -103,16 +103,16 @@ def test_a_half_written_shard_of_a_stage_that_was_done_is_seen_and_made_anew(set
     [
         ("cluster/centroids.parquet", "centroids.parquet is corrupt"),
         ("embed/column/quarantine/part-00000.parquet", "quarantine/part-00000.parquet is corrupt"),
-        ("export/current/data/*.parquet", r"\w+/data/train-00000-of-00001.parquet is not what was written"),
+        ("export/current/data/*.parquet", r"\w+/data/train-00000-of-00001.parquet is corrupt"),
         ("export/current/manifest.json", r"\w+/manifest.json is missing or corrupt"),
         ("export/*.ids.parquet", r"\w+\.ids\.parquet is corrupt"),
         *(
-            (f"{stage}/manifest.json", "manifest.json is corrupt, or not of this release")
+            (f"{stage}/manifest.json", "manifest.json is corrupt, or from another release")
             for stage in (*STAGES, "export")
         ),
     ],
 )
-def test_a_half_written_file_beside_the_shards_is_seen_and_made_anew(settings, pattern, told):
+def test_a_half_written_file_next_to_the_shards_is_seen_and_made_again(settings, pattern, told):
     curate.run(settings())
     before = state()
     (path,) = Path("run").glob(pattern)
@@ -128,7 +128,7 @@ FITS = ["embed/lsa/fitted.npz", "embed/lsa/fit.json", "cluster/centroids.parquet
 
 @pytest.mark.parametrize("file", FITS)
 @pytest.mark.parametrize("damage", [truncated, zeroed, padded, None])
-def test_a_fit_that_is_lost_is_learnt_again_only_from_the_same_pool_or_when_its_folder_is_deleted(
+def test_a_fit_that_is_lost_is_fitted_again_only_from_the_same_pool_or_when_its_folder_is_deleted(
     settings, pool, file, damage
 ):
     fitted = settings() | {"embed": {"use": "lsa", "dimensions": 8}}
@@ -140,7 +140,7 @@ def test_a_fit_that_is_lost_is_learnt_again_only_from_the_same_pool_or_when_its_
 
     break_it()
     if path.name == "fit.json":
-        with pytest.raises(DataError, match=rf"{path}: .*; restore it from a copy, or delete {path.parent}: "):
+        with pytest.raises(DataError, match=rf"{path}: .*; restore the file from a backup, or delete {path.parent}: "):
             curate.run(fitted)
         shutil.rmtree(path.parent)
     curate.run(fitted)
@@ -148,7 +148,7 @@ def test_a_fit_that_is_lost_is_learnt_again_only_from_the_same_pool_or_when_its_
     more = (pool / "b.jsonl").read_text().replace("number 41", "number forty-one")
     (pool / "b.jsonl").write_text(more)
     break_it()
-    with pytest.raises(DataError, match=rf"{path.parent}.*; restore it from a copy, or delete {path.parent}: "):
+    with pytest.raises(DataError, match=rf"{path.parent}.*; restore the file from a backup, or delete {path.parent}: "):
         curate.run(fitted)
     shutil.rmtree(path.parent)
     curate.run(fitted)
@@ -156,7 +156,7 @@ def test_a_fit_that_is_lost_is_learnt_again_only_from_the_same_pool_or_when_its_
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_bytes_that_changed_in_a_shard_are_told_when_they_are_read_and_deleting_it_mends_the_run(
+def test_bytes_that_changed_in_a_shard_are_reported_when_they_are_read_and_deleting_it_fixes_the_run(
     settings, stage, monkeypatch
 ):
     monkeypatch.setattr(parquet_io, "_ENDS", 16)  # as if the shards were large: their middle is not sealed
@@ -168,7 +168,8 @@ def test_bytes_that_changed_in_a_shard_are_told_when_they_are_read_and_deleting_
     if stage != "select":
         changed["select"] = [{"use": "k_center", "keep": 20}]  # reads vectors; writes the ledger
     with pytest.raises(
-        DataError, match=rf"{path}: cannot read the shard: .*CRC.*; delete it, and the next run makes it"
+        DataError,
+        match=rf"{path}: cannot read the shard: .*CRC.*; delete the file and run again; the next run rewrites it",
     ) as told:
         curate.run(changed)
     assert told.value.exit_code == 3
@@ -187,7 +188,7 @@ def test_a_version_that_is_damaged_is_not_gone_back_to(settings):
     )
     (path,) = (root / old / "data").iterdir()
     flip(path)
-    with pytest.raises(DataError, match=rf"cannot go back: {old}/data/\S+ is not what was written"):
+    with pytest.raises(DataError, match=rf"cannot roll back: {old}/data/\S+ is corrupt"):
         versions.rollback(Path("run"), None, print)
     assert versions.published_version(root) == now
 
@@ -234,7 +235,7 @@ def test_a_card_that_changed_is_written_again(settings):
     before = state()
     card = next(Path("run/export").glob("*/README.md"))
     card.write_text(card.read_text()[:-30])
-    assert why(settings(), "export").endswith("README.md is not what was written")
+    assert why(settings(), "export").endswith("README.md is corrupt")
     curate.run(settings())
     kept = {name: value for name, value in state().items() if ".edited-" not in name}
     assert kept == before
@@ -262,14 +263,14 @@ def test_nothing_is_quoted_where_it_is_not_known_what_is_masked(settings, pool, 
         path.write_text(path.read_text()[:-9] if damage == "half" else path.read_text().replace("email", "phone"))
     told = command("explain", "run", "r0000")
     assert (told.returncode, told.stdout) == (3, "")
-    assert "run/mask.json: the file that says what is masked is" in told.stderr
+    assert "run/mask.json: the list of masked personal data is" in told.stderr
     assert "run again" in told.stderr
     curate.run(settings() | {"export": {"use": "parquet", "mask_pii": ["email"]}})
     assert command("explain", "run", "r0000").returncode == 0
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_commands_that_only_read_tell_what_is_damaged(settings, command, stage):
+def test_commands_that_only_read_report_what_is_damaged(settings, command, stage):
     curate.run(settings())
     for path in (Path("run") / stage / "manifest.json", Path("run") / stage / "part-00001.parquet"):
         good = path.read_bytes()
@@ -316,7 +317,7 @@ def test_a_fitted_state_that_was_written_for_another_step_is_told(pool, config):
     listening = Listening()
     run(config_from_dict(settings), Serial(), listening)
     assert listening.warnings == [
-        "run/cluster/fit.json is not what was written: the fitted state is lost, and is fitted again to today's pool"
+        "run/cluster/fit.json is corrupt: the fitted state is lost, and is fitted again to the current pool"
     ]
 
 

@@ -60,7 +60,7 @@ def plugin(kind, *lines, declared=""):
 
 
 @pytest.mark.parametrize("change", ["gone", "grown", "cut off"])
-def test_a_file_that_changes_while_it_is_read_is_told_and_nothing_is_published(pool, config, monkeypatch, change):
+def test_a_file_that_changes_while_it_is_read_is_reported_and_nothing_is_published(pool, config, monkeypatch, change):
     curate.run(config())
     before, file = versions.published_version(ROOT), pool / "b.jsonl"
     file.write_text(file.read_text().replace("number", "nummer"))
@@ -109,7 +109,7 @@ def test_a_stamp_that_changes_while_the_bytes_stay_does_not_end_a_run(pool, conf
 
 
 @pytest.mark.parametrize("kind", ["parquet", "jsonl.gz"])
-def test_a_file_that_is_half_written_is_told(pool, config, kind):
+def test_a_file_that_is_half_written_is_reported(pool, config, kind):
     rows = [json.loads(line) for line in (pool / "b.jsonl").read_text().splitlines()]
     half = pool / f"c.{kind}"
     if kind == "parquet":
@@ -139,7 +139,7 @@ def test_a_csv_file_that_is_half_written_loses_one_row(pool, config):
     ]
 
 
-def test_a_line_that_is_half_written_is_set_aside_with_its_place(pool, config):
+def test_a_line_that_is_half_written_is_quarantined_with_its_place(pool, config):
     path = pool / "b.jsonl"
     path.write_text(path.read_text()[:-40])
     summary = curate.run(config(guard={"max_quarantine_rate": 0.1}))
@@ -148,7 +148,7 @@ def test_a_line_that_is_half_written_is_set_aside_with_its_place(pool, config):
     assert [(row["file"], row["line"]) for row in table] == [("pool/b.jsonl", 20)]
 
 
-def test_a_file_that_may_not_be_read_is_told(pool, config, monkeypatch):
+def test_a_file_that_may_not_be_read_is_reported(pool, config, monkeypatch):
     def refused(path, rows_per_shard):
         raise PermissionError(13, "Permission denied")
 
@@ -191,13 +191,17 @@ def test_a_worker_that_always_dies_ends_the_run_with_a_hint_and_the_next_goes_on
 @pytest.mark.parametrize(
     ("kind", "lines", "told"),
     [
-        ("embedder", ["def encode(self, texts):", "    return np.ones((1, 4), np.float32)"], r"gave float32 \(1, 4\)"),
-        ("embedder", ["def encode(self, texts):", "    return np.ones((len(texts), 4))"], "gave float64"),
-        ("scorer", ["def score(self, batch, rng):", "    return np.ones(3, np.float32)"], r"gave float32 \(3,\)"),
+        (
+            "embedder",
+            ["def encode(self, texts):", "    return np.ones((1, 4), np.float32)"],
+            r"returned float32 \(1, 4\)",
+        ),
+        ("embedder", ["def encode(self, texts):", "    return np.ones((len(texts), 4))"], "returned float64"),
+        ("scorer", ["def score(self, batch, rng):", "    return np.ones(3, np.float32)"], r"returned float32 \(3,\)"),
         ("scorer", ["def score(self, batch, rng):", "    return [1.0] * len(batch)"], "gave list|failed"),
     ],
 )
-def test_a_plugin_that_returns_what_it_should_not_is_told(pool, config, kind, lines, told):
+def test_a_plugin_that_returns_what_it_should_not_is_reported(pool, config, kind, lines, told):
     section = {"embedder": {"embed": {"use": "mine"}}, "scorer": {"score": [{"use": "mine"}]}}[kind]
     with pytest.raises(PluginError, match=rf"{kind} 'mine' .*{told}") as error:
         curate.run(config(plugins=[plugin(kind, *lines)], **section))
@@ -381,7 +385,7 @@ def test_a_report_or_card_that_cannot_be_rendered_publishes_nothing(pool, config
                 "nothing was published; an earlier export and its report are unchanged"
             )
         else:
-            assert last.startswith("curate: nothing that was published has changed; please report it with ")
+            assert last.startswith("curate: the published version is unchanged; please report it with ")
             log = Path(last.split(" with ")[1])
             assert type(error).__name__ in log.read_text()
             log.unlink()
@@ -473,7 +477,7 @@ def test_an_edited_version_that_cannot_be_copied_is_kept_and_leaves_no_half_copy
     assert versions.published_version(ROOT) != first
     assert "notes.txt" in str(sorted(path.name for path in (ROOT / first).iterdir()))
     again = curate.run(settings)
-    assert "was edited since it was written; it is kept in" in again.warnings[0]
+    assert "was edited after it was written; it is kept in" in again.warnings[0]
     assert (ROOT / f"{first}.edited-1" / "notes.txt").exists()
     assert not (ROOT / first).exists()
 
@@ -513,7 +517,7 @@ def test_short_memory_is_no_fault_of_a_plugin_and_no_bug(command, pool, config, 
     Path("config.yaml").write_text(json.dumps(config(score=[{"use": "length"}])))
     done = command("run", "config.yaml", "--log-format", "quiet")
     assert done.returncode == 3
-    assert f"memory is short: {type(error).__name__}: " in done.stderr
+    assert f"out of memory: {type(error).__name__}: " in done.stderr
     assert "use fewer --workers" in done.stderr
     assert "bug" not in done.stderr
     assert "failed:" not in done.stderr.replace("malloc of size 64 failed", "")
@@ -542,7 +546,7 @@ def test_a_file_or_a_folder_in_the_way_is_named_with_a_remedy_wherever_it_is(com
         if done.returncode:
             told = done.stderr.splitlines()[-1]
             assert told.startswith(f"curate: {path}: "), told
-            assert re.search(f"delete (it|{path.parent})", told), told
+            assert re.search(f"delete (it|the file|{path.parent})", told), told
 
 
 def test_an_array_without_dimensions_is_refused(pool, config):
@@ -551,7 +555,7 @@ def test_an_array_without_dimensions_is_refused(pool, config):
     settings = config(embed={"use": "column"})
     settings["input"]["vectors"] = ".npy"
     with pytest.raises(
-        DataError, match=r"cannot read the vectors of pool/a.jsonl in pool/a.npy: they have no dimensions"
+        DataError, match=r"cannot read the vectors of pool/a.jsonl in pool/a.npy: the array has no dimensions"
     ):
         curate.run(settings)
 
@@ -568,12 +572,12 @@ def test_the_name_of_an_entry_is_no_longer_than_that_of_a_folder(config, pool):
         ({"input": "folder"}, "input.files: 'folder' is a folder; in "),
         ({"decontaminate": {"files": "folder"}}, "decontaminate.files: 'folder' is a folder; in "),
         ({"evaluate": {"ground_truth": "folder"}}, "evaluate.ground_truth: 'folder' is a folder; in "),
-        ({"run": "file"}, "file: this is a file, where a folder is expected; move it elsewhere, or delete it"),
-        ({"run": "file/run"}, "file: this is a file, where a folder is expected; move it elsewhere, or delete it"),
+        ({"run": "file"}, "file: this is a file, but a directory is expected; move or delete it"),
+        ({"run": "file/run"}, "file: this is a file, but a directory is expected; move or delete it"),
     ],
     ids=str,
 )
-def test_a_folder_that_the_configuration_names_as_a_file_is_told(pool, config, sections, told):
+def test_a_folder_that_the_configuration_names_as_a_file_is_reported(pool, config, sections, told):
     Path("folder").mkdir()
     Path("file").write_text("a file")
     settings = config(**{key: value for key, value in sections.items() if key != "input"})
@@ -582,4 +586,4 @@ def test_a_folder_that_the_configuration_names_as_a_file_is_told(pool, config, s
     with pytest.raises(CurateError) as failure:
         curate.run(settings)
     assert told in str(failure.value)
-    assert told.startswith("file:") or "name the files in it: folder/*" in str(failure.value)
+    assert told.startswith("file:") or "use a pattern for its files: folder/*" in str(failure.value)

@@ -95,13 +95,13 @@ def test_links_to_folders_are_followed_and_circles_end(pool):
 
 def test_a_link_that_leads_nowhere_is_an_error(pool):
     (pool / "gone.jsonl").symlink_to("nothing.jsonl")
-    with pytest.raises(DataError, match=r"pool/gone\.jsonl: the link leads nowhere"):
+    with pytest.raises(DataError, match=r"pool/gone\.jsonl: this is a broken link"):
         found("pool/*")
 
 
 def test_a_pipe_is_no_file(pool):
     os.mkfifo(pool / "pipe.jsonl")
-    with pytest.raises(DataError, match=r"pool/pipe\.jsonl: it is neither a file nor a folder"):
+    with pytest.raises(DataError, match=r"pool/pipe\.jsonl: this is neither a file nor a directory"):
         found("pool/*")
 
 
@@ -122,5 +122,5 @@ def test_a_folder_that_cannot_be_listed_is_an_error(pool, monkeypatch):
         return listed(folder)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    with pytest.raises(DataError, match="pool/en/deep: cannot read the folder: Permission denied"):
+    with pytest.raises(DataError, match="pool/en/deep: cannot read the directory: Permission denied"):
         found("pool/**/*.jsonl")

@@ -84,7 +84,10 @@ def test_a_folder_that_became_a_link_is_refused(run, outside, use, where):
     (run / where).rename("aside")
     (run / where).symlink_to(outside if where == "stage/deep" else outside.parent / "aside")
     (outside.parent / "aside").mkdir(exist_ok=True)
-    with pytest.raises(DataError, match="this is a link; a run folder holds none; put what it leads to in its place"):
+    with pytest.raises(
+        DataError,
+        match="this is a symbolic link, which a run directory must not contain; replace it with what it points to",
+    ):
         used(run / "stage" / "deep")[use]()
 
 
@@ -93,7 +96,7 @@ def test_a_file_that_became_a_link_is_not_read(run, outside, use):
     for name in ("a.json", "part-00000.parquet"):
         (run / "stage/deep" / name).unlink()
         (run / "stage/deep" / name).symlink_to(outside / name)
-    with pytest.raises(DataError, match="this is a link"):
+    with pytest.raises(DataError, match="this is a symbolic link"):
         used(run / "stage" / "deep")[use]()
 
 
@@ -111,7 +114,7 @@ def test_deleting_a_folder_deletes_nothing_behind_a_link(run, outside):
     paths.remove_directory(run / "stage")
     assert not (run / "stage").exists()
     (run / "stage").symlink_to(outside)
-    with pytest.raises(DataError, match="run/stage: this is a link"):
+    with pytest.raises(DataError, match="run/stage: this is a symbolic link"):
         paths.remove_directory(run / "stage" / "deep")
     paths.remove_directory(run / "stage")
     (run / "other").symlink_to(outside)
@@ -156,7 +159,7 @@ def test_a_program_that_an_exporter_starts_can_write_the_file(run):
 
 def test_what_is_no_file_is_told_and_not_waited_for(run):
     os.mkfifo(run / "stage" / "pipe")
-    with pytest.raises(DataError, match="run/stage/pipe: this is neither a file nor a folder"):
+    with pytest.raises(DataError, match="run/stage/pipe: this is neither a file nor a directory"):
         paths.read_bytes(run / "stage" / "pipe")
     with pytest.raises(IsADirectoryError, match="run/stage"):
         paths.read_bytes(run / "stage")
@@ -186,7 +189,7 @@ def test_a_worker_knows_the_run_directories(run, outside):
     (run / "link").symlink_to(outside)
     folders = no_follow.protected_directories()
     assert folders == (run,)
-    with pytest.raises(DataError, match="this is a link"):
+    with pytest.raises(DataError, match="this is a symbolic link"):
         no_follow.call_protected(folders, paths.read_bytes, run / "link" / "a.json")
 
 
@@ -199,7 +202,7 @@ def test_without_names_for_open_files_the_way_is_still_checked(run, outside, mon
     assert paths.read_bytes(run / "stage" / "b.json") + paths.read_bytes(run / "stage" / "c.txt") == b"xy"
     (run / "link").symlink_to(outside)
     for use in used(run / "link").values():
-        with pytest.raises(DataError, match="this is a link"):
+        with pytest.raises(DataError, match="this is a symbolic link"):
             use()
 
 

@@ -134,4 +134,4 @@ def test_the_content_of_an_object_and_of_a_folder_of_objects(tmp_path):
 def test_a_store_that_cannot_be_reached_names_its_own_variables(url, variables):
     error = paths.unreachable_error(url, OSError("no route"))
     assert re.search(variables, error.hint)
-    assert error.message == "cannot be reached: no route"
+    assert error.message == "cannot reach the store: no route"

@@ -165,7 +165,7 @@ def test_a_plan_changes_nothing(pool, config):
     assert not Path("run").exists()
 
 
-def test_bad_rows_are_set_aside_with_their_place_and_counted(pool, config):
+def test_bad_rows_are_quarantined_with_their_place_and_counted(pool, config):
     with (pool / "b.jsonl").open("a") as file:
         file.write('{"id": "x"\n')
         file.write('{"id": "y", "text": "  ", "source": "left"}\n')
@@ -179,7 +179,7 @@ def test_bad_rows_are_set_aside_with_their_place_and_counted(pool, config):
     assert aside["reason"].to_list()[1:] == [
         "has no text",
         "has no id (column 'id' is null)",
-        "has the id of pool/a.jsonl:4",
+        "has the same id as pool/a.jsonl:4",
     ]
     assert aside["source"].to_list() == ["(none)", "left", "right", "right"]
     with pytest.raises(DataError, match=r"4 of 64 rows \(6\.25%\).*max_quarantine_rate allows 1\.00%"):
@@ -237,10 +237,12 @@ def test_a_wrong_input_section_says_what_is_wrong(pool, config, section, message
 def test_an_empty_pool_and_one_without_text_are_errors(pool, config):
     for path in pool.iterdir():
         path.write_text("")
-    with pytest.raises(DataError, match=r"pool/a.jsonl, pool/b.jsonl: there are no rows$"):
+    with pytest.raises(
+        DataError, match=r"pool/a.jsonl, pool/b.jsonl: there are no rows; check that the files are complete$"
+    ):
         curate.run(config())
     (pool / "a.jsonl").write_text('{"id": "1", "text": null, "topic": "t", "source": "s"}\n' * 3)
-    with pytest.raises(DataError, match="none of the 3 rows can be used"):
+    with pytest.raises(DataError, match="all 3 rows were quarantined"):
         curate.run(config(select=[{"use": "top_k", "keep": 1}]))
 
 
@@ -311,7 +313,7 @@ def test_an_export_is_cut_into_files_of_the_size_asked_for(pool, config):
 def test_an_added_column_never_overwrites_one_of_the_input(pool, config):
     for path in pool.iterdir():
         path.write_text(path.read_text().replace('"stars"', '"curate_rank"'))
-    with pytest.raises(DataError, match="would overwrite the input's own column 'curate_rank'"):
+    with pytest.raises(DataError, match="would overwrite the input column 'curate_rank'"):
         curate.run(config(export={"use": "parquet", "add": ["rank"]}))
 
 
@@ -340,7 +342,7 @@ def test_every_format_gives_the_same_selection(pool, config, kind):
     assert exported("other").select("id", "text", "stars").equals(exported("plain").select("id", "text", "stars"))
 
 
-def test_vectors_beside_the_files_and_groups_of_ones_own(pool, config):
+def test_vectors_next_to_the_files_and_groups_from_a_column(pool, config):
     rng = np.random.default_rng(0)
     for path in pool.iterdir():
         n = len(path.read_text().splitlines())
@@ -360,9 +362,9 @@ def test_vectors_beside_the_files_and_groups_of_ones_own(pool, config):
     assert accounts(summary)["embed column"] == (60, 58, 0, 2)
     assert exported().group_by("topic").len()["len"].to_list() == [3, 3, 3, 3]
     reasons = {row["id"]: row["reason"] for row in ledger().filter(pl.col("dropped_by") == "column").to_dicts()}
-    assert reasons == {"r0043": "its embedding is all zero", "r0044": "its embedding holds NaN or infinity"}
+    assert reasons == {"r0043": "its embedding is all zero", "r0044": "its embedding has NaN or infinite values"}
     np.save(pool / "b.npy", rng.standard_normal((19, 8)))
-    with pytest.raises(DataError, match=r"b\.npy: holds 19 vectors, but .*b\.jsonl has more rows"):
+    with pytest.raises(DataError, match=r"b\.npy: the array has 19 vectors, but .*b\.jsonl has more rows"):
         curate.run(settings)
 
 
@@ -388,7 +390,7 @@ def test_a_ragged_vector_column_sets_the_odd_rows_aside(pool, config):
     curate.run(settings)
     aside = pl.read_parquet("run/embed/column/quarantine/*.parquet")
     assert dict(zip(aside["id"], aside["reason"], strict=True)) == {
-        "18": "its vector has 1 values, the others 2",
+        "18": "its vector has 1 values, the others have 2",
         "19": "it has no vector",
     }
 

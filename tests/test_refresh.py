@@ -116,7 +116,7 @@ def test_vectors_of_another_model_are_never_reused(written, nightly):
     assert encoded() == 90
 
 
-@pytest.mark.parametrize("moment", ["_put_aside", "_encode"])
+@pytest.mark.parametrize("moment", ["_copy_needed", "_embed_shard"])
 def test_a_refresh_that_was_cut_short_goes_on_and_gives_the_same_bytes(written, nightly, monkeypatch, moment):
     def night(run, *, broken=False):
         written([line(number) for number in range(200)])
@@ -125,7 +125,7 @@ def test_a_refresh_that_was_cut_short_goes_on_and_gives_the_same_bytes(written, 
         if broken:
             from curate.stages.embed import stage, vector_reuse
 
-            module = vector_reuse if moment == "_put_aside" else stage
+            module = vector_reuse if moment == "_copy_needed" else stage
             whole, calls = getattr(module, moment), []
 
             def dies(task):
@@ -247,7 +247,9 @@ def test_the_published_rows_are_an_anchor(written, nightly):
         assert exported(run) == after
     assert there <= exported("fast")
     assert len(there - exported("loose")) > 0.5 * len(there)
-    held = pl.read_parquet("half/select/part-*.parquet").filter(pl.col("reason").str.contains("its place was kept"))
+    held = pl.read_parquet("half/select/part-*.parquet").filter(
+        pl.col("reason").str.contains("displaced by a published row")
+    )
     assert len(held) > 0
 
 
@@ -284,7 +286,7 @@ def test_the_report_tells_what_was_taken_over_and_what_changed(written, nightly)
     curate.run(settings)
     page, told = report(config_from_dict(settings))
     embedded = next(stage for stage in told["stages"] if stage["name"].startswith("embed"))
-    assert embedded["refreshed"].startswith("20 rows embedded, the others' vectors taken over")
+    assert embedded["refreshed"].startswith("20 rows embedded, the vectors of the others reused")
     assert told["change"]["added"] == told["change"]["removed"] > 0
     assert "Since the export before (" in page.read_text()
 
@@ -320,7 +322,7 @@ def test_published_rows_are_sketched_again_when_their_embeddings_were_fitted_aga
     done = command("run", "config.yaml", "--log-format", "plain")
     gone = sum(name >= "r0040" for name in published)
     assert done.returncode == 0, done.stderr
-    assert f"{gone} rows that were published and are no longer in the pool are not compared with" in done.stderr
+    assert f"{gone} published rows that are no longer in the pool are not compared" in done.stderr
     fate = [row for path in Path("run/select").glob("part-*") for row in pq.read_table(path).to_pylist()]
     assert next(row["dropped_by"] for row in fate if row["id"] == "copy") == "semdedup"
     assert curate.run(settings).unchanged

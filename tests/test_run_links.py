@@ -142,7 +142,8 @@ def test_a_link_in_the_place_of_any_entry_is_refused_by_every_command(run, comma
             if name in READERS and path.parts[1] not in symlinks.RESULTS:
                 continue
             with pytest.raises(
-                DataError, match="this is a link; a run folder holds none; put what it leads to in its place"
+                DataError,
+                match="this is a symbolic link, which a run directory must not contain; replace it with what it",
             ):
                 command()
             tried += 1

@@ -104,7 +104,7 @@ class Killer:
 def test_interrupted_and_resumed(run, monkeypatch):
     from curate.stages.embed import stage as embed_stage
 
-    real, calls = embed_stage._encode, []
+    real, calls = embed_stage._embed_shard, []
 
     def dies(task):
         calls.append(task)
@@ -112,10 +112,10 @@ def test_interrupted_and_resumed(run, monkeypatch):
             raise KeyboardInterrupt
         return real(task)
 
-    monkeypatch.setattr(embed_stage, "_encode", dies)
+    monkeypatch.setattr(embed_stage, "_embed_shard", dies)
     with pytest.raises(KeyboardInterrupt):
         run(executor="serial")
-    monkeypatch.setattr(embed_stage, "_encode", real)
+    monkeypatch.setattr(embed_stage, "_embed_shard", real)
     assert run(executor="processes", workers=2)
 
 

@@ -98,7 +98,7 @@ def test_arrays_of_objects_are_not_unpickled(pool, config):
     for path in pool.glob("*.jsonl"):
         np.save(path.with_suffix(".npy"), np.array([[object()]], object), allow_pickle=True)
     section = config()["input"] | {"vectors": ".npy"}
-    with pytest.raises(DataError, match="they must be numbers \\(rows, dimensions\\); these are object"):
+    with pytest.raises(DataError, match="the array must be numbers of shape \\(rows, dimensions\\), got object"):
         curate.run(config(input=section, embed={"use": "column"}))
 
 
@@ -183,7 +183,8 @@ def test_a_link_in_a_run_folder_is_refused_by_every_command(run, home, place):
     path.symlink_to(home / "manifest.json" if path.suffix else home)
     for command in run.values():
         with pytest.raises(
-            DataError, match=f"run/{place}: this is a link; a run folder holds none; put what it leads to in its place"
+            DataError,
+            match=f"run/{place}: this is a symbolic link, which a run directory must not contain; replace it with what",
         ):
             command()
 
@@ -218,7 +219,7 @@ def test_the_published_version_is_one_of_the_export_folder(run, home, target):
     Path("run/export/current").unlink()
     Path("run/export/current").symlink_to(target)
     for command in ("explain", "rollback", "run"):
-        with pytest.raises(DataError, match="run/export/current: this names no version"):
+        with pytest.raises(DataError, match="run/export/current: the link to the published version is corrupt"):
             run[command]()
     version = versions.complete_versions(Path("run/export"))[-1]
     versions.rollback(Path("run"), version, str)
@@ -253,7 +254,7 @@ def test_a_manifest_names_no_folder_but_its_own(run, home):
 def test_a_history_that_no_run_wrote_is_none(run, line):
     parquet_io.write_json(Path("run/export/history.json"), {"publications": [line]})
     for command in ("rollback", "run"):
-        with pytest.raises(DataError, match=r"history\.json: the list of what was published is corrupt"):
+        with pytest.raises(DataError, match=r"history\.json: the history of publications is corrupt"):
             run[command]()
 
 
@@ -263,7 +264,7 @@ def test_a_shard_with_a_flipped_bit_is_not_believed(run):
     data[30] ^= 4
     path.write_bytes(data)
     with pytest.raises(
-        DataError, match=r"part-00000.parquet: cannot read what the step left: .* is corrupt; run again"
+        DataError, match=r"part-00000.parquet: cannot read the result of the step: .* is corrupt; run again"
     ):
         run["explain"]()
 
@@ -374,7 +375,7 @@ def test_what_users_wrote_is_not_taken_for_a_number(capsys):
 # ---------------------------------------------------------------- inputs that fill the memory
 
 
-def test_a_line_without_an_end_is_set_aside_and_not_held(tmp_path, monkeypatch):
+def test_a_line_without_an_end_is_quarantined_and_not_held(tmp_path, monkeypatch):
     monkeypatch.setattr(json_records, "MAX_RECORD_LENGTH", 64)
     for name in ("a.jsonl", "a.jsonl.zst"):
         path = tmp_path / name
@@ -392,7 +393,7 @@ def test_a_line_without_an_end_is_set_aside_and_not_held(tmp_path, monkeypatch):
 def test_a_csv_line_without_an_end_is_an_error_that_says_where(tmp_path, monkeypatch):
     monkeypatch.setattr(csv_records, "MAX_RECORD_LENGTH", 64)
     (tmp_path / "a.csv").write_text("a\n" + "x" * 99)
-    with pytest.raises(DataError, match=r"a\.csv:2: a line is longer"):
+    with pytest.raises(DataError, match=r"a\.csv:2: the line is longer"):
         list(readers.read(Piece(str(tmp_path / "a.csv"), 0)))
 
 
@@ -410,13 +411,13 @@ def test_a_record_that_no_parquet_file_can_hold_is_set_aside(tmp_path):
         f'{{"a": {"[" * 40}{"]" * 40}}}\n{{"b": {"[" * 30}{"]" * 30}}}\n{{"t": "{"{" * 99}"}}\n'
     )
     (batch,) = readers.read(Piece(str(tmp_path / "a.jsonl"), 0))
-    assert [(bad.line, bad.reason) for bad in batch.bad_records] == [(1, "is nested more than 32 deep")]
+    assert [(bad.line, bad.reason) for bad in batch.bad_records] == [(1, "is nested more than 32 levels deep")]
     assert batch.lines == [2, 3]
 
 
 def test_keys_that_are_data_do_not_become_a_column_each(tmp_path):
     (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({f"k{n}-{i}": 1 for i in range(20)}) for n in range(600)))
-    with pytest.raises(DataError, match=r"lines 1 to 600: the file has 12,000 columns, .* a pool may have 5,000"):
+    with pytest.raises(DataError, match=r"lines 1 to 600: the file has 12,000 columns, .* the limit is 5,000"):
         list(readers.read(Piece(str(tmp_path / "a.jsonl"), 0)))
 
 

@@ -1,4 +1,4 @@
-"""The command line."""
+"""Command line of curate."""
 
 from curate.cli.app import main
 

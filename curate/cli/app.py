@@ -1,4 +1,4 @@
-"""The command line: parses, calls one function, turns an error into an exit code."""
+"""Command-line application: parses the arguments, runs one command, and turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="""Choose what to train on.
+    help="""Select the part of a pool of training data that is worth training on.
 
-A pool of training data goes in; the part worth training on comes out, with a report that says why. One YAML file holds
-every decision:
+curate reads a pool of training data and exports a selection, together with a report that explains it. One YAML file
+configures all stages:
 
 **embed → cluster → score → select → export**
 
-Start with `curate init`, look with `curate plan`, go with `curate run`.""",
-    epilog="Exit codes: 0 done, 1 bug, 2 configuration, 3 input data, 4 plugin, 5 guardrail, "
+Create a configuration with `curate init`, preview a run with `curate plan`, and run it with `curate run`.""",
+    epilog="Exit codes: 0 success, 1 bug, 2 configuration, 3 input data, 4 plugin, 5 guardrail, "
     "75 locked, 130 interrupted, 143 terminated.",
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         from curate.version import __version__
 
         typer.echo(f"curate {__version__}")
@@ -46,7 +46,7 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     pass
@@ -57,54 +57,55 @@ for group in (pipeline_commands, inspect_commands, evaluate_commands, plugin_com
 
 
 def main() -> None:
-    """Run the command line and exit with the code that says how it went."""
+    """Run the command line, and exit with the exit code of the result."""
     signal.signal(signal.SIGTERM, handle_sigterm)
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # it was closed before Python began: nobody reads
+        if getattr(sys, name) is None:  # it was closed before Python started
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a result that stdout has no letters for is no failure
-    os.environ["PYTHONSAFEPATH"] = "1"  # no worker imports what happens to lie in the current folder
+        sys.stdout.reconfigure(errors="backslashreplace")  # a character that stdout cannot encode is no failure
+    os.environ["PYTHONSAFEPATH"] = "1"  # workers must not import from the current directory
     try:
-        code = _code()
+        code = _run_app()
     finally:
-        _end_by_signals()
+        _reset_signals()
     sys.exit(code)
 
 
-def _end_by_signals() -> None:
-    """Let a signal end the process at once: handlers that raise while Python shuts down hang it, or are shown."""
+def _reset_signals() -> None:
+    """Let signals end the process at once, as handlers that raise during shutdown block it or print a traceback."""
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _code() -> int:
+def _run_app() -> int:
+    """Run the application, print any error, and return the exit code."""
     try:
         with errors.convert_panics():
             code = app(standalone_mode=False, prog_name="curate")
-    except SystemExit as asked:
-        if isinstance(asked.__context__, BrokenPipeError):  # the reader of our results has had enough
+    except SystemExit as request:
+        if isinstance(request.__context__, BrokenPipeError):  # the reader of the results closed the pipe
             return errors.OK
         raise
-    except ReportedError as told:
-        return told.exit_code
+    except ReportedError as reported:
+        return reported.exit_code
     except ERRORS as error:
-        if show := getattr(error, "show", None):  # the command-line parser refused the arguments
+        if show := getattr(error, "show", None):  # the command-line parser rejected the arguments
             show()
-            if hint := _hint_of_dash(error):
+            if hint := _leading_dash_hint(error):
                 progress.print_error(hint)
             return errors.CONFIG
         message, code = explain_error(error)
         progress.print_error(message)
         return code
-    if code == errors.INTERRUPTED:  # what Typer makes of Ctrl-C
+    if code == errors.INTERRUPTED:  # how Typer reports Ctrl-C
         progress.print_error(explain_error(KeyboardInterrupt())[0])
     return int(code or errors.OK)
 
 
-def _hint_of_dash(error: BaseException) -> str:
-    """Return what to do if the id of a row was taken for an option; empty if it was not."""
+def _leading_dash_hint(error: BaseException) -> str:
+    """Return a hint if the id of a row was parsed as an option; empty for other errors."""
     command, option = getattr(getattr(error, "ctx", None), "info_name", ""), getattr(error, "option_name", None)
     if command != "explain" or not isinstance(option, str):
         return ""

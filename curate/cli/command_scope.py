@@ -1,4 +1,4 @@
-"""Progress, metrics and errors of a command, from its begin to its end."""
+"""Context managers for a command, which report its progress, its errors and its metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from curate.progress import ConsoleProgress
 
 
 class ReportedError(Exception):
-    """The command failed, and that was told."""
+    """Failure of a command that has already been reported to the user."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__()
@@ -23,20 +23,20 @@ class ReportedError(Exception):
 
 @contextmanager
 def report_progress(log: LogStyle) -> Iterator[ConsoleProgress]:
-    """What hears of the progress, and how the block ended: an error is told in the style of the log."""
-    with progress.console_progress(log.value) as told:
+    """Yield the progress sink of a command, and report an error of the block in the log format."""
+    with progress.console_progress(log.value) as sink:
         try:
             with errors.convert_panics():
-                yield told
+                yield sink
         except ERRORS as error:
             message, code = explain_error(error)
-            told.end(code, message)
+            sink.end(code, message)
             raise ReportedError(code) from error
 
 
 @contextmanager
-def record_metrics(told: ConsoleProgress, path: Path | None, *, overwrite: bool) -> Iterator[Callable[[str], None]]:
-    """Write the metrics of the run in the block, however it ends; what is given wants to know the run's folder."""
+def record_metrics(sink: ConsoleProgress, path: Path | None, *, overwrite: bool) -> Iterator[Callable[[str], None]]:
+    """Write the metrics of the run in the block, even if it fails; call the yielded function with the run directory."""
     names: list[str] = []
     if path is None:
         yield names.append
@@ -48,9 +48,9 @@ def record_metrics(told: ConsoleProgress, path: Path | None, *, overwrite: bool)
 
     def write(code: int, error: str = "") -> None:
         run, took = names[0] if names else None, time.monotonic() - begun
-        place = {"stage": told.stage, "entry": told.entry}
+        step = {"stage": sink.stage, "entry": sink.entry}
         prometheus.write(
-            path, prometheus.RunEnd(run=run, seconds=took, exit_code=code, steps=told.steps, error=error, **place)
+            path, prometheus.RunEnd(run=run, seconds=took, exit_code=code, steps=sink.steps, error=error, **step)
         )
 
     try:
@@ -59,10 +59,10 @@ def record_metrics(told: ConsoleProgress, path: Path | None, *, overwrite: bool)
     except ERRORS as error:
         try:
             write(exit_code(error), type(error).__name__)
-        except errors.CurateError as unwritten:  # what the run failed of is more telling
-            told.warn(f"the metrics are not written: {unwritten}")
+        except errors.CurateError as unwritten:  # the error of the run is more important
+            sink.warn(f"the metrics were not written: {unwritten}")
         raise
     try:
         write(errors.OK)
-    except errors.CurateError as unwritten:  # what was published stays published
-        told.warn(f"the metrics are not written: {unwritten}")
+    except errors.CurateError as unwritten:  # the publication is not undone
+        sink.warn(f"the metrics were not written: {unwritten}")

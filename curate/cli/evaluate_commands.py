@@ -1,4 +1,4 @@
-"""Commands that measure a selection."""
+"""Commands that evaluate and compare selections."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ Budget = Annotated[
     typer.Option(
         "--budget",
         metavar="TIME",
-        help="Seconds, or a time such as 10m or 2h: refuse trials that would take longer, before any begins.",
+        help="Time limit in seconds, or a time such as 10m or 2h; if the estimated time exceeds it, nothing is run.",
     ),
 ]
 
 
-@commands.command(rich_help_panel="Looking at results")
+@commands.command(rich_help_panel="Results")
 def evaluate(
     run: RunFolder,
     test: Test = None,
@@ -48,23 +48,25 @@ def evaluate(
     log: Log = LogStyle.auto,
     as_json: Json = False,
 ) -> None:
-    """Say whether a run's selection is better than chance, metric by metric, and who loses by it."""
+    """Compare the selection of a run with random baselines, per metric and per slice."""
     from curate import pipeline
     from curate.cli.option_values import parse_duration
     from curate.evaluation.evaluate import as_dict
-    from curate.evaluation.evaluate import evaluate as evaluated
+    from curate.evaluation.evaluate import evaluate as run_evaluation
     from curate.report import evaluation_text
 
     limit = None if budget is None else parse_duration(budget)
-    with report_progress(log) as told, pipeline.open_executor(executor.value, workers, ray_address) as runner:
-        found = evaluated(resolve_run_directory(run), runner, told, files=test or (), seeds=seeds, budget=limit)
+    with report_progress(log) as progress, pipeline.open_executor(executor.value, workers, ray_address) as runner:
+        result = run_evaluation(
+            resolve_run_directory(run), runner, progress, files=test or (), seeds=seeds, budget=limit
+        )
     if as_json:
-        output.show_json(as_dict(found))
+        output.show_json(as_dict(result))
     else:
-        output.show_tables(evaluation_text.tables(found), evaluation_text.lines(found))
+        output.show_tables(evaluation_text.tables(result), evaluation_text.lines(result))
 
 
-@commands.command(rich_help_panel="Looking at results")
+@commands.command(rich_help_panel="Results")
 def compare(
     config: RunFolder,
     select: Annotated[
@@ -72,8 +74,8 @@ def compare(
         typer.Option(
             "--select",
             metavar="NAMES",
-            help="Selectors, separated by commas: entries of the select section, plugins, or `{use: ccs, by: el2n}`; "
-            "default: the section's last entry. May be repeated.",
+            help="Selectors to compare, separated by commas: names of entries in the select section, names of plugins, "
+            "or entries such as `{use: ccs, by: el2n}` (default: the last entry of the section). Can be repeated.",
         ),
     ] = None,
     prune_rate: Annotated[
@@ -89,23 +91,20 @@ def compare(
     log: Log = LogStyle.auto,
     as_json: Json = False,
 ) -> None:
-    """Compare selectors × prune rates × seeds with chance, and say in one sentence which to use."""
+    """Compare selectors with random baselines over prune rates and seeds, and recommend one."""
     from curate import pipeline
     from curate.cli.option_values import parse_duration, parse_names, parse_rates
     from curate.evaluation import verdict
-    from curate.evaluation.compare import compare as compared
+    from curate.evaluation.compare import compare as run_comparison
 
-    settings, chosen, shares = (
-        load_run_settings(config, overrides or ()),
-        parse_names(select or ()),
-        parse_rates(prune_rate),
-    )
+    settings = load_run_settings(config, overrides or ())
+    names, rates = parse_names(select or ()), parse_rates(prune_rate)
     limit = None if budget is None else parse_duration(budget)
-    with report_progress(log) as told, pipeline.open_executor(executor.value, workers, ray_address) as runner:
-        found = compared(
-            settings, runner, told, select=chosen, prune_rates=shares, files=test or (), seeds=seeds, budget=limit
+    with report_progress(log) as progress, pipeline.open_executor(executor.value, workers, ray_address) as runner:
+        result = run_comparison(
+            settings, runner, progress, select=names, prune_rates=rates, files=test or (), seeds=seeds, budget=limit
         )
     if as_json:
-        output.show_json(verdict.as_dict(found))
+        output.show_json(verdict.as_dict(result))
     else:
-        output.show_tables(verdict.tables(found), verdict.lines(found))
+        output.show_tables(verdict.tables(result), verdict.lines(result))

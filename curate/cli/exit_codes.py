@@ -1,4 +1,4 @@
-"""Errors to exit codes and messages."""
+"""Exit codes and messages of errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from curate import errors, paths
 from curate.executors.base import Terminated
 
-_RESUMABLE = "the same command goes on where this one stopped"
+_RESUMABLE = "run the same command again to continue"
 
 _ENVIRONMENT = (
     errno.ENOSPC,
@@ -26,16 +26,17 @@ _ENVIRONMENT = (
     errno.EEXIST,
     errno.EMFILE,
 )
-"""What is the machine's doing, or the user's, and no bug: a full disk, a folder that may not be written to, …"""
+"""Errors caused by the environment and not by a bug: a full disk, a directory without write permission, …"""
 
 
 _IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY)
-"""A file is where a folder should be, or the other way round."""
+"""Errors for a file where a directory is expected, or the other way round."""
 
 ERRORS = (Exception, KeyboardInterrupt, Terminated)
 
 
 def exit_code(error: BaseException) -> int:
+    """Return the exit code of an error."""
     match error:
         case KeyboardInterrupt():
             return errors.INTERRUPTED
@@ -49,7 +50,7 @@ def exit_code(error: BaseException) -> int:
 
 
 def explain_error(error: BaseException) -> tuple[str, int]:
-    """What to tell of an error, and the exit code."""
+    """Return the message to print for an error, and the exit code."""
     if isinstance(error, Exception):
         error = errors.out_of_memory_error(error) or error
     code = exit_code(error)
@@ -59,7 +60,7 @@ def explain_error(error: BaseException) -> tuple[str, int]:
         case Terminated():
             return f"terminated; {_RESUMABLE}", code
         case errors.PluginFailedError():
-            return f"{error}\nthe traceback is in {_log(error)}", code
+            return f"{error}\nthe traceback is in {_save_log(error)}", code
         case errors.CurateError():
             return str(error), code
         case OSError() if code == errors.DATA:
@@ -71,11 +72,11 @@ def explain_error(error: BaseException) -> tuple[str, int]:
             )
             return errors.escape_line(str(message)), code
     bug = errors.escape_line(f"this is a bug: {type(error).__name__}: {error}")
-    return f"{bug}\nnothing that was published has changed; please report it with {_log(error)}", code
+    return f"{bug}\nthe published version is unchanged; please report the bug and attach {_save_log(error)}", code
 
 
-def _log(error: BaseException) -> str:
-    """Save what a bug report needs, and say where."""
+def _save_log(error: BaseException) -> str:
+    """Save the information for a bug report in a temporary file, and return its path."""
     import platform
     import tempfile
     import traceback

@@ -1,4 +1,4 @@
-"""Commands that show what a run did."""
+"""Commands that show the results of a run."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from curate.progress import print_error
 commands = typer.Typer()
 
 
-@commands.command(rich_help_panel="Looking at results")
+@commands.command(rich_help_panel="Results")
 def report(run: RunFolder, overrides: Overrides = None, as_json: Json = False, log: Log = LogStyle.auto) -> None:
-    """Write the report of a finished run again, and say where it is."""
+    """Write the report of a finished run again, and print its path."""
     from curate import pipeline
 
-    with report_progress(log) as told:
-        path, summary = pipeline.report(load_run_settings(run, overrides or ()), told)
+    with report_progress(log) as progress:
+        path, summary = pipeline.report(load_run_settings(run, overrides or ()), progress)
     if as_json:
         output.show_json(summary)
     else:
         output.show_line(path)
 
 
-@commands.command(rich_help_panel="Looking at results")
+@commands.command(rich_help_panel="Results")
 def explain(
     run: RunFolder,
     row: Annotated[
         str | None,
         typer.Argument(
             metavar="ROW",
-            help="The id of a row; or FILE:LINE, with the name or path of an input file; or the hash of its text. "
+            help="Id of the row, or FILE:LINE with the name or path of an input file, or the hash of its text. "
             "Write `--` before an id that begins with a dash: `curate explain RUN -- -5`.",
             show_default=False,
         ),
@@ -56,25 +56,25 @@ def explain(
         typer.Option(
             "--grep",
             metavar="PATTERN",
-            help="List the rows whose text matches this regular expression, each with its fate; `(?i)` before it "
-            "ignores case.",
+            help="List the rows whose text matches this regular expression, and what happened to them; begin it with "
+            "`(?i)` to ignore case.",
         ),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Most rows that `--grep` lists.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Maximum number of rows that `--grep` lists.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """Say where a row came from, what became of it, and why; or list the rows with a text."""
+    """Explain where a row came from and why it was kept or dropped, or search for rows by their text."""
     from curate.store import explain as stories
 
     run = resolve_run_directory(run)
     if (row is None) == (grep is None):
-        message = "no row is named" if row is None else "both a row and --grep are given"
+        message = "no row is specified" if row is None else "a row and --grep cannot be combined"
         hint = (
-            "leave one out"
+            "remove one of them"
             if row is not None
-            else "give its id, FILE:LINE or the hash of its text, or search with --grep"
+            else "add its id, FILE:LINE or the hash of its text, or search with --grep"
         )
-        raise ConfigError(message, where="curate explain", hint=hint)
+        raise ConfigError(message, where="explain", hint=hint)
     if grep is not None:
         _show_matches(run, grep, limit, as_json=as_json)
         return
@@ -91,61 +91,70 @@ def _show_matches(run: Path, pattern: str, limit: int, *, as_json: bool) -> None
 
     from curate.store.row_search import grep
 
-    found = grep(run, pattern, limit)
+    result = grep(run, pattern, limit)
     if as_json:
-        output.show_json(asdict(found))
+        output.show_json(asdict(result))
         return
     rows = [
-        [one.id or "", f"{one.file}:{one.line}", one.status, one.decided_by or "", one.reason or "", one.text]
-        for one in found.matches
+        [
+            match.id or "",
+            f"{match.file}:{match.line}",
+            match.status,
+            match.decided_by or "",
+            match.reason or "",
+            match.text,
+        ]
+        for match in result.matches
     ]
     titles = ["id", "from", "status", "by", "reason", "text"]
     output.show_table(titles, rows, verbatim=titles)
-    if found.rows > len(rows):
-        print_error(f"{found.rows:,} rows match; the first {len(rows):,} are listed: --limit sets how many")
+    if result.rows > len(rows):
+        print_error(f"{result.rows:,} rows match; the first {len(rows):,} are listed (raise --limit to list more)")
 
 
-@commands.command(rich_help_panel="Looking at results")
+@commands.command(rich_help_panel="Results")
 def path(run: RunFolder, as_json: Json = False) -> None:
-    """Print the folder of the published version, by its own name, which later runs and rollbacks do not change."""
+    """Print the directory of the published version, whose files later runs and rollbacks do not change."""
     from curate.store import versions
 
-    found = versions.resolve_published(resolve_run_directory(run))
+    result = versions.resolve_published(resolve_run_directory(run))
     if as_json:
-        output.show_json(found.as_dict())
+        output.show_json(result.as_dict())
     else:
-        output.show_line(found.path)
+        output.show_line(result.path)
 
 
-@commands.command(rich_help_panel="Looking at results")
+@commands.command(rich_help_panel="Results")
 def diff(
     run: RunFolder,
     other: Annotated[
         Path | None,
         typer.Argument(
             metavar="RUN_B",
-            help=f"Another run to compare the first with. {RUN_HELP}",
+            help=f"Second run, to compare the selections of two runs. {RUN_HELP}",
             show_default=False,
             parser=parse_path,
         ),
     ] = None,
-    examples: Annotated[int, typer.Option("--examples", min=0, help="Rows to show, added and removed each.")] = 5,
+    examples: Annotated[
+        int, typer.Option("--examples", min=0, help="Maximum number of added and of removed rows shown.")
+    ] = 5,
     as_json: Json = False,
 ) -> None:
-    """Say which rows the published export added and removed, and why; with two runs, the second's selection."""
+    """Show which rows the last publication, or the selection of a second run, added and removed, and why."""
     from curate.store import diff as differences
 
     run = resolve_run_directory(run)
     others = () if other is None else (resolve_run_directory(other),)
-    found = differences.diff(run, *others, examples) if others else differences.diff_published(run, examples)
+    result = differences.diff(run, *others, examples) if others else differences.diff_published(run, examples)
     if as_json:
-        output.show_json(found.as_dict())
+        output.show_json(result.as_dict())
         return
-    output.show_line(found.summary())
-    for header, rows in found.tables():
+    output.show_line(result.summary())
+    for header, rows in result.tables():
         typer.echo("")
         output.show_table(header, rows, verbatim=("source",))
-    if found.examples:
+    if result.examples:
         typer.echo("")
-    for line in found.lines():
+    for line in result.lines():
         output.show_line(line)

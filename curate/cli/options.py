@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options shared by several commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ExecutorName(StrEnum):
-    """Where tasks run."""
+    """Name of an executor."""
 
     serial = "serial"
     processes = "processes"
@@ -27,7 +27,7 @@ class ExecutorName(StrEnum):
 
 
 class LogStyle(StrEnum):
-    """How progress is told."""
+    """Log format on stderr."""
 
     auto = "auto"
     plain = "plain"
@@ -35,34 +35,35 @@ class LogStyle(StrEnum):
     quiet = "quiet"
 
 
-Config = Annotated[
-    Path, typer.Argument(metavar="CONFIG", help="The YAML file that says what to do.", show_default=False)
-]
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file with the configuration.", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override one key: `--set select.2.prune_rate=0.9`. May be repeated."
+        "--set", metavar="KEY=VALUE", help="Override a key: `--set select.2.prune_rate=0.9`. Can be repeated."
     ),
 ]
 ExecutorOption = Annotated[
-    ExecutorName, typer.Option("--executor", help="Where tasks run. Never changes a result.", show_default=True)
+    ExecutorName, typer.Option("--executor", help="Where tasks run; does not change results.", show_default=True)
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", min=1, help="Tasks at once; default: one a core. Never changes a result."),
+    typer.Option("--workers", min=1, help="Number of parallel tasks (default: one per core); does not change results."),
 ]
 RayAddress = Annotated[
     str | None,
     typer.Option(
         "--ray-address",
         metavar="ADDRESS",
-        help="The Ray cluster that `--executor ray` joins: auto, HOST:PORT or ray://HOST:PORT; default: RAY_ADDRESS, "
-        "else one on this machine for as long as the run takes.",
+        help="Ray cluster that `--executor ray` joins: auto, HOST:PORT or ray://HOST:PORT (default: the address in "
+        "RAY_ADDRESS, else a new cluster on this machine for the duration of the run).",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Log = Annotated[
-    LogStyle, typer.Option("--log-format", help="How progress is told on stderr; auto: bars on a terminal.")
+    LogStyle,
+    typer.Option(
+        "--log-format", help="Log format on stderr; auto shows progress bars on a terminal, and plain lines otherwise."
+    ),
 ]
 
 MetricsFile = Annotated[
@@ -70,15 +71,15 @@ MetricsFile = Annotated[
     typer.Option(
         "--metrics-file",
         metavar="PATH",
-        help="At the end, also of a run that fails, write metrics there for Prometheus (node_exporter's textfile "
-        "collector).",
+        help="Write metrics for Prometheus (the textfile collector of node_exporter) to this file at the end, even if "
+        "the run fails.",
     ),
 ]
 Overwrite = Annotated[
     bool,
     typer.Option(
         "--overwrite",
-        help="Also use a run folder or a metrics file that holds something else; what is in the way is replaced.",
+        help="Use a run directory or a metrics file that contains something else, and replace conflicting files.",
     ),
 ]
 
@@ -86,7 +87,7 @@ Verify = Annotated[
     bool,
     typer.Option(
         "--verify",
-        help="Hash every input file again, also those whose size, times and inode say that they did not change.",
+        help="Hash every input file again, even if its size, times and inode are unchanged.",
     ),
 ]
 
@@ -94,20 +95,20 @@ NoReport = Annotated[
     bool,
     typer.Option(
         "--no-report",
-        help="Do not write the report; one that would be out of date is deleted. `curate report` writes it later.",
+        help="Do not write the report, and delete one that is out of date; `curate report` writes it later.",
     ),
 ]
 
-RUN_HELP = "A run directory, its URL, or the YAML of a configuration, whose `run:` is taken."
+RUN_HELP = "Run directory, its URL, or a configuration file whose key `run` sets it."
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help=RUN_HELP, show_default=False, parser=parse_path)]
 
 Test = Annotated[
     list[str] | None,
-    typer.Option("--test", metavar="FILES", help="Rows to test on, with the input's columns. May be repeated."),
+    typer.Option("--test", metavar="FILES", help="File of test rows, with the columns of the input. Can be repeated."),
 ]
 Seeds = Annotated[
     int | None,
-    typer.Option("--seeds", min=1, help="How often what is random is repeated; default: as the configuration says."),
+    typer.Option("--seeds", min=1, help="Number of random seeds (default: from the configuration)."),
 ]
 
 
@@ -115,11 +116,12 @@ Seeds = Annotated[
 
 
 def resolve_run_directory(name: Path) -> Path:
-    """Return the run directory that an argument RUN names, itself or in a configuration.
+    """Return the run directory for an argument RUN, which is a run directory or a configuration file.
 
     Raises
     ------
-    ConfigError : it is neither
+    ConfigError
+        If it is neither.
     """
     if _is_directory(name):
         return name
@@ -128,21 +130,22 @@ def resolve_run_directory(name: Path) -> Path:
     try:
         return parse_path(read_run_directory(_file(name)))
     except ConfigError as error:
-        raise error if _is_yaml(name) else _neither(name) from error
+        raise error if _is_yaml(name) else _not_a_run(name) from error
 
 
 def load_run_settings(name: Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """Return the configuration of the run that an argument RUN names.
+    """Return the configuration of the run for an argument RUN.
 
     Raises
     ------
-    ConfigError : it is neither a run directory nor a configuration, or the configuration is wrong
+    ConfigError
+        If the argument is neither a run directory nor a configuration, or the configuration is wrong.
     """
     from curate.config.loader import load_config, load_run_config
 
     if not _is_directory(name):
         if not _is_yaml(name):
-            resolve_run_directory(name)  # which refuses what is no configuration
+            resolve_run_directory(name)  # raises an error unless it is a configuration
         return load_config(_file(name), overrides)
     from dataclasses import replace
 
@@ -154,7 +157,7 @@ def load_run_settings(name: Path, overrides: Sequence[str] = ()) -> RunConfig:
 
 
 def _is_directory(name: Path) -> bool:
-    """Return whether an argument is a run directory; in a store, anything but a YAML file may be one."""
+    """Return whether an argument is a run directory; in a store, everything but a YAML file may be one."""
     if is_object(name):
         return not _is_yaml(name)
     return name.is_dir() and any(
@@ -169,25 +172,27 @@ def _is_yaml(name: Path) -> bool:
 def _file(name: Path) -> Path:
     if is_object(name) or name.is_file():
         return name
-    raise _neither(name)
+    raise _not_a_run(name)
 
 
-def _neither(name: Path) -> ConfigError:
-    kinds = "neither a run directory nor the YAML of a configuration"
-    there = "this is" if name.exists() else "there is"
-    return ConfigError(f"{there} {kinds}", where=str(name), hint=_hint(name))
+def _not_a_run(name: Path) -> ConfigError:
+    if name.exists():
+        message = "this is neither a run directory nor a configuration file"
+    else:
+        message = "there is no run directory or configuration file with this name"
+    return ConfigError(message, where=str(name), hint=_hint(name))
 
 
-_MOST_COMPARED = 1_000  # entries of a folder
+_MAX_COMPARED = 1_000  # directory entries
 
 
 def _hint(name: Path) -> str:
-    """Return the runs and configurations near a path whose names are like it, as a hint."""
+    """Return a hint with the runs and configurations near a path that have similar names."""
     if is_object(name):
         return ""
     folders = dict.fromkeys([name if name.is_dir() else name.parent, Path(), Path("runs"), Path("configs")])
-    entries = [entry for one in folders if one.is_dir() for entry in islice(one.iterdir(), _MOST_COMPARED)]
+    entries = [entry for one in folders if one.is_dir() for entry in islice(one.iterdir(), _MAX_COMPARED)]
     known = [entry for entry in entries if _is_yaml(entry) or (entry / "config.yaml").is_file()]
-    alike = difflib.get_close_matches(name.stem, [entry.stem for entry in known], n=3, cutoff=0.7)
-    near = [str(entry) for entry in sorted(known) if entry.stem in alike or (name.is_dir() and entry.parent == name)]
+    similar = difflib.get_close_matches(name.stem, [entry.stem for entry in known], n=3, cutoff=0.7)
+    near = [str(entry) for entry in sorted(known) if entry.stem in similar or (name.is_dir() and entry.parent == name)]
     return f"did you mean {' or '.join(map(repr, near[:3]))}?" if near else ""

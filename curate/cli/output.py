@@ -1,4 +1,4 @@
-"""Results on stdout, as JSON, lines and tables."""
+"""Results on stdout as JSON, lines and tables."""
 
 from __future__ import annotations
 
@@ -13,35 +13,40 @@ from curate.errors import escape_line
 from curate.progress import print_error
 
 _FIGURE = re.compile(r"≈? ?[<>]?[+−-]?\.?\d")
-"""Beginning of a cell with a number."""
+"""Pattern for the beginning of a cell that contains a number."""
 
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _ASCII = str.maketrans({"−": "-", "–": "-", "±": "+/-", "×": "x", "…": "..."})
-"""Signs of ours that not every program reads."""
+"""ASCII replacements for signs that not every program can read."""
 
 
 def show_json(data: object) -> None:
-    """Print data as JSON on stdout, for programs.
+    """Print data as JSON on stdout.
 
-    What a terminal might obey is escaped as JSON has it, and so is everything beyond ASCII where stdout has no UTF-8.
+    Control characters are escaped, and so are all characters outside ASCII if the encoding of stdout is not UTF-8.
     """
     plain = "utf" not in (sys.stdout.encoding or "utf-8").lower()
     text = json.dumps(data, indent=2, ensure_ascii=plain, default=str)
-    print("".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text), flush=True)  # noqa: T201
+    escaped = (char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
+    print("".join(escaped), flush=True)  # noqa: T201
 
 
 def show_line(text: object) -> None:
-    """One line of a result on stdout."""
+    """Print one line of a result on stdout."""
     print(escape_line(str(text)), flush=True)  # noqa: T201
 
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], verbatim: Collection[str] = ()) -> None:
-    """A table on stdout: columns on a terminal; in a pipe tab-separated, a line each, with numbers that programs read.
+    """Print a table on stdout: aligned on a terminal, tab-separated with machine-readable numbers in a pipe.
 
     Parameters
     ----------
-    header, rows : the cells, as a terminal shows them
-    verbatim : titles of columns with texts of the user's, such as ids, in which nothing is a number
+    header : sequence of str
+        Titles of the columns.
+    rows : sequence of sequences of str
+        Cells, as a terminal shows them.
+    verbatim : collection of str
+        Titles of columns with texts from the data, such as ids, which are never treated as numbers.
     """
     if not sys.stdout.isatty():
         print("\t".join(_one_line(title).replace("≈ ", "~").translate(_ASCII) for title in header), flush=True)  # noqa: T201
@@ -66,7 +71,7 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], verbatim: C
 
 
 def show_tables(tables: Sequence[tuple[Sequence[str], Sequence[Sequence[str]]]], lines: Sequence[str]) -> None:
-    """Tables on stdout, a blank line after each, and then lines."""
+    """Print tables on stdout, each followed by a blank line, and then lines."""
     for header, rows in tables:
         show_table(header, rows)
         show_line("")
@@ -76,19 +81,20 @@ def show_tables(tables: Sequence[tuple[Sequence[str], Sequence[Sequence[str]]]],
 
 @contextmanager
 def tolerate_output_errors(done: object) -> Iterator[None]:
-    """Print the result of a command that has published: a stdout that cannot be written is a warning, and no error.
+    """Warn, instead of failing, if the result of a command that has already published cannot be printed.
 
     Parameters
     ----------
-    done : what the command did, for the warning
+    done : object
+        Result of the command, for the warning.
     """
     try:
         yield
-    except BrokenPipeError:  # the reader has had enough
+    except BrokenPipeError:  # the reader closed the pipe
         raise
     except OSError as error:
         print_error(escape_line(f"warning: the result cannot be printed: {error.strerror}; {done}"))
-        with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - what is left in the buffer would fail again at the end
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - flushing the buffer at exit would fail again
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
@@ -97,7 +103,7 @@ def _one_line(cell: object) -> str:
 
 
 def _plain(cell: str) -> str:
-    """Return a cell with a number as programs read it, in ASCII; other cells stay.
+    """Return a cell with a number in machine-readable ASCII; other cells are unchanged.
 
     >>> [_plain(cell) for cell in ("≈ 1,200", "−0.5 ± 0.1", "–", "a–b", "=1+1", "12.5 %")]
     ['1200', '-0.5 +/- 0.1', '-', 'a–b', '=1+1', '12.5 %']
@@ -108,5 +114,5 @@ def _plain(cell: str) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    """Digits, maybe with an interval: 1,234.5 or 0.4 ± 1.2."""
+    """Return whether a cell contains a number, possibly with an interval: 1,234.5 or 0.4 ± 1.2."""
     return all(part.replace(",", "").replace(".", "").isdecimal() for part in str(cell).split(" ± "))

@@ -1,4 +1,4 @@
-"""Commands that run the pipeline, plan it, or take a publication back."""
+"""Commands that run, plan and check the pipeline, and roll back publications."""
 
 from __future__ import annotations
 
@@ -50,22 +50,24 @@ def _run(
     *,
     report: bool = True,
 ) -> Summary:
-    with report_progress(log) as told:
-        with record_metrics(told, metrics_file, overwrite=overwrite) as run_is:
+    with report_progress(log) as progress:
+        with record_metrics(progress, metrics_file, overwrite=overwrite) as set_run:
             from curate import pipeline
             from curate.config.loader import load_config
 
             settings = load_config(config, overrides or ())
-            run_is(settings.run)
+            set_run(settings.run)
             with pipeline.open_executor(executor.value, workers, ray_address) as runner:
                 summary = pipeline.run(
-                    settings, runner, told, until=until, overwrite=overwrite, verify=verify, report=report
+                    settings, runner, progress, until=until, overwrite=overwrite, verify=verify, report=report
                 )
-        told.end(errors.OK, summary.sentence(), summary=summary.as_dict())
+        progress.end(errors.OK, summary.sentence(), summary=summary.as_dict())
     return summary
 
 
-def _stage(until: str, about: str) -> None:
+def _add_stage_command(until: str, help_text: str) -> None:
+    """Add the command that runs the pipeline up to one stage."""
+
     def command(
         config: Config,
         overrides: Overrides = None,
@@ -78,14 +80,14 @@ def _stage(until: str, about: str) -> None:
         verify: Verify = False,
         as_json: Json = False,
     ) -> None:
-        done = _run(until, config, overrides, executor, workers, ray_address, log, metrics_file, overwrite, verify)
-        _tell(done, as_json=as_json)
+        summary = _run(until, config, overrides, executor, workers, ray_address, log, metrics_file, overwrite, verify)
+        _print_summary(summary, as_json=as_json)
 
-    command.__doc__ = about
-    commands.command(name=until, rich_help_panel="One stage")(command)
+    command.__doc__ = help_text
+    commands.command(name=until, rich_help_panel="Run up to a stage")(command)
 
 
-@commands.command(rich_help_panel="The pipeline")
+@commands.command(rich_help_panel="Pipeline")
 def run(
     config: Config,
     overrides: Overrides = None,
@@ -99,20 +101,20 @@ def run(
     no_report: NoReport = False,
     as_json: Json = False,
 ) -> None:
-    """Run the whole pipeline: every stage whose inputs changed, and no other."""
+    """Run the complete pipeline; stages whose inputs did not change are reused."""
     settings = (config, overrides, executor, workers, ray_address, log, metrics_file, overwrite, verify)
-    done = _run("export", *settings, report=not no_report)
-    _tell(done, as_json=as_json)
+    summary = _run("export", *settings, report=not no_report)
+    _print_summary(summary, as_json=as_json)
 
 
-_stage("embed", "Read the pool and embed its rows.")
-_stage("cluster", "Embed if need be, then group similar rows.")
-_stage("score", "Cluster if need be, then score every row.")
-_stage("select", "Score if need be, then decide which rows to keep.")
-_stage("export", "Select if need be, then write the chosen rows and the report.")
+_add_stage_command("embed", "Run the pipeline up to embed: read the pool and compute embeddings.")
+_add_stage_command("cluster", "Run the pipeline up to cluster: group similar rows.")
+_add_stage_command("score", "Run the pipeline up to score: score every row.")
+_add_stage_command("select", "Run the pipeline up to select: choose the rows to keep.")
+_add_stage_command("export", "Run the pipeline up to export: write the selected rows and the report.")
 
 
-@commands.command(rich_help_panel="The pipeline")
+@commands.command(rich_help_panel="Pipeline")
 def plan(
     config: Config,
     overrides: Overrides = None,
@@ -120,13 +122,13 @@ def plan(
     as_json: Json = False,
     log: Log = LogStyle.auto,
 ) -> None:
-    """Say what a run would do and why, with rows, time, memory and disk of each step; change nothing."""
+    """Show what a run would do and why, with the rows, time, memory and disk space of each step; change nothing."""
     from curate import pipeline
     from curate.config.loader import load_config
     from curate.executors.serial import Serial
 
-    with report_progress(log) as told:
-        steps = pipeline.plan(load_config(config, overrides or ()), Serial(), told, verify=verify)
+    with report_progress(log) as progress:
+        steps = pipeline.plan(load_config(config, overrides or ()), Serial(), progress, verify=verify)
     if as_json:
         output.show_json([{name: getattr(step, name) for name in step.__dataclass_fields__} for step in steps])
         return
@@ -144,10 +146,10 @@ def plan(
         ]
         for step in steps
     ]
-    output.show_table(["stage", "entry", "state", "rows out", "≈ s", "≈ MiB", "≈ MiB disk", "why"], rows)
+    output.show_table(["stage", "entry", "state", "rows out", "≈ s", "≈ MiB", "≈ MiB disk", "reason"], rows)
     notes = [step.note for step in steps if step.note]
     if steps and steps[0].error:
-        notes.insert(0, f"≈: not all rows were counted; their number may be off by {steps[0].error:.0%}")
+        notes.insert(0, f"≈: the number of rows is estimated, and may be off by {steps[0].error:.0%}")
     if notes:
         output.show_line("")
     for note in notes:
@@ -166,52 +168,53 @@ def _about(number: float | None, unit: int = 1) -> str:
     return f"{value:,.1f}" if value < 10 and value != int(value) else f"{value:,.0f}"
 
 
-@commands.command(rich_help_panel="The pipeline")
+@commands.command(rich_help_panel="Pipeline")
 def check(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
-    """Check a configuration and its files, and report everything that is wrong at once; nothing is written."""
+    """Check a configuration and its input files, and list all problems at once; nothing is written."""
     from curate.config.loader import load_config
     from curate.report.formatting import plural
     from curate.stages import preflight
 
     settings = load_config(config, overrides or ())
-    found = preflight.check_without_run(settings)
-    found.raise_if_any()
+    findings = preflight.check_without_run(settings)
+    findings.raise_if_any()
     if as_json:
         output.show_json(settings.resolved)
         return
-    for note in found.notes:
+    for note in findings.notes:
         output.show_line(f"note: {note}")
-    pool = "" if found.pool is None else f"{found.pool.row_count} rows, "
-    output.show_line(f"{config}: fine; {pool}{plural(len(settings.select), 'selector')}, results go to {settings.run}")
+    pool = "" if findings.pool is None else f"{findings.pool.row_count} rows, "
+    selectors = plural(len(settings.select), "selector")
+    output.show_line(f"{config}: no problems found; {pool}{selectors}, run directory {settings.run}")
 
 
-@commands.command(rich_help_panel="The pipeline")
+@commands.command(rich_help_panel="Pipeline")
 def rollback(
     run: RunFolder,
     version: Annotated[
-        str | None, typer.Argument(metavar="VERSION", help="The one to publish; the one before, unless said.")
+        str | None, typer.Argument(metavar="VERSION", help="Version to publish (default: the previous one).")
     ] = None,
     as_json: Json = False,
     log: Log = LogStyle.auto,
 ) -> None:
-    """Publish an earlier export again, at once; the next run publishes what its configuration and input give."""
+    """Publish an earlier version again, without running the pipeline; the next run publishes a new version."""
     from curate.store import versions
 
-    with report_progress(log) as told:
+    with report_progress(log) as progress:
         run = resolve_run_directory(run)
-        done = versions.rollback(run, version, told.note, told.warn)
+        done = versions.rollback(run, version, progress.note, progress.warn)
     with output.tolerate_output_errors(done):
         if as_json:
             output.show_json(done.as_dict())
             return
         output.show_line(done)
         output.show_line(
-            f"the next curate run of {run} publishes again: fix what was wrong with the input or the configuration"
+            f"the next `curate run` of {run} publishes a new version: fix the input or the configuration first"
         )
 
 
-def _tell(summary: Summary, *, as_json: bool) -> None:
-    """Print what a run did: a table and one line, or JSON."""
+def _print_summary(summary: Summary, *, as_json: bool) -> None:
+    """Print the summary of a run: a table and one line, or JSON."""
     if summary.export is None:
         _show(summary, as_json=as_json)
         return

@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 
-@commands.command(rich_help_panel="Writing configurations")
+@commands.command(rich_help_panel="Configuration")
 def plugins(
     kind: Annotated[str | None, typer.Argument(help=f"{', '.join(KINDS[:-1])} or {KINDS[-1]}.")] = None,
-    name: Annotated[str | None, typer.Argument(help="One plugin, to see its fields.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of a plugin, to show its options.")] = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", metavar="CONFIG", help="A configuration, to list the plugins in its own files, too."),
+        typer.Option("--config", metavar="CONFIG", help="Configuration whose plugin files are listed as well."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the plugins, or show one with its fields."""
+    """List the plugins, or show one plugin and its options."""
     from curate.plugins import registry
 
     local: tuple[LocalPlugin, ...] = ()
@@ -38,25 +38,25 @@ def plugins(
         from curate.config.loader import load_local_plugins
 
         local = load_local_plugins(config)
-    kind = next((one for one in KINDS if kind == registry.kind_plural(one)), kind)  # the plural does too
+    kind = next((one for one in KINDS if kind == registry.kind_plural(one)), kind)  # the plural is accepted as well
     if kind is not None and kind not in KINDS:
         raise errors.ConfigError(f"unknown kind {kind!r}", hint=f"there are: {', '.join(KINDS)}")
     if kind is not None and name is not None:
         _show_plugin(registry.get(kind, name, local), as_json=as_json)
         return
-    found = [registry.get(k, n, local) for k in KINDS if kind in (None, k) for n in registry.names(k, local)]
+    listed = [registry.get(k, n, local) for k in KINDS if kind in (None, k) for n in registry.names(k, local)]
     if as_json:
-        output.show_json([_as_dict(plugin) for plugin in found])
+        output.show_json([_as_dict(plugin) for plugin in listed])
     elif kind == "selector":
-        titles = ["use", "what it does", "cost", "guarantee", "reference"]
-        rows = [[p.name, p.summary(), p.traits.cost, p.traits.guarantee, p.reference()] for p in found]
+        titles = ["use", "summary", "cost", "guarantee", "reference"]
+        rows = [[p.name, p.summary(), p.traits.cost, p.traits.guarantee, p.reference()] for p in listed]
         output.show_table(titles, rows)
     else:
-        output.show_table(["kind", "use", "what it does"], [[p.kind, p.name, p.summary()] for p in found])
+        output.show_table(["kind", "use", "summary"], [[p.kind, p.name, p.summary()] for p in listed])
 
 
 def _as_dict(plugin: Plugin) -> dict[str, str]:
-    """Return a plugin in a list of them, for programs."""
+    """Return a plugin as plain data."""
     traits = {"cost": plugin.traits.cost, "guarantee": plugin.traits.guarantee}
     return {
         "kind": plugin.kind,
@@ -90,42 +90,43 @@ def _show_plugin(plugin: Plugin, *, as_json: bool) -> None:
         output.show_table(list(rows[0]), [list(row.values()) for row in rows])
 
 
-@commands.command(rich_help_panel="Writing configurations")
+@commands.command(rich_help_panel="Configuration")
 def schema() -> None:
-    """Print the JSON Schema of the configuration file, for editors."""
+    """Print the JSON Schema of configuration files, for editors."""
     from curate.config.schema import json_schema
 
     output.show_json(json_schema())
 
 
-@commands.command(rich_help_panel="Writing configurations")
+@commands.command(rich_help_panel="Configuration")
 def init(
-    path: Annotated[Path, typer.Argument(help="The YAML file to write.")] = Path("curate.yaml"),
-    files: Annotated[str, typer.Option("--files", help="The pool: a path or a pattern.")] = "pool/*.jsonl",
-    text: Annotated[str | None, typer.Option("--text", help="The column (or template) that holds the text.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+    path: Annotated[Path, typer.Argument(help="YAML file to write.")] = Path("curate.yaml"),
+    files: Annotated[str, typer.Option("--files", help="Path or pattern of the input files.")] = "pool/*.jsonl",
+    text: Annotated[str | None, typer.Option("--text", help="Column, or template over columns, of the text.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
-    """Write a configuration to start from, with the text, id, label and source that your own files have."""
+    """Write a starter configuration, with the text, id, label and source columns found in the input files."""
     from curate.config.init_template import render_starter_config
     from curate.stages.ingest.pool_layout import detect_layout
     from curate.store import parquet_io
 
     if path.exists() and not overwrite:
-        raise errors.ConfigError("the file exists already", where=str(path), hint="name another, or say --overwrite")
+        hint = "choose another name, or add --overwrite"
+        raise errors.ConfigError("the file already exists", where=str(path), hint=hint)
     names = sorted(match_files(files))
     run = f"runs/{path.stem}"
     if not names:
         if "://" not in files and Path(files).is_dir():
-            hint = f"name the files in it: {files.rstrip('/')}/*"
-            raise errors.ConfigError(f"{files!r} is a folder", where="--files", hint=hint)
+            hint = f"select the files in it: {files.rstrip('/')}/*"
+            raise errors.ConfigError(f"{files!r} is a directory", where="--files", hint=hint)
         parquet_io.write_text(path, render_starter_config(run, files=files, text=text or "text"))
         lines = [f"wrote {path} (no file matches {files!r} yet): set input.files and input.text in it"]
     else:
-        found = detect_layout(names, text)
-        roles = {"id": found.id, "label": found.label, "source": found.source}
-        header = None if found.header else False
-        parquet_io.write_text(path, render_starter_config(run, files=files, text=found.text, header=header, **roles))
-        lines = [f"wrote {path} for {len(names):,} file{'s' * (len(names) > 1)}", *found.lines()]
+        layout = detect_layout(names, text)
+        roles = {"id": layout.id, "label": layout.label, "source": layout.source}
+        header = None if layout.header else False
+        parquet_io.write_text(path, render_starter_config(run, files=files, text=layout.text, header=header, **roles))
+        lines = [f"wrote {path} for {len(names):,} file{'s' * (len(names) > 1)}", *layout.lines()]
     lines.append(f"next: curate check {path}, then curate run {path}")
     with output.tolerate_output_errors(lines[0]):
         for line in lines:

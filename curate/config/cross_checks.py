@@ -1,4 +1,4 @@
-"""What must hold between entries: names that exist, one budget each, a quality to rank by; then the entries."""
+"""Checks that involve several entries: references to names, budgets, quality scores; they return the final entries."""
 
 from __future__ import annotations
 
@@ -18,34 +18,39 @@ from curate.plugins.interfaces import ConfigReference, TemplateField
 
 
 def check_entries(drafts: Mapping[str, list[Draft]], pool: PlainData, report: IssueCollector) -> Values:
-    """The sections of ``RunConfig`` that hold entries, with the defaults that depend on other entries filled in.
+    """Check the entries of all sections, and return the fields of ``RunConfig`` that contain entries.
+
+    Defaults that depend on other entries are filled in.
 
     Parameters
     ----------
-    drafts : by section
-    pool : the input section as it was written
-    report : is told what is wrong; if it has been told of anything, there are no entries
+    drafts : mapping of str to list of Draft
+        Parsed entries by section.
+    pool : plain data
+        The input section as written.
+    report : IssueCollector
+        Receives the issues; if it has any, nothing is returned.
     """
     checks = _Checks(drafts, pool if isinstance(pool, dict) else {}, report)
-    own_checks = {"score": checks.score, "select": checks.select, "export": checks.export}
+    section_checks = {"score": checks.check_score, "select": checks.check_select, "export": checks.check_export}
     keys = {
-        section: [own_checks.get(section, checks.entry)(draft) for draft in drafts[section]]
+        section: [section_checks.get(section, checks.check_entry)(draft) for draft in drafts[section]]
         for section in ENTRY_SECTIONS
     }
     if report.issues:
         return {}
     built: Values = {}
     for name, section in ENTRY_SECTIONS.items():
-        made = [
-            section.cls(**{**own, "name": draft.name, "spec": draft.spec})
-            for draft, own in zip(drafts[name], keys[name], strict=True)
+        objects = [
+            section.cls(**{**values, "name": draft.name, "spec": draft.spec})
+            for draft, values in zip(drafts[name], keys[name], strict=True)
         ]
-        built[name] = tuple(made) if section.is_list else made[0] if made else None
+        built[name] = tuple(objects) if section.is_list else objects[0] if objects else None
     return built
 
 
 def check_epoch_plans(select: Sequence[Draft], refresh: RefreshConfig | None, report: IssueCollector) -> None:
-    """What does not go with a selector that plans epochs: entries after it, tokens, an anchor."""
+    """Report what a selector that plans epochs cannot be combined with: later entries, tokens, keep_previous_weight."""
     for number, draft in enumerate(select, 1):
         if draft.spec is None or count_epochs(draft.spec) == 1:
             continue
@@ -53,25 +58,25 @@ def check_epoch_plans(select: Sequence[Draft], refresh: RefreshConfig | None, re
             hint = "move it to the end, or set epochs: 1"
             report.add((*draft.path, "epochs"), "an epoch plan must be the last entry", hint)
         if "keep_tokens" in draft.keys:
-            hint = "give one of keep, keep_rate, prune_rate"
-            report.add((*draft.path, "keep_tokens"), "the budget of an epoch plan is in rows", hint)
+            hint = "set one of keep, keep_rate, prune_rate instead"
+            report.add((*draft.path, "keep_tokens"), "the budget of an epoch plan must be in rows", hint)
         if refresh is not None and refresh.keep_previous_weight:
-            told = f"{format_path(draft.path)} plans epochs, and a plan cannot be held to the published rows"
-            report.add(("refresh", "keep_previous_weight"), told, "set it to 0, or epochs: 1 there")
+            message = f"{format_path(draft.path)} plans epochs, and an epoch plan cannot keep published rows"
+            report.add(("refresh", "keep_previous_weight"), message, "set it to 0, or set epochs: 1 in that entry")
 
 
 def check_decontamination(
     drafts: Mapping[str, list[Draft]], section: DecontaminateConfig | None, report: IssueCollector
 ) -> None:
-    """What does not go with a section decontaminate: an entry of its name, and an embed entry that is not there."""
+    """Report conflicts with the section decontaminate: an entry with its name, or an unknown embed entry."""
     for draft in drafts["select"]:
         if draft.name == DECONTAMINATE:
-            told = f"the section {DECONTAMINATE} drops rows under that name"
-            report.add(draft.path, told, "give the entry another with the key 'name'")
-    named = None if section is None else section.embedding
+            message = f"the name {DECONTAMINATE!r} is reserved for the section {DECONTAMINATE}"
+            report.add(draft.path, message, "choose another name for the entry with the key 'name'")
+    name = None if section is None else section.embedding
     known = [draft.name for draft in drafts["embed"] if draft.name]
-    if named is not None and named not in known and not report.has_issue(("embed",)):
-        report.add((DECONTAMINATE, "embedding"), f"there is no embed entry {named!r}", suggest_name(named, known))
+    if name is not None and name not in known and not report.has_issue(("embed",)):
+        report.add((DECONTAMINATE, "embedding"), f"there is no embed entry {name!r}", suggest_name(name, known))
 
 
 def check_primary_metric(
@@ -81,7 +86,7 @@ def check_primary_metric(
     pool: PlainData,
     report: IssueCollector,
 ) -> None:
-    """Check that ``evaluate.primary`` names a metric, or one of its numbers, with a better side."""
+    """Check that ``evaluate.primary`` names a metric, or one of its values, that says which selection is better."""
     if section is None or section.primary is None or report.has_issue(("metrics",)) or report.has_issue(("plugins",)):
         return
     path, (name, _, column) = ("evaluate", "primary"), section.primary.partition(".")
@@ -94,39 +99,43 @@ def check_primary_metric(
     if plugin is None:
         return
     if not metrics and "label" in plugin.traits.reads and not (isinstance(pool, dict) and pool.get("label")):
-        message = f"the metric {name!r} reads labels, and the input has none"
-        report.add(path, message, "name their column: input.label")
+        message = f"the metric {name!r} reads labels, and the input has no label column"
+        report.add(path, message, "set input.label")
         return
-    if not metrics and (needed := [field.name for field in fields(plugin.cls) if field.required]):
-        report.add(path, f"the metric {name!r} needs {', '.join(needed)}", "list it in metrics, with its keys")
+    if not metrics and (required := [field.name for field in fields(plugin.cls) if field.required]):
+        report.add(path, f"the metric {name!r} needs {', '.join(required)}", "add an entry with these keys to metrics")
         return
     numbers = {measure.name: measure.higher_is_better for measure in plugin.traits.measures}
     oriented = [number for number, higher in numbers.items() if higher is not None]
     if column and column not in numbers:
-        report.add(path, f"the metric {name!r} gives no {column!r}", suggest_name(column, list(filter(None, numbers))))
+        names = list(filter(None, numbers))
+        report.add(path, f"the metric {name!r} has no value {column!r}", suggest_name(column, names))
     elif not oriented or (column and column not in oriented):
-        hint = f"name one of its other numbers: {', '.join(oriented)}" if oriented else "name another metric"
-        report.add(path, f"{section.primary!r} has no better side, so that no selection can win by it", hint)
+        hint = f"use one of its other values: {', '.join(oriented)}" if oriented else "use another metric"
+        report.add(path, f"{section.primary!r} does not say which of two selections is better", hint)
 
 
 def check_single_entry(draft: Draft, scores: Sequence[str], report: IssueCollector) -> Budget | None:
-    """Return the budget of a select entry without a configuration around it, whose fields may name these ``scores``."""
+    """Check a select entry outside of a configuration, whose options may refer to ``scores``, and return its budget."""
     checks = _Checks({**{section: [] for section in ENTRY_SECTIONS}, "select": [draft]}, {}, report)
     checks.scores = dict.fromkeys(scores, ())
-    checks.references(draft)
-    checks.quota(draft)
-    return checks.budget(draft)
+    checks.check_references(draft)
+    checks.check_quota(draft)
+    return checks.check_budget(draft)
 
 
 class _Checks:
-    """The names that entries may refer to, and a check for each section; each gives the keys of the entry to be."""
+    """Checks for the entries of each section, with the names that entries may refer to.
+
+    The method for a section returns the keyword arguments of the entry.
+    """
 
     def __init__(
         self, drafts: Mapping[str, list[Draft]], pool: Mapping[str, PlainData], report: IssueCollector
     ) -> None:
         self.pool, self.report = pool, report
         for name, section in ENTRY_SECTIONS.items():
-            self._unique(drafts[name] if section.is_list else [])
+            self._check_unique(drafts[name] if section.is_list else [])
         self.embeddings = [draft.name for draft in drafts["embed"]]
         clustered = drafts["cluster"][0].keys.get("embedding") if drafts["cluster"] else None
         self.clustered = clustered or (self.embeddings[0] if self.embeddings else None)
@@ -136,63 +145,65 @@ class _Checks:
         for draft in drafts["score"]:
             self._add_scores(draft)
 
-    def _unique(self, drafts: list[Draft]) -> None:
+    def _check_unique(self, drafts: list[Draft]) -> None:
         seen: dict[str, KeyPath] = {}
         for draft in drafts:
             if draft.name and draft.name in seen:
-                hint = "give each entry a name of its own with the key 'name'"
-                self.report.add(draft.path, f"{format_path(seen[draft.name])} is called {draft.name!r} too", hint)
+                hint = "give each entry a unique name with the key 'name'"
+                self.report.add(draft.path, f"{format_path(seen[draft.name])} is also called {draft.name!r}", hint)
             seen.setdefault(draft.name, draft.path)
 
     def _add_scores(self, draft: Draft) -> None:
         for column in draft.plugin.traits.columns if draft.plugin else ():
             name = f"{draft.name}_{column.name}" if column.name else draft.name
             if name in self.scores and not self.report.has_issue(draft.path):
-                hint = "give the entry another name with the key 'name'"
-                self.report.add(draft.path, f"{format_path(self.scores[name])} gives a score {name!r} too", hint)
+                hint = "choose another name for the entry with the key 'name'"
+                self.report.add(draft.path, f"{format_path(self.scores[name])} also produces a score {name!r}", hint)
             self.scores.setdefault(name, draft.path)
 
     # ------------------------------------------------------------ sections
 
-    def entry(self, draft: Draft) -> Values:
-        """The keys of an entry that has no checks of its own."""
-        self.references(draft)
+    def check_entry(self, draft: Draft) -> Values:
+        """Return the keys of an entry of a section without additional checks."""
+        self.check_references(draft)
         keys = {key: value for key, value in draft.keys.items() if key != "use"}
         return keys | ({"embedding": self._embedding(draft)} if draft.section != "embed" else {})
 
-    def score(self, draft: Draft) -> Values:
-        self.references(draft)
+    def check_score(self, draft: Draft) -> Values:
+        self.check_references(draft)
         if draft.plugin and "dynamics" in draft.plugin.traits.reads and not self.proxies:
-            message = f"the scorer {draft.plugin.name!r} reads how a proxy was trained, and there is none"
+            message = f"the scorer {draft.plugin.name!r} reads the training dynamics of a proxy, and there is no proxy"
             self.report.add((*draft.path, "use"), message, "add a section proxy: {use: logistic}")
         embedding = self._embedding(draft)
         if draft.plugin and "cluster" in draft.plugin.traits.reads and embedding not in (None, self.clustered):
-            message = f"the scorer {draft.plugin.name!r} compares vectors with cluster centres"
-            self.report.add((*draft.path, "embedding"), message, f"it must be the clustered one, {self.clustered!r}")
+            message = f"the scorer {draft.plugin.name!r} compares vectors with cluster centers"
+            hint = f"use the embedding that is clustered, {self.clustered!r}"
+            self.report.add((*draft.path, "embedding"), message, hint)
         return {"embedding": embedding}
 
-    def select(self, draft: Draft) -> Values:
-        self.references(draft)
+    def check_select(self, draft: Draft) -> Values:
+        self.check_references(draft)
         keys = {key: value for key, value in draft.keys.items() if key not in ("use", "at_most", *BUDGET_KEYS)}
-        keys |= {"budget": self.budget(draft), "embedding": self._embedding(draft), "quality": self._quality(draft)}
+        keys["budget"] = self.check_budget(draft)
+        keys |= {"embedding": self._embedding(draft), "quality": self._quality(draft)}
         within = (*draft.path, "within")
         if keys.get("within") in ("label", "source") and not self.pool.get(keys["within"]):
-            self.report.add(within, f"input.{keys['within']} is not given", "name the column there")
+            self.report.add(within, f"input.{keys['within']} is not set", "set it to the name of the column")
         if "within" in keys and keys["budget"]:
             keys.setdefault("quota", "proportional")
-        self.quota(draft)
-        self._against(draft)
+        self.check_quota(draft)
+        self._check_against(draft)
         return keys
 
-    def quota(self, draft: Draft) -> None:
-        """A quota needs groups and a budget to split."""
+    def check_quota(self, draft: Draft) -> None:
+        """Report a quota without groups, or without a budget to split."""
         quota = (*draft.path, "quota")
         if draft.keys.get("quota") is None:
             return
         if draft.plugin and not draft.plugin.traits.budgeted:
-            self.report.add(quota, f"the filter {draft.plugin.name!r} has no budget to split", "remove it")
+            self.report.add(quota, f"the filter {draft.plugin.name!r} has no budget to split", "remove the key")
         elif "within" not in draft.data:
-            self.report.add(quota, "there are no groups to split the budget over", "name them with the key 'within'")
+            self.report.add(quota, "there are no groups to split the budget over", "set them with the key 'within'")
         elif draft.keys.get("within") == "cluster" and isinstance(draft.keys["quota"], dict):
             for key in draft.keys["quota"]:
                 if not key.isdecimal():
@@ -201,112 +212,113 @@ class _Checks:
                         if key[:1] == "t"
                         else 'write {"0": 300}, or {temperature: 3}'
                     )
-                    self.report.add((*quota, key), f"clusters are numbered; {key!r} is no number", hint)
+                    self.report.add((*quota, key), f"clusters are numbered, but {key!r} is not a number", hint)
 
-    def _against(self, draft: Draft) -> None:
-        """What was published can be compared with by selectors that keep sketches of it, and in no group."""
+    def _check_against(self, draft: Draft) -> None:
+        """Report a comparison with published rows for a selector without sketches, or within groups."""
         if draft.keys.get("against") is None or draft.plugin is None:
             return
         path = (*draft.path, "against")
         if draft.plugin.traits.sketch is None:
-            message = f"the selector {draft.plugin.name!r} cannot be compared with what was published"
-            self.report.add(path, message, "it is for those that drop duplicates: exact_duplicates, minhash, semdedup")
+            message = f"the selector {draft.plugin.name!r} cannot compare rows with published rows"
+            self.report.add(path, message, "use it with exact_duplicates, minhash or semdedup")
         elif draft.keys.get("within") is not None:
-            self.report.add(path, "what was published is in no group of tonight's rows", "remove 'within'")
+            self.report.add(path, "published rows are not in any group of the input", "remove 'within'")
 
-    def export(self, draft: Draft) -> Values:
+    def check_export(self, draft: Draft) -> Values:
         for key in ("add", "mask_pii"):
             names = draft.keys.get(key, ())
             for index, name in enumerate(names):
                 if name in names[:index]:
-                    self.report.add((*draft.path, key, index), f"{name!r} stands in the list already")
+                    self.report.add((*draft.path, key, index), f"{name!r} is listed twice", "remove it")
         text, identity = str(self.pool.get("text", "")), self.pool.get("id")
-        for key, done in (("mask_pii", "masked"), ("remove_repeated_spans", "cut")):
+        for key, action in (("mask_pii", "masked"), ("remove_repeated_spans", "shortened")):
             if not draft.keys.get(key) or self.report.has_issue(("input",)):
                 continue
             if identity in [path[0] for path in template_syntax.extract_paths(text)]:
-                message = f"column {identity!r} is part of the text and the id, and ids are never {done}"
-                self.report.add((*draft.path, key), message, "take it out of input.text")
+                message = f"column {identity!r} is in input.text and is also the id, and ids are never {action}"
+                self.report.add((*draft.path, key), message, "remove it from input.text")
         return {key: value for key, value in draft.keys.items() if key != "use"}
 
     # ------------------------------------------------------------ keys
 
-    def references(self, draft: Draft) -> None:
-        """The columns and scores that a plugin reads must exist."""
+    def check_references(self, draft: Draft) -> None:
+        """Report columns and scores that a plugin reads and that do not exist."""
         if draft.plugin is None:
             return
         plugin = draft.plugin
         if "label" in plugin.traits.reads and not self.pool.get("label"):
-            message = f"the {plugin.kind} {plugin.name!r} reads labels, and the input has none"
-            self.report.add((*draft.path, "use"), message, "name their column: input.label")
+            message = f"the {plugin.kind} {plugin.name!r} reads labels, and the input has no label column"
+            self.report.add((*draft.path, "use"), message, "set input.label")
         for field in fields(plugin.cls):
             value = draft.data.get(field.name) if draft.instance is None else getattr(draft.instance, field.name)
             for below, mark, name in find_marked(field.type, value, ConfigReference):
                 if mark.target == "score":
-                    self._known_score((*draft.path, field.name, *below), name)
+                    self._check_score_exists((*draft.path, field.name, *below), name)
             if isinstance(value, str):
-                self._names_text((*draft.path, field.name), field, value)
+                self._check_template((*draft.path, field.name), field, value)
 
-    def _names_text(self, path: KeyPath, field: Field, value: str) -> None:
-        """Refuse a text that is not named as ``input.text`` is."""
+    def _check_template(self, path: KeyPath, field: Field, value: str) -> None:
+        """Report a text that is not a valid column name or template, as in ``input.text``."""
         if any(isinstance(mark, TemplateField) for mark in iter_marks(field.type)):
             try:
                 template_syntax.parse_template(value)
             except ValueError as error:
                 self.report.add(path, str(error).removeprefix("text: "))
 
-    def _known_score(self, path: KeyPath, name: str) -> None:
+    def _check_score_exists(self, path: KeyPath, name: str) -> None:
         if name not in self.scores and self.scores_are_known:
-            hint = suggest_name(name, self.scores) if self.scores else "there are none: add an entry to score"
+            hint = suggest_name(name, self.scores) if self.scores else "there are no scores: add an entry to score"
             self.report.add(path, f"there is no score {name!r}", hint)
 
     def _embedding(self, draft: Draft) -> str | None:
-        """The embed entry that is read; None for a plugin that reads no vectors."""
+        """Return the name of the embed entry that an entry reads; None for a plugin that reads no vectors."""
         reads = draft.plugin.traits.reads if draft.plugin else frozenset()
-        given, path = draft.keys.get("embedding"), (*draft.path, "embedding")
-        if given is not None and given not in self.embeddings:
-            self.report.add(
-                path, f"there is no embed entry {given!r}", suggest_name(given, filter(None, self.embeddings))
-            )
+        name, path = draft.keys.get("embedding"), (*draft.path, "embedding")
+        if name is not None and name not in self.embeddings:
+            hint = suggest_name(name, filter(None, self.embeddings))
+            self.report.add(path, f"there is no embed entry {name!r}", hint)
         if draft.section != "cluster" and "embedding" not in reads:
-            if given is not None and draft.plugin:
+            if name is not None and draft.plugin:
                 message = f"the {draft.plugin.kind} {draft.plugin.name!r} reads no embeddings"
-                self.report.add(path, message, "remove it")
+                self.report.add(path, message, "remove the key")
             return None
         if draft.section == "score" and "cluster" in reads:
-            return given or self.clustered
-        return given or next(iter(self.embeddings), None)
+            return name or self.clustered
+        return name or next(iter(self.embeddings), None)
 
     def _quality(self, draft: Draft) -> str | None:
-        """The score that is quality: the first, for a selector that reads quality."""
-        given, path = draft.keys.get("quality"), (*draft.path, "quality")
-        if given is not None:
-            self._known_score(path, given.removeprefix("-"))
+        """Return the score that a selector uses as quality, the first by default; None if it reads no quality."""
+        name, path = draft.keys.get("quality"), (*draft.path, "quality")
+        if name is not None:
+            self._check_score_exists(path, name.removeprefix("-"))
         if draft.plugin is None:
-            return given
+            return name
         if "quality" not in draft.plugin.traits.reads:
-            if given is not None:
-                self.report.add(path, f"the selector {draft.plugin.name!r} reads no quality", "remove it")
+            if name is not None:
+                self.report.add(path, f"the selector {draft.plugin.name!r} reads no quality", "remove the key")
             return None
         if draft.plugin.traits.needs_quality and not self.scores and self.scores_are_known:
             hint = "add an entry to score"
-            self.report.add((*draft.path, "use"), f"{draft.plugin.name!r} ranks by a score, and there is none", hint)
-        return given or next(iter(self.scores), None)
+            message = f"the selector {draft.plugin.name!r} ranks rows by a score, and there is no score"
+            self.report.add((*draft.path, "use"), message, hint)
+        return name or next(iter(self.scores), None)
 
-    def budget(self, draft: Draft) -> Budget | None:
-        at = {key: (*draft.path, key) for key in BUDGET_KEYS if key in draft.data}
-        given = [key for key, path in at.items() if draft.data[key] is not None or self.report.has_issue(path)]
+    def check_budget(self, draft: Draft) -> Budget | None:
+        """Return the budget of a selector; None for a filter, and if the budget has an issue."""
+        paths = {key: (*draft.path, key) for key in BUDGET_KEYS if key in draft.data}
+        budgets = [key for key, path in paths.items() if draft.data[key] is not None or self.report.has_issue(path)]
         if draft.plugin is None or not draft.plugin.traits.budgeted:
             return None
-        if not given:
-            self.report.add(draft.path, "missing a budget", f"give one of {', '.join(BUDGET_KEYS)}")
-        first, *more = sorted(given, key=lambda key: self.report.location(at[key])) or [""]
+        if not budgets:
+            self.report.add(draft.path, "has no budget", f"add one of {', '.join(BUDGET_KEYS)}")
+        first, *more = sorted(budgets, key=lambda key: self.report.location(paths[key])) or [""]
         for key in more:
-            self.report.add(at[key], f"a second budget beside {first}", "give one of them")
-        if len(given) != 1 or first not in draft.keys:
+            self.report.add(paths[key], f"the entry already has a budget, {first}", "remove one of them")
+        if len(budgets) != 1 or first not in draft.keys:
             return None
         at_most = draft.keys.get("at_most") or None
         if at_most and first.endswith("_rate") and not isinstance(draft.keys.get("quota"), dict):
-            message = f"{first} never asks for more rows than there are"
-            self.report.add((*draft.path, "at_most"), message, "remove it, or write keep or keep_tokens")
+            message = f"{first} never exceeds the number of rows"
+            self.report.add((*draft.path, "at_most"), message, "remove the key, or use keep or keep_tokens")
         return Budget(**{first: draft.keys[first]}, at_most=at_most)

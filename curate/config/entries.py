@@ -1,4 +1,4 @@
-"""Reads the entries of a section: finds each one's plugin and validates its keys, the driver's and the plugin's."""
+"""Parser of the entries of a section, which validates the common keys and the options of the plugin."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from curate.plugins.kinds import KINDS
 from curate.plugins.registry import LocalPlugin, Plugin, PluginSpec
 
 RESERVED = frozenset({"use", "name", *BUDGET_KEYS, "at_most", "within", "quota", "quality"})
-"""Keys that no plugin may have as a field, whatever its kind; but a filter may have ``keep``."""
+"""Names that no plugin may use for an option, whatever its kind, except that a filter may have ``keep``."""
 
 MAX_NAME_LENGTH = 255
-"""Number of letters that the name of a folder may have."""
+"""Maximum number of characters in the name of a directory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """An entry as it was written, each key valid by itself."""
+    """Entry as written, in which each key is valid on its own."""
 
     section: str
     path: KeyPath
     name: str
-    """"" where it cannot be told."""
+    """Name of the entry; "" if it cannot be determined."""
 
     plugin: Plugin | None
-    """None if there is none of that name."""
+    """Plugin of the entry; None if its name is unknown."""
 
     instance: object
-    """The plugin object; None if a key is wrong."""
+    """Instance of the plugin; None if an option is wrong."""
 
     keys: Values
-    """The driver's keys that were given and not null."""
+    """Values of the common keys that are present and not null."""
 
     data: Mapping[str, PlainData]
-    """Everything that was given, as plain data."""
+    """Plain data of the entry."""
 
     spec: PluginSpec | None
 
@@ -50,7 +50,7 @@ class Draft:
 def parse_entries(
     section: EntrySection, data: PlainData, local: tuple[LocalPlugin, ...], validator: Validator
 ) -> list[Draft]:
-    """The entries of a section; what is wrong with them is in the validator's report."""
+    """Parse the entries of a section; issues go to the collector of the validator."""
     path: KeyPath = (section.name,)
     if not section.is_list or (section.allows_single and isinstance(data, dict)):
         return _draft(section, data, path, local, validator)
@@ -60,11 +60,13 @@ def parse_entries(
         return []
     if not data and not section.may_be_empty:
         validator.report.add(path, "must have at least one entry")
-    return [draft for at, entry in enumerate(data) for draft in _draft(section, entry, (*path, at), local, validator)]
+    return [
+        draft for index, entry in enumerate(data) for draft in _draft(section, entry, (*path, index), local, validator)
+    ]
 
 
 def parse_entry(section: EntrySection, data: PlainData, validator: Validator) -> Draft:
-    """One entry without a configuration around it; its keys stand at the top."""
+    """Parse one entry outside of a configuration, with its keys at the top level."""
     return _draft(section, data, (), (), validator)[0]
 
 
@@ -84,17 +86,17 @@ def _draft(
     name = _name(section, data, path, names, report)
     built, spec = None, None
     if plugin is not None:
-        own = fields(plugin.cls)
+        options = fields(plugin.cls)
         _refuse_reserved({*RESERVED, *(field.name for field in driver)}, plugin)
-        known = [field.name for field in (*driver, *own)]
+        known = [field.name for field in (*driver, *options)]
         if not plugin.traits.budgeted:
             budget = (*BUDGET_KEYS, "at_most")
             known = [key for key in known if key not in budget]
             for key in [key for key in budget if key in keys]:
-                message = f"the filter {plugin.name!r} decides itself how many rows it keeps"
-                report.add((*path, key), message, "remove it")
+                message = f"the filter {plugin.name!r} takes no budget"
+                report.add((*path, key), message, "remove the key")
         validator.unknown(known, [key for key in data if key not in (*BUDGET_KEYS, "at_most") or key in known], path)
-        built = validator.build(plugin.cls, validator.values(own, data, path), path)
+        built = validator.build(plugin.cls, validator.values(options, data, path), path)
         if built is not None:
             files = tuple(file for file in local if file.path == plugin.origin)
             spec = registry.make_spec(built, plugin.name, files)
@@ -108,12 +110,13 @@ def _draft(
 def _plugin(
     section: EntrySection, use: str, path: KeyPath, local: tuple[LocalPlugin, ...], report: IssueCollector
 ) -> Plugin | None:
-    """Return the plugin that ``use`` names, or None if there is none; raise if it exists but cannot be imported."""
+    """Return the plugin that ``use`` names, None if it is unknown; raise an error if it cannot be imported."""
     names = registry.names(section.kind, local)
     if use in names:
         return registry.get(section.kind, use, local)
     others = [other for other in KINDS if use in registry.names(other, local)]
-    hint = f"that is {'an' if others[0][0] in 'e' else 'a'} {others[0]}" if others else suggest_name(use, names)
+    article = "an" if others and others[0][0] == "e" else "a"
+    hint = f"this is the name of {article} {others[0]}" if others else suggest_name(use, names)
     report.add(path, f"unknown {section.kind} {use!r}", hint)
     return None
 
@@ -127,14 +130,18 @@ def _name(
         return ""
     if section.is_list and len(name) > MAX_NAME_LENGTH:
         report.add(
-            (*path, key), f"must have at most {MAX_NAME_LENGTH} letters, as a folder is named so; got {len(name)}"
+            (*path, key),
+            f"must have at most {MAX_NAME_LENGTH} characters, because it names a directory; got {len(name)}",
         )
     elif section.is_list and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        message = f"must be letters, digits and underscores, and not begin with a digit; got {format_value(name)}"
+        message = (
+            f"must contain only letters, digits and underscores, and not begin with a digit; got {format_value(name)}"
+        )
         if key == "name":
             report.add((*path, key), message)
         elif name in names:
-            report.add(path, f"{name!r} cannot be an entry's name", "give the entry another with the key 'name'")
+            hint = "choose another name for the entry with the key 'name'"
+            report.add(path, f"{name!r} cannot be the name of an entry", hint)
     return name
 
 
@@ -144,7 +151,7 @@ def _refuse_reserved(taken: set[str], plugin: Plugin) -> None:
     clash = [field.name for field in fields(plugin.cls) if field.name in taken]
     if clash:
         raise PluginError(
-            f"{plugin.kind} {plugin.name!r} may not have a field called {clash[0]!r}: every entry has that key",
+            f"{plugin.kind} {plugin.name!r} must not have an option called {clash[0]!r}: every entry has that key",
             where=plugin.origin,
-            hint="rename the field",
+            hint="rename the option",
         )

@@ -1,4 +1,4 @@
-"""The configuration that ``curate init`` writes: short, commented, and fitted to the files that are there."""
+"""Template of the configuration that ``curate init`` writes: short, commented, and adapted to the input files."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from curate.config import yaml_positions
 
 
 def render_starter_config(run: str, **settings: str | bool | None) -> str:
-    """Return a configuration to start from.
+    """Return a starter configuration as YAML.
 
     Parameters
     ----------
     run : str
-        The run directory.
+        Run directory.
     **settings : str, bool or None
-        Keys of the input section; None leaves one out.
+        Keys of the input section; a key that is None is omitted.
 
+    Examples
+    --------
     >>> render_starter_config("runs/a", files="a.jsonl", text="body", id=None, header=False).splitlines()[5:8]
     ['  files: a.jsonl', '  text: body', '  header: false']
     """
@@ -29,7 +31,7 @@ def _quoted(value: str | bool) -> str:
 
 
 _TEMPLATE = """\
-# What to train on. Look first: curate plan THIS_FILE. Every key is explained by: curate plugins KIND NAME.
+# Selects training data. Preview a run with `curate plan THIS_FILE`; `curate plugins KIND NAME` explains the options.
 curate: 1
 run: {run}
 seed: 0
@@ -40,7 +42,7 @@ cluster: {{use: kmeans, n_clusters: auto}}
 score:
   - {{use: length}}
   - {{use: prototypicality}}
-select:                             # in order; each sees what the last one left
+select:                             # in order; each entry reads the rows that the previous one kept
   - {{use: where, drop: "score_length < 5"}}
   - {{use: semdedup, min_similarity: 0.95}}
   - {{use: ccs, prune_rate: 0.5, by: prototypicality}}

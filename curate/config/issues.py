@@ -1,4 +1,4 @@
-"""Collects everything that is wrong with a configuration, with the place of each, in the order of the places."""
+"""Collector of all issues with a configuration, with the location of each, in the order of the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from curate.paths import hide_secrets
 
 @dataclass(frozen=True, slots=True, order=True)
 class Location:
-    """Where a value was written; places sort as one reads them, the command line after the file."""
+    """Location of a value; locations sort in reading order, the command line after the file."""
 
     line: int
     column: int
@@ -23,7 +23,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One problem; ``path`` leads to the value that it is about."""
+    """Issue with the value at ``path``."""
 
     path: KeyPath
     location: Location
@@ -32,7 +32,7 @@ class Issue:
 
 
 class IssueCollector:
-    """The problems found so far."""
+    """Collection of the issues with one configuration."""
 
     def __init__(self, source: str, document: Document) -> None:
         self.source = source
@@ -40,60 +40,62 @@ class IssueCollector:
         self.issues: list[Issue] = []
         self._blamed: set[KeyPath] = set()
         for fault in document.faults:
-            place = self._in_file(*fault.position) if fault.position else None
-            self.add(fault.path, fault.message, fault.hint, place)
+            location = self._in_file(*fault.position) if fault.position else None
+            self.add(fault.path, fault.message, fault.hint, location)
 
     def _in_file(self, line: int, column: int) -> Location:
         return Location(line, column, f"{self.source}:{line}:{column}")
 
     def location(self, path: KeyPath) -> Location:
-        """Where the value at ``path`` was written; of a value that was not, where its section begins."""
+        """Return the location of the value at ``path``; for a missing value, that of the section around it."""
         for length in range(len(path), -1, -1):
             if path[:length] in self.locations:
                 return self.locations[path[:length]]
         return Location(0, 0, self.source)
 
-    def override(self, path: KeyPath, place: Location) -> None:
-        """From now on ``path`` and what is below it were written at ``place``."""
+    def override(self, path: KeyPath, location: Location) -> None:
+        """Set the location of ``path`` and of everything below it to that of an override."""
         for below in [other for other in self.locations if other[: len(path)] == path]:
             del self.locations[below]
-        self.locations[path] = place
+        self.locations[path] = location
 
-    def add(self, path: KeyPath, message: str, hint: str = "", place: Location | None = None) -> None:
-        """Note a problem, unless the value already has one; a value that was given twice has both."""
-        if path not in self._blamed or place is not None:
+    def add(self, path: KeyPath, message: str, hint: str = "", location: Location | None = None) -> None:
+        """Add an issue, unless the value already has one; with an explicit location, always add it."""
+        if path not in self._blamed or location is not None:
             self._blamed.add(path)
-            self.issues.append(Issue(path, place or self.location(path), message, hint))
+            self.issues.append(Issue(path, location or self.location(path), message, hint))
 
-    def attribute_to_override(self, before: IssueCollector, place: Location) -> None:
-        """Move every problem of the file that was not there ``before`` to the override at ``place``."""
+    def attribute_to_override(self, before: IssueCollector, location: Location) -> None:
+        """Move every issue that is missing from ``before`` to the location of an override."""
         known = {(issue.path, issue.message) for issue in before.issues}
         self.issues = [
-            issue if issue.location.override or (issue.path, issue.message) in known else replace(issue, location=place)
+            issue
+            if issue.location.override or (issue.path, issue.message) in known
+            else replace(issue, location=location)
             for issue in self.issues
         ]
 
     def has_issue(self, path: KeyPath) -> bool:
-        """Whether there is a problem with the value at ``path`` or with anything in it."""
+        """Return whether the value at ``path``, or anything in it, has an issue."""
         return any(other[: len(path)] == path for other in self._blamed)
 
     def raise_if_any(self) -> None:
-        """Raise all problems at once, first the one that stands first."""
+        """Raise one error with all issues, in the order of their locations."""
         if self.issues:
             raise ConfigErrors.join(
                 [self._error(issue) for issue in sorted(self.issues, key=lambda issue: issue.location)]
             )
 
     def _error(self, issue: Issue) -> ConfigError:
-        named = issue.path and not (issue.location.override and self.locations.get(issue.path) == issue.location)
-        prefix = f"{format_path(issue.path)}: " if named else ""
+        has_path = issue.path and not (issue.location.override and self.locations.get(issue.path) == issue.location)
+        prefix = f"{format_path(issue.path)}: " if has_path else ""
         return ConfigError(
             hide_secrets(prefix + issue.message), where=issue.location.text, hint=hide_secrets(issue.hint)
         )
 
 
 def format_path(path: KeyPath) -> str:
-    """A path as ``--set`` takes it: ``select.2.prune_rate``."""
+    """Return a path as ``--set`` takes it: ``select.2.prune_rate``."""
     return ".".join(str(step) for step in path)
 
 
@@ -108,15 +110,11 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "length": ("ngram_size",),
     "mask": ("mask_pii",),
     "min_left_word_rate": ("min_remaining_word_rate",),
-    "neighbourhood": ("neighborhood",),
-    "neighbours": ("n_neighbors",),
-    "never_learnt": ("never_learned",),
     "ngram": ("ngram_size", "max_ngram_size"),
     "parts": ("n_partitions",),
     "penalty": ("alpha",),
     "permutations": ("num_perm",),
     "probes": ("n_probe",),
-    "regularisation": ("regularization",),
     "sample": ("sample_size",),
     "shingle": ("ngram_unit",),
     "starts": ("n_init", "n_initial_models"),
@@ -126,7 +124,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
 
 
 def suggest_name(name: str, known: Iterable[str]) -> str:
-    """Return the hint for an unknown name: the name that was probably meant, or all valid names."""
+    """Return a hint for an unknown name: the most similar known name, or all known names."""
     names = list(known)
     near = [other for other in SYNONYMS.get(name, ()) if other in names] or difflib.get_close_matches(name, names, n=1)
     if near:

@@ -1,4 +1,4 @@
-"""A run's configuration, known to be right: frozen dataclasses whose field docstrings are its documentation."""
+"""Validated configuration of a run: frozen dataclasses, whose field docstrings are also the documentation."""
 
 from __future__ import annotations
 
@@ -39,200 +39,203 @@ ColumnType = Literal["string", "int64", "float64", "bool"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFromPath:
-    """Pattern that finds the source of a file's rows in its path."""
+    """Pattern that extracts the source of the rows of a file from its path."""
 
     path: NonEmpty
-    """A path, or the end of one, with {source} for the part that names the source, such as "pool/{source}/*.jsonl"."""
+    """Path, or the end of a path, with {source} in place of the name of the source, such as "pool/{source}/*.jsonl"."""
 
     def __post_init__(self) -> None:
         if self.path.count("{source}") != 1:
-            raise ValueError(f"path: must have {{source}} once; got {format_value(self.path)}")
+            raise ValueError(f"path: must contain {{source}} exactly once; got {format_value(self.path)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputConfig:
-    """The pool: which files, and what their columns are."""
+    """Input files of the pool, and the roles of their columns."""
 
     files: Files
-    """A file or a pattern such as "pool/**/*.jsonl", or a list of them, relative to the current folder; or URLs."""
+    """Input files: a path or a pattern such as "pool/**/*.jsonl", or a list of them, relative to the current directory;
+    or URLs."""
 
     text: Text
-    """The text of a row: a column's name, or a template over columns such as "{instruction}\\n{output}", or over the
-    elements of their lists such as "{messages[].content}"."""
+    """Text of a row: the name of a column, or a template over columns such as "{instruction}\\n{output}", or over the
+    elements of lists such as "{messages[].content}"."""
 
     id: PoolColumn | None = None
-    """The column that identifies a row; without one, a row is identified by its content."""
+    """Column that identifies a row; by default, the id is a hash of the content."""
 
     label: PoolColumn | None = None
-    """The column that holds a row's label, for plugins that read labels."""
+    """Column of labels, for plugins that read labels."""
 
     source: PoolColumn | SourceFromPath | None = None
-    """The column that says where a row comes from; "file" for the path of its file; or {path: PATTERN} for a part of
-    that path. Rows are accounted for by source."""
+    """Source of a row, by which rows are counted in reports: the name of a column; "file" for the path of its file; or
+    {path: PATTERN} for a part of that path."""
 
     tokens: NonEmpty | None = None
-    """A column of token counts, or the name or path of a tokenizer; without one, tokens are estimated from the text."""
+    """Column of token counts, or the name or path of a tokenizer; by default, tokens are estimated from the text."""
 
     types: dict[PoolColumn, ColumnType] | None = field(default=None, hash=False)
-    """The types of columns, such as {zip: string, price: float64}; without one, a column of a CSV file is numeric only
-    if numbers write every cell back as it is. A row whose value is not of the type is quarantined."""
+    """Types of columns, such as {zip: string, price: float64}. By default, a column of a CSV file is numeric only if no
+    cell would change when its number is written again. Rows with values of another type are quarantined."""
 
     header: bool | Annotated[tuple[NonEmpty, ...], MinLen(1)] = True
-    """Whether the first row of a CSV or TSV file names the columns. If false, they are column_1, column_2, …; a list
-    gives the names of the columns of files without such a row."""
+    """Whether the first row of CSV and TSV files contains the column names. If false, the columns are called column_1,
+    column_2, …; a list sets the column names of files without a header."""
 
     delimiter: Annotated[str, MinLen(1), MaxLen(1)] | None = None
-    """The character between the cells of CSV and TSV files. Without one it is a tab in .tsv files, in .csv files the
-    first of comma, semicolon, tab and pipe that the first line has."""
+    """Delimiter between the cells of CSV and TSV files. By default, a tab in .tsv files; in .csv files, the first of
+    comma, semicolon, tab and pipe that occurs in the first line."""
 
     vectors: NonEmpty | None = None
-    """Ending of the array file next to each input file that holds its embeddings: with ".npy", those of pool/a.jsonl
-    are in pool/a.npy."""
+    """Suffix of the array file with the embeddings of each input file: with ".npy", the embeddings of pool/a.jsonl are
+    in pool/a.npy."""
 
     rows_per_shard: Annotated[int, Ge(1), Le(10_000_000)] = 65_536
-    """About how many rows are worked on at a time."""
+    """Approximate number of rows that are processed at a time."""
 
     def __post_init__(self) -> None:
-        template_syntax.parse_template(self.text)  # raises what is wrong with it
+        template_syntax.parse_template(self.text)  # raises an error if it is invalid
         if self.delimiter is not None and self.delimiter in '"\r\n':
-            raise ValueError("delimiter: a quote or a line break cannot stand between cells")
+            raise ValueError("delimiter: must not be a quote or a line break")
         if isinstance(self.header, tuple) and len(set(self.header)) < len(self.header):
             raise ValueError("header: two columns have the same name")
         if self.vectors is not None and (re.search(r"[/\\]", self.vectors) or not self.vectors.endswith(".npy")):
             raise ValueError(
-                f"vectors: must be an ending such as '.npy', with which the vectors of pool/a.jsonl are in pool/a.npy; "
+                f"vectors: must be a suffix such as '.npy', with which the vectors of pool/a.jsonl are in pool/a.npy; "
                 f"got {format_value(self.vectors)}"
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardConfig:
-    """When to stop rather than to publish."""
+    """Limits beyond which a run stops without publishing."""
 
     max_quarantine_rate: Rate = 0.01
-    """The largest share of the input rows that may be set aside as unusable."""
+    """Maximum share of input rows that may be quarantined."""
 
     max_empty_file_rate: Rate = 0.5
-    """The largest share of the input files that may have no row; each of these is a warning."""
+    """Maximum share of input files that may be empty; every empty file is a warning."""
 
     max_drop_rate: Rate = 1.0
-    """The largest share of the pool that may be dropped; 1 sets no limit, as a budget may ask for very few rows."""
+    """Maximum share of the pool that may be dropped; 1 for no limit, as a budget may keep very few rows."""
 
     max_source_drop_rate: Rate = 1.0
-    """The largest share of any one source that may be dropped; 1 sets no limit."""
+    """Maximum share of any single source that may be dropped; 1 for no limit."""
 
     min_rows: Annotated[int, Ge(1)] | None = None
-    """The fewest rows that may be exported."""
+    """Minimum number of exported rows."""
 
     max_churn_rate: Rate | None = None
-    """The most that may change from the published export: rows added and removed, as a share of the rows in either."""
+    """Maximum change from the published version: added and removed rows as a share of the rows in either version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshConfig:
-    """What stays as it was when the pool changes."""
+    """Reuse of fitted state and of the published selection when the pool changes."""
 
     refit: Literal["never", "always", "drift"] = "never"
-    """When what was learnt from the pool is learnt anew: never, whenever the pool changes, or beyond ``max_drift``."""
+    """Policy for fitting plugins again: never, always when the pool changes, or if the drift exceeds ``max_drift``."""
 
     max_drift: Rate = 0.05
-    """How much less of the rows a fit may express than when it was made, before there is a warning or a new fit."""
+    """Maximum decrease of the share of the rows that a fit explains; beyond it, there is a warning or a new fit."""
 
     keep_previous_weight: Rate = 0.0
-    """The share of the published rows that a selector may not replace: 0 chooses afresh, 1 only fills what is free."""
+    """Share of the published rows that a selector must keep: 0 for an independent selection, 1 to keep all of them and
+    only fill the rest of the budget."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecontaminateConfig:
-    """What may not be trained on: rows that share too much with an evaluation text are dropped before all others."""
+    """Removal of rows that overlap evaluation texts, before all other selectors."""
 
     files: Files | Annotated[dict[NonEmpty, Files], MinLen(1)] = field(hash=False)
-    """Files of evaluation texts, as in ``input.files``; or a mapping of a set's name to its files. Sets without a name
-    are one a file, called as the file is."""
+    """Files of evaluation texts, as in ``input.files``; or a mapping of set names to files. Without names, each file is
+    a set with the name of the file."""
 
     text: Text | dict[NonEmpty, Text] | None = field(default=None, hash=False)
-    """The text of an evaluation row, as in ``input.text``, which it is unless said; or a mapping of sets to theirs."""
+    """Text of an evaluation row, as in ``input.text``, which is the default; or a mapping of set names to texts."""
 
     ngram_size: Annotated[int, Ge(1), Le(100)] | None = 13
-    """Words in a run that a row may not share with an evaluation text, which is compared whole if it is shorter; null:
-    compare embeddings only."""
+    """Number of consecutive words that a row must not share with an evaluation text; shorter evaluation texts are
+    compared as one n-gram. null: compare embeddings only."""
 
     min_words: Annotated[int, Ge(1), Le(1_000_000)] = 8
-    """Words of the shortest evaluation texts that are compared by runs of words; shorter ones would hit by chance."""
+    """Minimum number of words of an evaluation text for the comparison by n-grams; shorter texts would match by
+    chance."""
 
     normalize: tuple[Difference, ...] = DIFFERENCES
-    """Differences between texts that are ignored when words are compared: case, punctuation, space (kind and amount of
-    white space), unicode (NFKC form and invisible characters). Words end at white space, whatever this names."""
+    """Differences that are ignored when words are compared: case, punctuation, space (kind and amount of white space),
+    unicode (NFKC form and invisible characters). Words always end at white space."""
 
     min_overlap_rate: Rate = 0.0
-    """The share of an evaluation text's different runs of words that a row must have to be dropped; 0: any one."""
+    """Minimum share of the distinct n-grams of an evaluation text that a row must contain to be dropped; 0: a single
+    one is sufficient."""
 
     max_ngram_rows: Annotated[int, Ge(1)] | None = None
-    """A run of words that more rows of the pool have than this is common, and no sign of a copy; null: none is."""
+    """Number of pool rows above which an n-gram is common and does not count as an overlap; null: no limit."""
 
     min_similarity: Annotated[float, Gt(0), Le(1)] | None = None
-    """Cosine of two embeddings from which a row is dropped for an evaluation text; null: compare words only."""
+    """Cosine similarity to an evaluation text at which a row is dropped; null: compare n-grams only."""
 
     embedding: NonEmpty | None = None
-    """The embed entry whose vectors are compared; the first, unless another is named."""
+    """Name of the embed entry whose vectors are compared; the first by default."""
 
     def __post_init__(self) -> None:
-        told = {"": self.text} if isinstance(self.text, str) else self.text or {}
-        for text in told.values():
-            template_syntax.parse_template(text)  # raises what is wrong with it
+        texts = {"": self.text} if isinstance(self.text, str) else self.text or {}
+        for text in texts.values():
+            template_syntax.parse_template(text)  # raises an error if it is invalid
         if isinstance(self.text, Mapping):
-            named = self.files if isinstance(self.files, Mapping) else {}
-            if strange := sorted({*told} - {*named}):
-                raise ValueError(f"text: there is no evaluation set {strange[0]!r}; name it in files")
+            names = self.files if isinstance(self.files, Mapping) else {}
+            if unknown := sorted({*texts} - {*names}):
+                raise ValueError(f"text: there is no evaluation set {unknown[0]!r}; add it to files")
         if self.ngram_size is None and self.min_similarity is None:
-            raise ValueError(
-                "ngram_size: nothing is compared without an ngram_size or a min_similarity; give one of them"
-            )
+            raise ValueError("ngram_size: texts are not compared at all; set ngram_size or min_similarity")
         if self.ngram_size is not None and self.min_words > self.ngram_size:
             raise ValueError(f"min_words: must be at most ngram_size, which is {self.ngram_size}; got {self.min_words}")
         if self.ngram_size is None and (self.min_overlap_rate or self.max_ngram_rows is not None):
             key = "min_overlap_rate" if self.min_overlap_rate else "max_ngram_rows"
-            raise ValueError(f"{key}: no runs of words are compared; give an ngram_size, or remove it")
+            raise ValueError(f"{key}: n-grams are not compared; set ngram_size, or remove the key")
         if self.embedding is not None and self.min_similarity is None:
-            raise ValueError("embedding: no embeddings are compared; give a min_similarity, or remove it")
+            raise ValueError("embedding: embeddings are not compared; set min_similarity, or remove the key")
 
     @property
     def sets(self) -> dict[str, tuple[str, ...]]:
-        """The patterns of each set by its name; of those without a name under ""."""
-        named = self.files if isinstance(self.files, Mapping) else {"": self.files}
-        return {name: (files,) if isinstance(files, str) else tuple(files) for name, files in named.items()}
+        """Patterns of each set by its name; "" for sets without a name."""
+        files_by_name = self.files if isinstance(self.files, Mapping) else {"": self.files}
+        return {name: (files,) if isinstance(files, str) else tuple(files) for name, files in files_by_name.items()}
 
     def text_for_set(self, name: str, default: str) -> str:
-        """The text of a set's rows."""
+        """Return the text (a column or a template) of the rows of a set."""
         if isinstance(self.text, Mapping):
             return self.text.get(name, default)
         return self.text or default
 
 
 DECONTAMINATE = "decontaminate"
-"""What drops rows for the section of that name, in the ledger and in accounts."""
+"""Name in the ledger and in row counts for rows dropped by this section."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateConfig:
-    """What a selection is judged by; it changes nothing that is exported."""
+    """Evaluation of a selection, which does not affect the export."""
 
     files: Files | None = None
-    """Test rows with the input's columns, as in ``input.files``; without them, rows of the pool are held out."""
+    """Files of test rows with the columns of the input, as in ``input.files``; by default, pool rows are held out."""
 
     ground_truth: FileName | None = None
-    """A file with the columns id and kind, and of copies: of. It says what some rows are; the report, what they met."""
+    """File with ground truth for some rows: the columns id and kind, and for copies the column of. The report tabulates
+    the outcomes of each kind."""
 
     holdout_rate: Annotated[float, Gt(0), Lt(1)] = 0.2
-    """The share of the pool that is held out to test on; copies of a text fall on one side."""
+    """Share of the pool that is held out as test rows; copies of a text are never split."""
 
     seeds: Annotated[int, Ge(1), Le(1_000)] = 5
-    """How often everything that is random is repeated."""
+    """Number of random seeds."""
 
     primary: NonEmpty | None = None
-    """The metric that the verdict goes by: an entry of ``metrics``, or one of its numbers, such as
-    logistic_probe.accuracy; unless named, the first that trains a model, or else the first with a better side. It is
-    tested without correction by the others, which are exploratory and corrected among themselves."""
+    """Primary metric: an entry of ``metrics``, or one of its values, such as logistic_probe.accuracy. By default, the
+    first metric that trains a model, else the first with an orientation. It is tested without correction; all other
+    metrics are exploratory, and corrected among themselves."""
 
 
 # ---------------------------------------------------------------- entries
@@ -240,93 +243,94 @@ class EvaluateConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One use of a plugin."""
+    """Entry of a section, which uses one plugin."""
 
     name: str
-    """What the entry is called in folders, columns and messages: its plugin's name, unless another is given."""
+    """Name of the entry in directories, columns and messages; by default, the name of the plugin."""
 
     spec: PluginSpec
-    """The plugin and its fields."""
+    """Plugin and its options."""
 
     def fingerprint_parts(self) -> dict[str, Any]:
-        """Everything about the entry that can change its result, as plain data."""
-        own = {one.name: one for one in fields(type(self)) if one.name != "spec" and not one.execution_only}
+        """Return everything in the entry that can change its result, as plain data."""
+        names = [one.name for one in fields(type(self)) if one.name != "spec" and not one.execution_only]
         return {
-            **{name: to_plain(getattr(self, name)) for name in own},
+            **{name: to_plain(getattr(self, name)) for name in names},
             "plugin": f"{self.spec.kind} {self.spec.name}",
             "version": self.spec.plugin().traits.version,
             "sha256": [local.sha256 for local in self.spec.local],
             "params": plugin_params(self.spec),
-            **({"contents": held} if (held := hash_plugin_files(self.spec)) else {}),
+            **({"contents": hashes} if (hashes := hash_plugin_files(self.spec)) else {}),
         }
 
 
 def plugin_params(spec: PluginSpec) -> dict[str, object]:
-    """The fields of a plugin that can change its result, as plain data."""
+    """Return the options of a plugin that can change its result, as plain data."""
     relevant = {one.name for one in fields(spec.plugin().cls) if not one.execution_only}
     return {name: to_plain(value) for name, value in spec.fields if name in relevant}
 
 
 def hash_plugin_files(spec: PluginSpec) -> dict[str, str | None]:
-    """Return a sha256 of what each path holds that the fields of a plugin name, by field; None where nothing is there.
+    """Return the sha256 of the content of each path in the options of a plugin, by option; None for missing paths.
 
-    Left out are files that the driver reads itself (``ExampleFiles`` and logs), and a plugin with its own ``revision``.
+    Files that the driver reads itself (``ExampleFiles`` and logs) are skipped, and so are plugins with a ``revision``.
     """
     plugin = spec.plugin()
     if plugin.traits.revision or "log" in plugin.traits.reads:
         return {}
-    found: dict[str, str | None] = {}
+    hashes: dict[str, str | None] = {}
     for path, mark, name in find_marked(plugin.cls, spec.build(), ContentPath):
         if not isinstance(mark, ExampleFiles):
-            place = paths.parse_path(name)
-            found[".".join(map(str, path))] = paths.hash_content(place) if place.exists() else None
-    return found
+            file_path = paths.parse_path(name)
+            hashes[".".join(map(str, path))] = paths.hash_content(file_path) if file_path.exists() else None
+    return hashes
 
 
 def count_epochs(selector: PluginSpec) -> int:
-    """How many epochs a selector plans, which its field of that name says; 1 where it has none."""
+    """Return the number of epochs that a selector plans, from its option ``epochs``; 1 without this option."""
     planned = dict(selector.fields).get("epochs", 1)
     return planned if isinstance(planned, int) else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedEntry(Entry):
-    """Text to vectors."""
+    """Computation of embeddings from texts."""
 
     precision: Literal["float32", "float16"] = "float32"
-    """How the vectors are stored; float16 halves the size, and similarities differ by up to 0.0005."""
+    """Storage type of the vectors; float16 halves the size, and similarities differ by up to 0.0005."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterEntry(Entry):
-    """Groups of similar rows."""
+    """Clustering of similar rows."""
 
     embedding: str | None = None
-    """The embed entry whose vectors are read; the first, unless another is named."""
+    """Name of the embed entry whose vectors are read; the first by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyEntry(Entry):
-    """A small model that is trained on the labels, for scores that read how its training went."""
+    """Small model that is trained on the labels, for scorers that read its training dynamics."""
 
     embedding: str | None = None
-    """The embed entry whose vectors are read; the first, unless another is named."""
+    """Name of the embed entry whose vectors are read; the first by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreEntry(Entry):
-    """Numbers that rows are ranked by."""
+    """Scores by which rows are filtered and ranked."""
 
     embedding: str | None = None
-    """The embed entry whose vectors are read: the first, or for a scorer that reads clusters too, the clustered one."""
+    """Name of the embed entry whose vectors are read. By default, the first; for a scorer that also reads clusters, the
+    one that is clustered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Temperature:
-    """Shares of a budget in proportion to size^(1/T)."""
+    """Shares of a budget proportional to size^(1/T)."""
 
     temperature: Annotated[float, Gt(0)]
-    """T: 1 is proportional, and the larger T, the nearer to balanced."""
+    """Temperature T: 1 is proportional, and larger values are closer to balanced."""
 
 
 Quota = (
@@ -338,41 +342,41 @@ Quota = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectEntry(Entry):
-    """Which of the rows that the entries before have left are kept."""
+    """Selection among the rows that the previous entries kept."""
 
     budget: Budget | None = None
-    """How much to keep; None for a filter, which decides that itself."""
+    """Number of rows or tokens to keep; None for a filter."""
 
     within: Annotated[str, MinLen(1), ConfigReference("group")] | None = None
-    """Select in each group of rows separately: "cluster", "label", "source", or an input column."""
+    """Groups in which rows are selected separately: "cluster", "label", "source", or an input column."""
 
     quota: Quota | None = None
-    """How the budget is split over the groups: proportional (the default), balanced, {temperature: T} between the two,
-    or an amount for each group that is named, such as {codegen: 300, roleplay: 0.2}. An integer is a number of rows, or
-    of tokens for keep_tokens; a number with a point is a share of the budget. Groups that are not named split the rest
-    in proportion to their sizes."""
+    """Split of the budget over the groups: proportional (the default), balanced, {temperature: T} between the two, or
+    amounts by group, such as {codegen: 300, roleplay: 0.2}. An integer is a number of rows, or of tokens with
+    keep_tokens; a decimal number is a share of the budget. Groups without an amount split the rest in proportion to
+    their sizes."""
 
     against: Literal["published"] | None = None
-    """For filters that drop duplicates: "published" drops those of rows, too, that earlier runs published."""
+    """For filters that drop duplicates: "published" also drops duplicates of rows that earlier runs published."""
 
     quality: NonEmpty | None = None
-    """The score that says how good a row is, the first unless said; a "-" before its name turns it round."""
+    """Score that measures the quality of a row. Defaults to the first score. Prefix with "-" to invert it."""
 
     embedding: str | None = None
-    """The embed entry whose vectors are read; the first, unless another is named."""
+    """Name of the embed entry whose vectors are read; the first by default."""
 
     @property
     def epochs(self) -> int:
-        """How many epochs the selector plans; 1 where it chooses once for all."""
+        """Number of epochs that the selector plans; 1 without an epoch plan."""
         return count_epochs(self.spec)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricEntry(Entry):
-    """How good a selection is."""
+    """Metric of the quality of a selection."""
 
     embedding: str | None = None
-    """The embed entry whose vectors are read; the first, unless another is named."""
+    """Name of the embed entry whose vectors are read; the first by default."""
 
 
 AddedColumn = Literal["id", "cluster", "scores", "rank", "gain", "weight"]
@@ -380,35 +384,33 @@ AddedColumn = Literal["id", "cluster", "scores", "rank", "gain", "weight"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportConfig(Entry):
-    """The chosen rows, for trainers to read."""
+    """Export of the selected rows for training."""
 
     rows_per_file: Annotated[int, Ge(1)] = 100_000
-    """The most rows in one file."""
+    """Maximum number of rows per file."""
 
     add: tuple[AddedColumn, ...] = ()
-    """What we know of a row, to be added to its own columns: "rank" becomes curate_rank, "scores" a column a score."""
+    """Computed columns to add to the export: "rank" is exported as curate_rank, "scores" as one column per score."""
 
     mask_pii: tuple[PiiKind, ...] = ()
-    """Personal data to be replaced in the exported text columns: "email" becomes <EMAIL>, "phone" <PHONE>, and so on.
+    """Kinds of personal data to replace in exported text columns: "email" by <EMAIL>, "phone" by <PHONE>, and so on.
 
-    These are the columns that input.text names, at any depth, or what its paths lead to, and each of their strings for
-    itself; numbers, ids and all other columns are exported as they are. An id that we made is a hash of the text before
-    it was masked.
-    Reports and ``curate explain`` quote no text with it either; the run folder keeps the texts as they were read.
+    Text columns are the columns or paths in input.text, including nested strings; each string is masked separately.
+    Numbers, ids and all other columns are exported unchanged. An id that is a hash is computed before masking.
+    Reports and ``curate explain`` also show masked texts; the run directory contains the original texts.
     """
 
     remove_repeated_spans: Annotated[int, Ge(2), Le(10_000)] | None = None
-    """Words from which a run that stands more than once in the exported text columns is cut out of all but the first of
-    its places, such as 50; null cuts nothing.
+    """Minimum number of words of a repeated span to remove from the exported text columns, such as 50; the first
+    occurrence is kept. null: remove nothing.
 
-    Texts are compared in the order of the pool, and each string that input.text names for itself, as for mask_pii.
-    Capitals and white space make no difference; a character of a script without blanks is a word. A row of which
-    nothing is left is exported all the same, and counted. Tokens and scores are of the texts as they were read.
+    Texts are compared in the order of the pool, and each string in input.text is treated separately, as for mask_pii.
+    Case and white space are ignored; in scripts without spaces, each character is a word. Rows that become empty are
+    exported, and counted. Tokens and scores refer to the original texts.
     """
 
     keep_versions: Annotated[int, Ge(1), Le(10_000), ExecutionOnly()] = 3
-    """Number of publications for which a version that was replaced is kept. On disk are the published version and as
-    many as this that were published before it."""
+    """Number of previously published versions to keep on disk, in addition to the published version."""
 
 
 # ---------------------------------------------------------------- the run
@@ -416,64 +418,64 @@ class ExportConfig(Entry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
-    """One configuration file."""
+    """Configuration of a run."""
 
     curate: Literal[1]
-    """The version of this format."""
+    """Version of the configuration format."""
 
     run: NonEmpty
-    """The folder that the run's results are written to, or a URL such as "s3://bucket/run"."""
+    """Run directory, to which results are written, or a URL such as "s3://bucket/run"."""
 
     seed: Annotated[int, Ge(0)] = 0
-    """The seed of everything that is random."""
+    """Seed of all random choices."""
 
     memory_limit: Annotated[int, Ge(1), Le(1 << 60)] = 4 << 30
-    """Bytes, or a size such as "8GiB": a pool with more embeddings than this is read from a mapped file."""
+    """Size of the embeddings, in bytes or as a size such as "8GiB", above which they are memory-mapped from a file."""
 
     plugins: tuple[LocalPlugin, ...] = ()
-    """Python files with plugins of your own, relative to the current folder."""
+    """Python files with additional plugins, relative to the current directory."""
 
     input: InputConfig
-    """The pool."""
+    """Input files of the pool, and the roles of their columns."""
 
     embed: tuple[EmbedEntry, ...]
-    """One entry, or a list of entries with names; lsa unless said."""
+    """One entry, or a list of entries with names; lsa by default."""
 
     cluster: ClusterEntry
-    """One entry; kmeans unless said."""
+    """One entry; kmeans by default."""
 
     proxy: ProxyEntry | None
-    """One entry; none unless said. Only scorers that read dynamics need it."""
+    """One entry; none by default. It is only needed for scorers that read training dynamics."""
 
     score: tuple[ScoreEntry, ...]
-    """A list of entries; none unless said."""
+    """List of entries; empty by default."""
 
     decontaminate: DecontaminateConfig | None
-    """Evaluation texts that may not be in what is exported; none unless said."""
+    """Evaluation sets whose texts must not be in the export; none by default."""
 
     select: tuple[SelectEntry, ...]
-    """A list of entries; each is given the rows that the one before has left."""
+    """List of entries; each reads the rows that the previous one kept."""
 
     guard: GuardConfig
-    """When to stop rather than to publish."""
+    """Limits beyond which a run stops without publishing."""
 
     refresh: RefreshConfig
-    """What stays as it was when the pool changes."""
+    """Reuse of fitted state and of the published selection when the pool changes."""
 
     export: ExportConfig
-    """One entry; parquet unless said."""
+    """One entry; parquet by default."""
 
     metrics: tuple[MetricEntry, ...]
-    """A list of entries, for ``curate evaluate`` and ``curate compare``; unless said, those that the data allow."""
+    """List of entries for ``curate evaluate`` and ``curate compare``; by default, all metrics that the data allow."""
 
     evaluate: EvaluateConfig
-    """What a selection is judged by."""
+    """Evaluation of a selection."""
 
     source: str = field(compare=False)
-    """The configuration file, or "<dict>"."""
+    """Path of the configuration file, or "<dict>"."""
 
     resolved: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """The configuration as plain data with every default filled in; loading it gives this configuration again."""
+    """Configuration as plain data with all defaults; loading it returns the same configuration."""
 
 
 # ---------------------------------------------------------------- sizes
@@ -484,7 +486,7 @@ _UNITS |= {"k": 1000} | {unit: 1000**power for power, unit in enumerate("KMGT", 
 
 
 def parse_size(size: str) -> int | None:
-    """The bytes that a size such as "8GiB" or "1.5 GB" means; None if it is no size.
+    """Parse a size such as "8GiB" or "1.5 GB", and return the number of bytes; None if it is invalid.
 
     >>> parse_size("8GiB"), parse_size("1.5 GB"), parse_size("8 gigs")
     (8589934592, 1500000000, None)
@@ -494,7 +496,7 @@ def parse_size(size: str) -> int | None:
 
 
 def format_size(count: int) -> str | int:
-    """Bytes as a size, if it comes out whole.
+    """Format a number of bytes with a binary unit if it is a multiple of one; otherwise return the number.
 
     >>> format_size(8589934592), format_size(1500000000)
     ('8GiB', 1500000000)
@@ -509,7 +511,7 @@ def format_size(count: int) -> str | int:
 
 
 def to_plain(value: object) -> Any:
-    """A value of the configuration as plain data; fields that are None by default are left out while they are."""
+    """Return a value of the configuration as plain data; fields that are None by default are omitted while None."""
     if isinstance(value, tuple | list):
         return [to_plain(item) for item in value]
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The JSON Schema of a configuration, so that an editor completes its keys, explains them and marks mistakes."""
+"""JSON Schema of a configuration, which lets an editor complete and explain keys and mark mistakes."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _BOUNDS = (
 
 
 def json_schema(local: tuple[LocalPlugin, ...] = ()) -> Schema:
-    """The schema (draft 2020-12), with every plugin that is installed and those in the files ``local``.
+    """Return the schema (draft 2020-12), with every installed plugin and the plugins in the files ``local``.
 
-    It knows which keys there are and what each may hold. What must hold between entries (names that exist, for example)
-    only loading the configuration can tell.
+    It covers which keys exist and which values they accept. Conditions that involve several entries, such as
+    references to names, are only checked when the configuration is loaded.
     """
     definitions: Schema = {}
     properties: Schema = {}
@@ -55,7 +55,7 @@ def json_schema(local: tuple[LocalPlugin, ...] = ()) -> Schema:
 
 
 def _section(section: EntrySection, local: tuple[LocalPlugin, ...], definitions: Schema) -> Schema:
-    """The schema of a section; its plugins are added to ``definitions``."""
+    """Return the schema of a section, and add its plugins to ``definitions``."""
     kind = section.kind
     names = registry.names(kind, local)
     choices = []
@@ -71,15 +71,15 @@ def _section(section: EntrySection, local: tuple[LocalPlugin, ...], definitions:
 
 
 def _entry(section: EntrySection, plugin: Plugin) -> Schema:
-    """An entry that uses one plugin: the driver's keys and the plugin's."""
-    driver, own = driver_fields(section, plugin), fields(plugin.cls)
+    """Return the schema of an entry that uses one plugin: the common keys and the options of the plugin."""
+    driver, options = driver_fields(section, plugin), fields(plugin.cls)
     budget = [field.name for field in driver if field.name in BUDGET_KEYS]
     useless = {key for key in ("quality", "embedding") if key not in plugin.traits.reads and section.name != "cluster"}
     if not plugin.traits.budgeted:
         useless |= {*budget, "at_most", "quota"}
-    known = {field.name: _property(field) for field in (*(one for one in driver if one.name not in useless), *own)}
+    known = {field.name: _property(field) for field in (*(one for one in driver if one.name not in useless), *options)}
     known["use"] = {"const": plugin.name, "description": plugin.summary()}
-    required = ["use", *(field.name for field in own if field.required)]
+    required = ["use", *(field.name for field in options if field.required)]
     schema = {"description": plugin.summary(), **_closed(known, required)}
     if budget and plugin.traits.budgeted:
         schema["oneOf"] = [{"required": [key], "properties": {key: {"not": {"type": "null"}}}} for key in budget]
@@ -108,8 +108,10 @@ def _explained(field: Field, schema: Schema) -> Schema:
 
 
 def type_schema(annotation: object) -> Schema:
-    """The schema of a field's type.
+    """Return the schema of a field's type.
 
+    Examples
+    --------
     >>> from typing import Annotated
     >>> type_schema(Annotated[int, at.Ge(1)] | Literal["auto"])
     {'anyOf': [{'type': 'integer', 'minimum': 1}, {'const': 'auto'}]}
@@ -117,7 +119,9 @@ def type_schema(annotation: object) -> Schema:
     alternatives = union_members(annotation)
     if len(alternatives) > 1:
         schemas = [type_schema(member) for member in alternatives]
-        if (cls := nested_dataclass(annotation)) is not None:  # a mapping with a key of the dataclass is meant as one
+        if (
+            cls := nested_dataclass(annotation)
+        ) is not None:  # a mapping with a key of the dataclass is parsed as the dataclass
             reserved = {"propertyNames": {"not": {"enum": [field.name for field in fields(cls)]}}}
             free = [item_type(member, dict) is not None for member in alternatives]
             schemas = [one | reserved if open_ else one for one, open_ in zip(schemas, free, strict=True)]

@@ -1,4 +1,4 @@
-"""The sections of a configuration file: one line each, from which loading, the schema and the pages follow."""
+"""Sections of a configuration file, declared once for the loader, the schema and the documentation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from curate.plugins.registry import Plugin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """One section, which is an attribute of ``RunConfig`` too."""
+    """Section of a configuration, which is also an attribute of ``RunConfig``."""
 
     name: str
     cls: type
@@ -27,38 +27,38 @@ class Section:
 
     required: bool = False
     default: PlainData = None
-    """Plain data to read where the section is missing; None reads nothing."""
+    """Plain data to use if the section is missing; None for no default."""
 
     @property
     def type_name(self) -> str:
-        """The section's type in words."""
+        """Type of the section, for messages and documentation."""
         return "a mapping"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntrySection(Section):
-    """A section that is one use of a plugin, or a list of them."""
+    """Section that contains one entry, which uses a plugin, or a list of entries."""
 
     kind: Kind
     is_list: bool = False
     """Whether the section is a list of entries."""
 
     allows_single: bool = False
-    """Whether a single entry may be written in place of the list."""
+    """Whether a single entry may be written instead of a list."""
 
     @property
     def must_be_list(self) -> bool:
-        """Whether a single entry is refused."""
+        """Whether the section must be a list."""
         return self.is_list and not self.allows_single
 
     @property
     def may_be_empty(self) -> bool:
-        """Whether a list may have no entry."""
+        """Whether the list may be empty."""
         return self.default == []
 
     @property
     def type_name(self) -> str:
-        """The section's type in words."""
+        """Type of the section, for messages and documentation."""
         return " or ".join(
             ["an entry"] * (not self.is_list or self.allows_single) + ["a list of entries"] * self.is_list
         )
@@ -88,7 +88,7 @@ SECTIONS: Mapping[str, Section] = {
         EntrySection(name="metrics", cls=model.MetricEntry, kind="metric", is_list=True, default=[]),
     )
 }
-"""Every section by name, those without entries first."""
+"""All sections by name, those without entries first."""
 
 ENTRY_SECTIONS: Mapping[str, EntrySection] = {
     name: section for name, section in SECTIONS.items() if isinstance(section, EntrySection)
@@ -96,7 +96,7 @@ ENTRY_SECTIONS: Mapping[str, EntrySection] = {
 
 
 def _as_written(field: Field) -> Field:
-    """Return a field of ``RunConfig`` as the key that a file has for it."""
+    """Return a field of ``RunConfig`` with the type and default of the key in the file."""
     if field.name in SECTIONS:
         section = SECTIONS[field.name]
         return replace(field, required=section.required, default=section.default)
@@ -106,16 +106,16 @@ def _as_written(field: Field) -> Field:
 
 
 TOP_LEVEL_FIELDS = tuple(_as_written(field) for field in fields(RunConfig) if field.name not in ("source", "resolved"))
-"""The keys at the top of a file."""
+"""Top-level keys of a configuration file."""
 
 BUDGET_KEYS = tuple(field.name for field in fields(Budget) if field.name != "at_most")
-"""The keys of a budget, one of which an entry of a selector has."""
+"""Keys of a budget; an entry of a selector has exactly one of them."""
 
-USE_FIELD = Field(name="use", type=NonEmpty, required=True, doc="The plugin's name.")
+USE_FIELD = Field(name="use", type=NonEmpty, required=True, doc="Name of the plugin.")
 
 
 FILTER_KEYS = frozenset({"keep"})
-"""Keys of a budget that a filter, which has none, may have as a field: which of several duplicates to keep."""
+"""Budget keys that a filter, which has no budget, may have as an option: ``keep`` selects one of several duplicates."""
 
 
 def is_filter(plugin: Plugin) -> bool:
@@ -124,25 +124,25 @@ def is_filter(plugin: Plugin) -> bool:
 
 
 def driver_fields(section: EntrySection, plugin: Plugin | None = None) -> tuple[Field, ...]:
-    """Return the keys of a section's entries that are not fields of the plugin, if one is given."""
-    fields_of_plugin = {field.name for field in fields(plugin.cls)} if plugin and is_filter(plugin) else set()
-    return tuple(field for field in _driver_fields(section) if field.name not in fields_of_plugin & FILTER_KEYS)
+    """Return the keys that entries of a section have in addition to the options of their plugin."""
+    options = {field.name for field in fields(plugin.cls)} if plugin and is_filter(plugin) else set()
+    return tuple(field for field in _driver_fields(section) if field.name not in options & FILTER_KEYS)
 
 
 def _driver_fields(section: EntrySection) -> tuple[Field, ...]:
-    found: list[Field] = [USE_FIELD]
+    keys: list[Field] = [USE_FIELD]
     for one in fields(section.cls):
         if one.name == "name" and section.is_list:
-            found.append(replace(one, type=NonEmpty | None, required=False))
+            keys.append(replace(one, type=NonEmpty | None, required=False))
         elif one.name == "budget":
-            found += fields(Budget)
+            keys += fields(Budget)
         elif one.name not in ("name", "spec"):
-            found.append(one)
-    return tuple(found)
+            keys.append(one)
+    return tuple(keys)
 
 
 def resolve_config(config: RunConfig) -> dict[str, PlainData]:
-    """The plain data that loads as ``config``."""
+    """Return the plain data from which ``config`` can be loaded again."""
     data: dict[str, PlainData] = {}
     for field in TOP_LEVEL_FIELDS:
         value = getattr(config, field.name)

@@ -1,4 +1,4 @@
-"""The text of a row as the configuration writes it: a column's name, or a template over columns."""
+"""Syntax of the text of a row in a configuration: a column name, or a template over columns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import string
 
 TextPath = tuple[str, ...]
-"""A column, then the steps into its lists and objects: ``EACH`` for the elements of a list, or the key of a field."""
+"""Column name, followed by the steps into nested values: ``EACH_ELEMENT`` for a list, or the key of an object."""
 
 EACH_ELEMENT = "[]"
 
@@ -15,12 +15,15 @@ _PATH = re.compile(rf"{_NAME}(\.{_NAME}|\[\])*")
 
 
 def parse_template(text: str) -> list[tuple[str, str | None]] | None:
-    """The template taken apart: literals, each with the column after it; None if ``text`` is a column's name.
+    """Parse a template into pairs of a literal and the column after it; None if ``text`` is a column name.
 
     Raises
     ------
-    ValueError : if it is no template of column names and paths, or names none
+    ValueError
+        If the template is invalid, or contains no column.
 
+    Examples
+    --------
     >>> parse_template("{instruction}: {output}")
     [('', 'instruction'), (': ', 'output')]
     >>> parse_template("text") is None
@@ -34,16 +37,16 @@ def parse_template(text: str) -> list[tuple[str, str | None]] | None:
         raise ValueError(f'text: {error}; write columns as "{{name}}", a brace itself as "{{{{"') from error
     for _, name, form, conversion in parsed:
         if name == "" or form or conversion:
-            raise ValueError('text: only a plain column\'s name may stand in braces, such as "{name}"')
+            raise ValueError('text: braces may contain only a column name, such as "{name}"')
         if name is not None and EACH_ELEMENT in name and not _PATH.fullmatch(name):
-            raise ValueError(f'text: {name!r} is no path into a list; write one as "{{messages[].content}}"')
+            raise ValueError(f'text: {name!r} is not a valid path into a list; write it like "{{messages[].content}}"')
     if all(name is None for _, name, _, _ in parsed):
-        raise ValueError("text: the template names no column")
+        raise ValueError("text: the template contains no column")
     return [(literal, name) for literal, name, _, _ in parsed]
 
 
 def split_path(name: str) -> TextPath:
-    """Take the name in the braces of a template apart; one without ``[]`` is a column's, dots and all.
+    """Split the path in the braces of a template into steps; a path without ``[]`` is a column name, including dots.
 
     >>> split_path("messages[].content"), split_path("meta.title")
     (('messages', '[]', 'content'), ('meta.title',))
@@ -54,7 +57,7 @@ def split_path(name: str) -> TextPath:
 
 
 def extract_paths(text: str) -> list[TextPath]:
-    """Return the paths that a text or a template is made of, each once.
+    """Return the paths in a template, or the column name itself, without duplicates.
 
     >>> extract_paths("{system}: {messages[].content}"), extract_paths("text")
     ([('system',), ('messages', '[]', 'content')], [('text',)])

@@ -1,4 +1,4 @@
-"""One value, or one object of a dataclass, from plain data; every problem goes to a report."""
+"""Validator that converts plain data to values and dataclass objects, and collects all issues."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from curate.plugins.fields import (
 )
 
 Values: TypeAlias = dict[str, Any]
-"""Validated values by the names of their fields, whose types they have."""
+"""Validated values by field name."""
 
 T = TypeVar("T")
 
@@ -37,9 +37,9 @@ def _adapter(annotation: Any) -> TypeAdapter[object]:
 
 
 def _locate(annotation: object, value: PlainData, loc: Iterable[int | str]) -> tuple[KeyPath, object, PlainData]:
-    """The innermost list item or mapping value that an error is about: its path, type and value.
+    """Return the path, type and value of the innermost list item or mapping value that an error refers to.
 
-    ``loc`` also names the alternatives of unions that were tried; those lead nowhere.
+    ``loc`` also contains the names of union members that pydantic tried; they are skipped.
     """
     path: KeyPath = ()
     for step in loc:
@@ -51,7 +51,7 @@ def _locate(annotation: object, value: PlainData, loc: Iterable[int | str]) -> t
 
 
 MAX_NUMBER = 2**63 - 1
-"""Largest number, up to its sign, of a field without a bound of its own: what a library takes for an integer."""
+"""Largest absolute value of a field without bounds, which is what libraries accept as an integer."""
 
 
 def _is_bounded(annotation: object) -> bool:
@@ -59,28 +59,28 @@ def _is_bounded(annotation: object) -> bool:
 
 
 def _beyond(value: PlainData) -> int | float | None:
-    """Return a number in a value that is larger than any field means."""
+    """Return a number in a value that exceeds ``MAX_NUMBER``; None if there is none."""
     if isinstance(value, dict | list):
         inner = value.values() if isinstance(value, dict) else value
-        return next((found for found in map(_beyond, inner) if found is not None), None)
+        return next((number for number in map(_beyond, inner) if number is not None), None)
     if isinstance(value, int | float) and not -MAX_NUMBER <= value <= MAX_NUMBER:
         return value
     return None
 
 
 def _is_plain_mapping(annotation: object, inner: type, value: Mapping[str, PlainData]) -> bool:
-    """Return whether a value, of a type that is a mapping or a dataclass, has no key of the dataclass."""
+    """Return whether a value, whose type is a mapping or a dataclass, has no key of the dataclass."""
     return item_type(annotation, dict) is not None and value.keys().isdisjoint(field.name for field in fields(inner))
 
 
 class Validator:
-    """Validator of values and objects, whose results count only if ``report`` has no problem."""
+    """Validator of values and objects; its results are valid only if ``report`` has no issue."""
 
     def __init__(self, report: IssueCollector) -> None:
         self.report = report
 
     def value(self, annotation: object, value: PlainData, path: KeyPath) -> Any:
-        """One value, in the type that its field has."""
+        """Validate one value, and return it in the type of its field."""
         inner = nested_dataclass(annotation)
         if inner and isinstance(value, dict) and not _is_plain_mapping(annotation, inner, value):
             return self.object(inner, value, path)
@@ -94,11 +94,11 @@ class Validator:
             return valid
         except ValidationError as error:
             wrong = {at: rest for at, *rest in (_locate(annotation, value, each["loc"]) for each in error.errors())}
-            for at, (wanted, got) in wrong.items():
+            for at, (expected, got) in wrong.items():
                 if not any(other != at and other[: len(at)] == at for other in wrong):
-                    hint = "remove the quotes" if isinstance(got, str) and self._fits_unquoted(wanted, got) else ""
+                    hint = "remove the quotes" if isinstance(got, str) and self._fits_unquoted(expected, got) else ""
                     self.report.add(
-                        (*path, *at), f"must be {describe(without_null(wanted))}; got {format_value(got)}", hint
+                        (*path, *at), f"must be {describe(without_null(expected))}; got {format_value(got)}", hint
                     )
             return None
 
@@ -111,14 +111,14 @@ class Validator:
         return not isinstance(bare, str | list | dict | None)
 
     def values(self, known: Sequence[Field], data: Mapping[str, PlainData], path: KeyPath) -> Values:
-        """The values of the fields that ``data`` has; complains of those that it lacks."""
-        found: Values = {}
+        """Validate the fields that are in ``data``, and report the required fields that are missing."""
+        values: Values = {}
         for field in known:
             if field.name in data:
-                found[field.name] = self.value(field.type, data[field.name], (*path, field.name))
+                values[field.name] = self.value(field.type, data[field.name], (*path, field.name))
             elif field.required:
                 self.missing(field, path)
-        return found
+        return values
 
     def missing(self, field: Field, path: KeyPath) -> None:
         doc = field.doc.rstrip(".")
@@ -133,7 +133,7 @@ class Validator:
                 self.report.add((*path, key), "unknown key", suggest_name(key, names))
 
     def object(self, cls: type[T], data: PlainData, path: KeyPath) -> T | None:
-        """An object of a dataclass whose fields are the keys."""
+        """Validate a mapping, and return it as an object of a dataclass."""
         if not isinstance(data, dict):
             self.report.add(path, f"must be a mapping; got {format_value(data)}")
             return None
@@ -141,13 +141,13 @@ class Validator:
         return self.build(cls, self.values(fields(cls), data, path), path)
 
     def build(self, cls: type[T], values: Values, path: KeyPath) -> T | None:
-        """The object, if its values are right; else what ``__post_init__`` says, at the key its message begins with."""
+        """Build an object, and report an error of ``__post_init__`` at the key with which its message begins."""
         if self.report.has_issue(path):
             return None
         try:
             return cls(**values)
         except ValueError as error:
             key, colon, message = str(error).partition(": ")
-            named = bool(colon) and any(field.name == key for field in fields(cls))
-            self.report.add((*path, key) if named else path, message if named else str(error))
+            has_key = bool(colon) and any(field.name == key for field in fields(cls))
+            self.report.add((*path, key) if has_key else path, message if has_key else str(error))
             return None

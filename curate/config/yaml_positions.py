@@ -1,4 +1,4 @@
-"""YAML 1.2 to plain data, with the line and column of every key; and plain data back to YAML 1.2."""
+"""Parser of YAML 1.2 that records the line and column of every key, and a writer of YAML 1.2."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 from curate.errors import ConfigError, escape_controls
 
 PlainData: TypeAlias = "bool | int | float | str | list[PlainData] | dict[str, PlainData] | None"
-"""Plain data, as JSON has it."""
+"""Plain data, as in JSON."""
 
 KeyPath = tuple[str | int, ...]
 """Keys and list positions (from 0) that lead to a value."""
@@ -32,15 +32,15 @@ _RESOLVERS = (
         "-+.0123456789",
     ),
 )
-_MOST_VALUES = 100_000  # aliases of aliases multiply; no configuration comes near
+_MOST_VALUES = 100_000  # nested aliases multiply; configurations have far fewer values
 _MOST_DIGITS = 100
-_NUL = "must not hold the character U+0000, which no file's name may"
+_NUL = "must not contain the character U+0000"
 
 
 class _Resolver:
-    """The core schema of YAML 1.2; PyYAML's own is 1.1, where `no` is false, `12:30` is 750 and `1e-3` is a string."""
+    """Core schema of YAML 1.2; that of PyYAML is 1.1, where `no` is false, `12:30` is 750 and `1e-3` is a string."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {  # noqa: RUF012 - its type is given
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {  # noqa: RUF012 - PyYAML declares its type
         first if first != "\0" else "": [
             (_CORE + tag, re.compile(f"(?:{pattern})\\Z")) for tag, pattern, starts in _RESOLVERS if first in starts
         ]
@@ -58,7 +58,7 @@ class _Dumper(_Resolver, yaml.SafeDumper):
 
 
 def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    """A string, in double quotes if it holds a line break that only YAML 1.1 knows: PyYAML folds those into spaces."""
+    """Represent a string, in double quotes if it contains a line break of YAML 1.1, which PyYAML folds to a space."""
     style = '"' if any(character in text for character in "\x85\u2028\u2029\ufeff") else None
     return dumper.represent_scalar(f"{_CORE}str", text, style=style)
 
@@ -68,7 +68,7 @@ _Dumper.add_representer(str, _text)
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something in a document that is YAML, but not a configuration."""
+    """Valid YAML that is not allowed in a configuration."""
 
     path: KeyPath
     message: str
@@ -78,25 +78,28 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Plain data (mappings with string keys, lists, strings, finite numbers, booleans, null) and where it stood."""
+    """Plain data (mappings with string keys, lists, strings, finite numbers, booleans, null) with locations."""
 
     data: PlainData
     locations: dict[KeyPath, Position] = field(default_factory=dict)
-    """Where each key, list item, and the document itself (the empty path) begins."""
+    """Position of each key and list item, and of the document itself (the empty path)."""
 
     faults: list[Fault] = field(default_factory=list)
 
 
 def parse_yaml(text: str, source: str) -> Document:
-    r"""Read one YAML document; ``source`` names it in errors.
+    r"""Parse one YAML document; ``source`` is its name in errors.
 
-    Keys that are given twice, keys that are not strings and numbers that are not finite are left to ``faults``, so that
-    they can be reported together with everything else.
+    Duplicate keys, keys that are not strings and numbers that are not finite are collected in ``faults``, so that they
+    can be reported together with all other issues.
 
     Raises
     ------
-    ConfigError : if it is empty, not YAML, or several documents
+    ConfigError
+        If the document is empty or not valid YAML, or if there are several documents.
 
+    Examples
+    --------
     >>> document = parse_yaml("a: 1e-3\nb: [no, 010]", "x.yaml")
     >>> document.data, document.locations[("b", 1)]
     ({'a': 0.001, 'b': ['no', 10]}, (2, 9))
@@ -110,7 +113,9 @@ def parse_yaml(text: str, source: str) -> Document:
         if second is not None:
             line, column = _position(second)
             raise ConfigError(
-                "a second YAML document begins here", where=f"{source}:{line}:{column}", hint="one file, one document"
+                "a second YAML document begins here",
+                where=f"{source}:{line}:{column}",
+                hint="put it into a separate file",
             )
         document = Document(None)
         data = _Builder(document).build(root, ())
@@ -143,7 +148,7 @@ def _position(node: yaml.Node) -> Position:
 
 
 class _Builder:
-    """Turns YAML nodes into data, noting places and faults as it goes."""
+    """Builder that converts YAML nodes to plain data, and records positions and faults."""
 
     def __init__(self, document: Document) -> None:
         self.locations, self.faults = document.locations, document.faults
@@ -155,7 +160,7 @@ class _Builder:
         self.values += 1
         if self.values > _MOST_VALUES:
             raise yaml.MarkedYAMLError(
-                problem=f"its aliases make it more than {_MOST_VALUES:,} values", problem_mark=node.start_mark
+                problem=f"its aliases expand to more than {_MOST_VALUES:,} values", problem_mark=node.start_mark
             )
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node, path)
@@ -180,14 +185,15 @@ class _Builder:
         for key_node, value_node in node.value:
             key = key_node.value
             if key_node.tag != f"{_CORE}str" or not isinstance(key_node, yaml.ScalarNode):
-                shown = key if isinstance(key, str) else "a list or a mapping"
-                quote = f'write "{key}" if it is meant' if isinstance(key, str) else ""
-                self.fault(path, f"a key must be a string; got {shown}", quote, _position(key_node))
+                key_text = key if isinstance(key, str) else "a list or a mapping"
+                quote = f'write "{key}" with quotes' if isinstance(key, str) else ""
+                self.fault(path, f"a key must be a string; got {key_text}", quote, _position(key_node))
             elif key == "<<":
-                self.fault((*path, key), "YAML 1.2 has no merge keys", "write the keys out", _position(key_node))
+                hint = "repeat the keys instead"
+                self.fault((*path, key), "YAML 1.2 has no merge keys", hint, _position(key_node))
             elif key in built:
                 line, column = first[key]
-                self.fault((*path, key), f"given twice; first at {line}:{column}", "", _position(key_node))
+                self.fault((*path, key), f"duplicate key; first at {line}:{column}", "", _position(key_node))
             else:
                 first[key] = self.locations[*path, key] = _position(key_node)
                 built[key] = self.build(value_node, (*path, key))
@@ -207,7 +213,7 @@ class _Builder:
             try:
                 value = _READ[tag](text)
             except (ValueError, KeyError):
-                fault = f"{text!r} is not what its tag !!{tag} says"
+                fault = f"{text!r} does not match its tag !!{tag}"
             if isinstance(value, float) and not math.isfinite(value):
                 fault = _not_finite(text)
         if fault:
@@ -235,9 +241,9 @@ def _not_finite(text: object) -> str:
 
 
 def document_from_python(data: object) -> Document:
-    """Return the same for data made in Python: a copy with tuples as lists and NumPy's numbers as Python's.
+    """Return a document for data from Python, with tuples as lists and NumPy numbers as Python numbers.
 
-    What YAML could not hold is in ``faults``.
+    Values that YAML cannot represent are collected in ``faults``.
 
     >>> document_from_python({"a": (1, float("nan"))}).faults[0].message
     'must be a finite number; got nan'
@@ -253,7 +259,7 @@ def document_from_python(data: object) -> Document:
         if isinstance(value, list | tuple):
             return [copy(item, (*path, index)) for index, item in enumerate(value)]
         if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
-            value = value.item()  # type: ignore[attr-defined] # a number of NumPy's
+            value = value.item()  # type: ignore[attr-defined] # a NumPy number
         if isinstance(value, float) and not math.isfinite(value):
             fault = _not_finite(value)
         elif isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS:
@@ -274,7 +280,7 @@ def document_from_python(data: object) -> Document:
 
 
 def dump_yaml(data: object) -> str:
-    r"""Plain data as YAML 1.2, keys in the order they have; ``parse`` gives the same data back.
+    r"""Return plain data as YAML 1.2, with keys in their order; ``parse_yaml`` reads back the same data.
 
     >>> dump_yaml({"run": "1e-3", "seed": 0})
     "run: '1e-3'\nseed: 0\n"

@@ -1,4 +1,4 @@
-"""``curate compare``: selectors × prune rates × seeds, each beside uniform selections of the same size."""
+"""Comparison of selectors × prune rates × seeds with random baselines of the same size (``curate compare``)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from curate.evaluation.trials import ChoiceSpec, TrialResult
 from curate.executors.base import Executor
 from curate.kernels.stats.intervals import holm
 from curate.progress import Progress
-from curate.report.formatting import listed
+from curate.report.formatting import join_words
 from curate.stages.base import Context
 from curate.store import parquet_io
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from curate.config.model import MetricEntry, RunConfig, SelectEntry
 
 RATES = (0.5, 0.7, 0.9)
-"""Prune rates, unless others are asked for."""
+"""Default prune rates."""
 
 _WITH_LABELS = ("logistic_probe", "coverage", "redundancy")
 _WITHOUT = ("density_perplexity", "coverage", "redundancy")
@@ -59,28 +59,47 @@ def compare(
     seeds: int | None = None,
     budget: float | None = None,
 ) -> Comparison:
-    """Compare selectors on the pool of a configuration; runs its stages up to score first, as far as they are not done.
+    """Compare selectors on the pool of a configuration, after running its stages up to score if necessary.
 
     Parameters
     ----------
-    select : as ``choices.contenders`` takes them
-    prune_rates : shares of the rows to choose from that are dropped
-    files : of test rows; those of the configuration unless given
-    seeds : how often what is random is repeated; as the configuration says unless given
-    budget : seconds that the trials may take by the estimate that is made before them; without a limit unless given
+    config : RunConfig
+        Configuration of the run.
+    executor : Executor
+        Where tasks run.
+    progress : Progress, optional
+        Receives the progress, notes and warnings.
+    select : sequence of str
+        Selectors to compare; see ``parse_contenders``.
+    prune_rates : sequence of float
+        Shares of the training rows to drop.
+    files : sequence of str
+        Files of test rows; by default, those of the configuration.
+    seeds : int, optional
+        Number of random seeds; by default, that of the configuration.
+    budget : float, optional
+        Maximum estimated time of all trials in seconds; unlimited by default.
+
+    Returns
+    -------
+    Comparison
+        Result of every selector at every prune rate.
 
     Raises
     ------
-    ConfigError : an unknown selector, one without a budget, a rate that leaves no row, more work than the budget allows
+    ConfigError
+        If a selector is unknown or takes no budget, a rate leaves no row, or the trials would exceed the budget.
     """
     config = replace(config, evaluate=contenders.apply_options(config.evaluate, files, seeds))
     filters, candidates = contenders.parse_contenders(config, select)
     default = _WITHOUT if config.input.label is None else _WITH_LABELS
-    entries, refused = metric_values.choose_metrics(config, default)
-    found = metric_values.list_measures(entries)
-    first = metric_values.choose_primary(found, config.evaluate.primary)
-    if first is None:
-        raise ConfigError("no metric says which selection is better", hint="add one to metrics, such as coverage")
+    entries, skipped_notes = metric_values.choose_metrics(config, default)
+    measures = metric_values.list_measures(entries)
+    primary = metric_values.choose_primary(measures, config.evaluate.primary)
+    if primary is None:
+        raise ConfigError(
+            "no metric says which of two selections is better", hint="add one to metrics, such as coverage"
+        )
     context = pipeline.make_context(config, executor, progress)
     with pipeline.lock_run(context):
         pool = pipeline.build_pool(context)
@@ -88,9 +107,9 @@ def compare(
         budgets = contenders.rows_per_rate(len(open_split(rows).train), prune_rates)
         grid = _Grid(context, rows, filters, candidates, budgets)
         costs.check_budget(context, grid.works(entries), budget)
-        tried = grid.run(entries)
-        cells = _corrected(first, _cells(grid, tried, found, first))
-        done = Comparison(
+        results = grid.run(entries)
+        cells = _corrected(primary, _cells(grid, results, measures, primary))
+        comparison = Comparison(
             run=config.run,
             rows=len(open_split(rows).train),
             test_rows=len(open_split(rows).test),
@@ -100,37 +119,37 @@ def compare(
             selectors=tuple(contender.name for contender in candidates),
             visible={one.name: visible_groups.list_visible(config, (*filters, one.entry)) for one in candidates},
             rates=tuple(budgets),
-            measures=tuple(found),
-            primary=first,
+            measures=tuple(measures),
+            primary=primary,
             cells=cells,
-            full={measure.name: measure.estimate(tried.full) for measure in found},
-            left=open_split(rows).left(),
+            full={measure.name: measure.estimate(results.full) for measure in measures},
+            excluded=open_split(rows).excluded(),
             notes=(
-                *refused,
-                *seeds_only_notes(found, tried.full),
+                *skipped_notes,
+                *seeds_only_notes(measures, results.full),
                 *epoch_plan_notes([contender.name for contender in candidates if contender.entry.epochs > 1]),
-                *_notes(tried, cells, [contender.name for contender in candidates]),
+                *_notes(results, cells, [contender.name for contender in candidates]),
             ),
         )
-        parquet_io.write_json(context.folder / "compare.json", verdict.as_dict(done))
-        parquet_io.write_text(context.folder / "compare.html", comparison_page.render(done))
-    return done
+        parquet_io.write_json(context.folder / "compare.json", verdict.as_dict(comparison))
+        parquet_io.write_text(context.folder / "compare.html", comparison_page.render(comparison))
+    return comparison
 
 
 @dataclass(frozen=True, slots=True)
 class _Trials:
-    """The trials of a grid, one a seed in each place."""
+    """Trials of a grid, by selector and prune rate, with one trial per seed."""
 
     cells: dict[tuple[str, float], list[TrialResult]]
-    chance: dict[tuple[str, float], list[TrialResult]]
-    """Uniform selections of as many rows, where epochs are planned: of all rows of the plan."""
+    baseline: dict[tuple[str, float], list[TrialResult]]
+    """Random baselines for epoch plans, with as many different rows as the plan."""
 
     full: list[TrialResult]
     removed: dict[tuple[str, float], TrialResult]
 
 
 class _Grid:
-    """What is tried: every selector at every rate with every seed."""
+    """Grid of trials: every selector at every prune rate with every seed."""
 
     def __init__(
         self,
@@ -145,56 +164,60 @@ class _Grid:
         self.seeds = range(context.config.seed, context.config.seed + context.config.evaluate.seeds)
         self.train = open_split(rows).train
         self.passed = len(self.train)
-        """Rows that the filters leave, with the seed that leaves fewest."""
+        """Number of rows that remain after the filters, for the seed with the fewest."""
 
     def run(self, metrics: Sequence[MetricEntry]) -> _Trials:
         if self.filters:
-            alone = [ChoiceSpec(entries=self.filters, seed=seed) for seed in self.seeds]
+            filter_specs = [ChoiceSpec(entries=self.filters, seed=seed) for seed in self.seeds]
             self.passed = min(
-                len(t.chosen.indices) for t in trials.run_trials(self.context, "filtering", self.rows, alone)
+                len(t.chosen.indices) for t in trials.run_trials(self.context, "filtering", self.rows, filter_specs)
             )
-        places = {place: [self._choice(*place, seed) for seed in self.seeds] for place in self.places}
-        every = [ChoiceSpec(seed=seed) for seed in self.seeds]
-        flat = [*every, *(choice for own in places.values() for choice in own)]
-        done = iter(trials.run_trials(self.context, "comparing", self.rows, flat, metrics))
-        full = [next(done) for _ in every]
-        cells = {place: [next(done) for _ in own] for place, own in places.items()}
+        specs = {position: [self._choice(*position, seed) for seed in self.seeds] for position in self.grid_positions}
+        all_row_specs = [ChoiceSpec(seed=seed) for seed in self.seeds]
+        flat = [*all_row_specs, *(choice for own_trials in specs.values() for choice in own_trials)]
+        results = iter(trials.run_trials(self.context, "comparing", self.rows, flat, metrics))
+        full = [next(results) for _ in all_row_specs]
+        cells = {position: [next(results) for _ in own_trials] for position, own_trials in specs.items()}
         plans = {contender.name for contender in self.candidates if contender.entry.epochs > 1}
-        of_plans = {place: own for place, own in cells.items() if place[0] in plans}
-        alike = [
+        plan_cells = {position: own_trials for position, own_trials in cells.items() if position[0] in plans}
+        baseline_specs = [
             ChoiceSpec(entries=(contenders.uniform_entry(len(one.chosen.indices)),), seed=seed)
-            for own in of_plans.values()
-            for one, seed in zip(own, self.seeds, strict=True)
+            for own_trials in plan_cells.values()
+            for one, seed in zip(own_trials, self.seeds, strict=True)
         ]
-        done = iter(trials.run_trials(self.context, "comparing with plans", self.rows, alike, metrics))
-        chance = {place: [next(done) for _ in own] for place, own in of_plans.items()}
-        removed = [self._choice(*place, self.seeds[0], REMOVED) for place in places]
-        without = trials.run_trials(self.context, "taking rows away", self.rows, removed)
-        return _Trials(cells, chance, full, dict(zip(places, without, strict=True)))
+        results = iter(
+            trials.run_trials(self.context, "comparing with epoch plans", self.rows, baseline_specs, metrics)
+        )
+        baseline = {position: [next(results) for _ in own_trials] for position, own_trials in plan_cells.items()}
+        removed = [self._choice(*position, self.seeds[0], REMOVED) for position in specs]
+        repeated = trials.run_trials(self.context, "removing rows", self.rows, removed)
+        return _Trials(cells, baseline, full, dict(zip(specs, repeated, strict=True)))
 
     def works(self, metrics: Sequence[MetricEntry]) -> list[Work]:
-        """Return all trials of the grid, as if the filters left every row."""
-        works = [self._work("every row", [ChoiceSpec(seed=seed) for seed in self.seeds], metrics, len(self.train))]
-        for name, rate in self.places:
+        """Return all trials of the grid, as if the filters dropped no row."""
+        works = [self._work("all rows", [ChoiceSpec(seed=seed) for seed in self.seeds], metrics, len(self.train))]
+        for name, rate in self.grid_positions:
             keep = self.budgets[rate]
             works.append(self._work(name, [self._choice(name, rate, seed) for seed in self.seeds], metrics, keep))
             works.append(self._work(name, [self._choice(name, rate, self.seeds[0], REMOVED)], (), keep))
         for contender in self.candidates:
             if contender.entry.epochs > 1:
                 for keep in self.budgets.values():
-                    most = min(len(self.train), keep * contender.entry.epochs)
-                    alike = [ChoiceSpec(entries=(contenders.uniform_entry(most),), seed=seed) for seed in self.seeds]
-                    works.append(self._work(UNIFORM, alike, metrics, most))
+                    max_rows = min(len(self.train), keep * contender.entry.epochs)
+                    baseline_specs = [
+                        ChoiceSpec(entries=(contenders.uniform_entry(max_rows),), seed=seed) for seed in self.seeds
+                    ]
+                    works.append(self._work(UNIFORM, baseline_specs, metrics, max_rows))
         return works
 
-    def _work(self, name: str, wanted: Sequence[ChoiceSpec], metrics: Sequence[MetricEntry], rows: int) -> Work:
-        return Work(name=name, split=self.rows, choices=wanted, metrics=metrics, rows=rows)
+    def _work(self, name: str, specs: Sequence[ChoiceSpec], metrics: Sequence[MetricEntry], rows: int) -> Work:
+        return Work(name=name, split=self.rows, choices=specs, metrics=metrics, rows=rows)
 
     @property
-    def places(self) -> list[tuple[str, float]]:
-        """Selector and rate, of those that can be tried."""
+    def grid_positions(self) -> list[tuple[str, float]]:
+        """Selector and prune rate of every cell that has enough rows."""
         names = [(contender.name, self.passed) for contender in self.candidates] + [(UNIFORM, len(self.train))]
-        return [(name, rate) for name, there in names for rate, keep in self.budgets.items() if keep <= there]
+        return [(name, rate) for name, available in names for rate, keep in self.budgets.items() if keep <= available]
 
     def _choice(self, name: str, rate: float, seed: int, removed: float = 0.0) -> ChoiceSpec:
         keep = max(1, math.floor(self.budgets[rate] * (1 - removed)))
@@ -205,33 +228,39 @@ class _Grid:
         return ChoiceSpec(entries=(*self.filters, chosen), seed=seed, removed_rate=removed)
 
 
-def _cells(grid: _Grid, tried: _Trials, found: Sequence[Measure], primary: Measure) -> dict[tuple[str, float], Cell]:
+def _cells(
+    grid: _Grid, results: _Trials, measures: Sequence[Measure], primary: Measure
+) -> dict[tuple[str, float], Cell]:
     cells: dict[tuple[str, float], Cell] = {}
-    comparisons = sum(1 for name, _ in tried.cells if name != UNIFORM)
+    comparisons = sum(1 for name, _ in results.cells if name != UNIFORM)
     for name in (*(contender.name for contender in grid.candidates), UNIFORM):
         for rate, keep in grid.budgets.items():
-            if (name, rate) not in tried.cells:
-                why = f"the filters leave {grid.passed:,} rows, fewer than the {keep:,} of this rate"
-                cells[name, rate] = Cell(selector=name, rate=rate, rows=keep, untested=why)
+            if (name, rate) not in results.cells:
+                reason = (
+                    f"only {grid.passed:,} rows remain after the filters, fewer than the {keep:,} rows of this rate"
+                )
+                cells[name, rate] = Cell(selector=name, rate=rate, rows=keep, untested=reason)
                 continue
-            own = tried.cells[name, rate]
-            chance = tried.chance.get((name, rate), tried.cells[UNIFORM, rate])
-            differences = {} if name == UNIFORM else {one.name: one.difference(own, chance) for one in found}
-            orders = [trial.chosen.indices for trial in own]
+            own_trials = results.cells[name, rate]
+            baseline = results.baseline.get((name, rate), results.cells[UNIFORM, rate])
+            differences = (
+                {} if name == UNIFORM else {one.name: one.difference(own_trials, baseline) for one in measures}
+            )
+            orders = [trial.chosen.indices for trial in own_trials]
             cells[name, rate] = Cell(
                 selector=name,
                 rate=rate,
                 rows=round(np.mean([len(order) for order in orders])),
-                values={one.name: one.estimate(own) for one in found},
+                values={one.name: one.estimate(own_trials) for one in measures},
                 differences=differences,
                 exploratory={
-                    one.name: differences[one.name].p for one in found if differences and one.sign and one != primary
+                    one.name: differences[one.name].p for one in measures if differences and one.sign and one != primary
                 },
-                seeds_needed=0 if name == UNIFORM else primary.seeds_needed(own, chance, comparisons),
-                seconds=float(np.mean([trial.chosen.seconds for trial in own])),
+                seeds_needed=0 if name == UNIFORM else primary.seeds_needed(own_trials, baseline, comparisons),
+                seconds=float(np.mean([trial.chosen.seconds for trial in own_trials])),
                 same_over_seeds=stability.jaccard_over_seeds(orders),
                 same_when_removed=stability.jaccard_when_removed(
-                    len(grid.train), grid.seeds[0], orders[0], tried.removed[name, rate].chosen.indices
+                    len(grid.train), grid.seeds[0], orders[0], results.removed[name, rate].chosen.indices
                 ),
             )
     return cells
@@ -243,32 +272,38 @@ def _corrected(primary: Measure, cells: Mapping[tuple[str, float], Cell]) -> dic
     Those of the primary measure are corrected for all selectors and rates; those of the others, for all selectors,
     rates and other measures.
     """
-    tested = [place for place, cell in cells.items() if cell.differences]
-    p = dict(zip(tested, holm([cells[place].differences[primary.name].p for place in tested]).tolist(), strict=True))
-    others = [(place, name) for place in tested for name in cells[place].exploratory]
-    corrected = holm([cells[place].exploratory[name] for place, name in others]).tolist()
-    exploratory: dict[tuple[str, float], dict[str, float]] = {place: {} for place in cells}
-    for (place, name), one in zip(others, corrected, strict=True):
-        exploratory[place][name] = one
+    tested = [position for position, cell in cells.items() if cell.differences]
+    p = dict(
+        zip(tested, holm([cells[position].differences[primary.name].p for position in tested]).tolist(), strict=True)
+    )
+    others = [(position, name) for position in tested for name in cells[position].exploratory]
+    corrected = holm([cells[position].exploratory[name] for position, name in others]).tolist()
+    exploratory: dict[tuple[str, float], dict[str, float]] = {position: {} for position in cells}
+    for (position, name), one in zip(others, corrected, strict=True):
+        exploratory[position][name] = one
     return {
-        place: replace(cell, p=p.get(place, math.nan), exploratory=exploratory[place]) for place, cell in cells.items()
+        position: replace(cell, p=p.get(position, math.nan), exploratory=exploratory[position])
+        for position, cell in cells.items()
     }
 
 
-def _notes(tried: _Trials, cells: Mapping[tuple[str, float], Cell], names: Sequence[str]) -> list[str]:
-    """What a reader must know of the numbers."""
-    told = []
-    alike = [
+def _notes(results: _Trials, cells: Mapping[tuple[str, float], Cell], names: Sequence[str]) -> list[str]:
+    """Return notes on the interpretation of the numbers."""
+    lines = []
+    constant = [
         name
         for name in names
-        if (own := [cell for cell in cells.values() if cell.selector == name and not cell.untested])
-        and all(cell.same_over_seeds == 1 for cell in own)
+        if (own_trials := [cell for cell in cells.values() if cell.selector == name and not cell.untested])
+        and all(cell.same_over_seeds == 1 for cell in own_trials)
     ]
-    if alike:
-        what = "makes" if len(alike) == 1 else "make"
-        told.append(
-            f"{listed(alike)} {what} the same choice with every seed: what varies is the model that learns from it, "
-            "if it draws, and the uniform selections beside it"
+    if constant:
+        verb = "selects" if len(constant) == 1 else "select"
+        lines.append(
+            f"{join_words(constant)} {verb} the same rows with every seed: only the random baselines and random "
+            "steps in the training of models vary"
         )
-    told += dict.fromkeys(cell.untested for cell in cells.values() if cell.untested)
-    return [*told, *metric_notes({f"{name} at {rate:g}": own for (name, rate), own in tried.cells.items()})]
+    lines += dict.fromkeys(cell.untested for cell in cells.values() if cell.untested)
+    return [
+        *lines,
+        *metric_notes({f"{name} at {rate:g}": own_trials for (name, rate), own_trials in results.cells.items()}),
+    ]

@@ -1,4 +1,4 @@
-"""What comparing selectors finds: a cell for each selector at each prune rate, and what follows from all of them."""
+"""Result of a comparison of selectors: a cell for each selector at each prune rate, and derived quantities."""
 
 from __future__ import annotations
 
@@ -14,107 +14,107 @@ from curate.report.evaluation_data import SIGNIFICANT, Estimate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One selector at one prune rate."""
+    """Result of one selector at one prune rate."""
 
     selector: str
     rate: float
     rows: int
-    """Different rows; where epochs are planned, of all of them, on average over the seeds."""
+    """Number of distinct selected rows, averaged over seeds; for an epoch plan, over all epochs."""
 
     values: Mapping[str, Estimate] = field(default_factory=dict)
-    """By the name of the measure."""
+    """Values by the name of the measure."""
 
     differences: Mapping[str, Estimate] = field(default_factory=dict)
-    """To uniform; empty for uniform itself."""
+    """Differences from the random baseline by the name of the measure; empty for the baseline itself."""
 
     p: float = math.nan
-    """Of the difference in the primary measure, corrected by Holm for all selectors and rates."""
+    """p value of the difference in the primary measure, Holm-corrected for all selectors and rates."""
 
     exploratory: Mapping[str, float] = field(default_factory=dict)
-    """p values of the differences in the other measures with a better side, corrected by Holm for all of them, all
-    selectors and all rates."""
+    """p values of the differences in all other oriented measures, Holm-corrected for all selectors and rates."""
 
     seeds_needed: int | None = 0
-    """Number of seeds that would show the difference in the primary measure, as one of all that are compared; 0 where
-    there is nothing to say, None if no number would."""
+    """Number of seeds at which the difference in the primary measure would be significant; 0 if it does not apply, None
+    if no number of seeds would suffice."""
 
     seconds: float = math.nan
-    """What one selection takes on average, filters included."""
+    """Mean time of one selection, including the filters."""
 
     same_over_seeds: float = math.nan
-    """The mean Jaccard index of the selections of two seeds; NaN for one seed."""
+    """Mean Jaccard index of the selections of two seeds; NaN for one seed."""
 
     same_when_removed: float = math.nan
-    """The Jaccard index with a selection from the same rows less one in a hundred, over the rows of both."""
+    """Jaccard index with a selection after removing 1 % of the rows, over the rows available to both."""
 
     untested: str = ""
-    """Why there are no numbers; "" if there are."""
+    """Reason why there are no numbers; "" if there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The whole grid."""
+    """Comparison of selectors over prune rates."""
 
     run: str
     rows: int
-    """Rows to choose from."""
+    """Number of rows to select from."""
 
     test_rows: int
     held_out: bool
-    """Whether the test rows were held out of the pool."""
+    """Whether the test rows were held out from the pool."""
 
     seeds: int
     filters: tuple[str, ...]
     selectors: tuple[str, ...]
     rates: tuple[float, ...]
     visible: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By selector: what it sees of labels and groups; of those that see something only."""
+    """Labels and groups that a selector reads, by selector; only selectors that read any."""
 
     measures: tuple[Measure, ...]
     primary: Measure
     cells: Mapping[tuple[str, float], Cell]
-    """By selector and rate, uniform among them."""
+    """Cells by selector and rate, including the random baseline."""
 
     full: Mapping[str, Estimate]
-    """The measures with every row chosen."""
+    """Values for all rows, by the name of the measure."""
 
-    left: ExcludedRows
+    excluded: ExcludedRows
     notes: tuple[str, ...]
 
     @property
     def comparisons(self) -> int:
-        """Number of differences to uniform in the primary measure, for which its p values are corrected."""
+        """Number of comparisons with the random baseline in the primary measure, used for the Holm correction."""
         return sum(1 for cell in self.cells.values() if cell.differences)
 
     def tested(self, rate: float) -> list[Cell]:
-        """The cells of one rate with numbers, uniform last."""
-        found = [self.cells[name, rate] for name in (*self.selectors, UNIFORM)]
-        return [cell for cell in found if not cell.untested and not math.isnan(cell.values[self.primary.name].mean)]
+        """Return the cells of one rate that have numbers, the random baseline last."""
+        cells = [self.cells[name, rate] for name in (*self.selectors, UNIFORM)]
+        return [cell for cell in cells if not cell.untested and not math.isnan(cell.values[self.primary.name].mean)]
 
     def score(self, cell: Cell) -> float:
-        """The primary measure, higher = better."""
+        """Return the value of the primary measure, with its sign turned so that higher = better."""
         return self.primary.sign * cell.values[self.primary.name].mean
 
     def gain(self, cell: Cell) -> float:
-        """What the selector wins over uniform in the primary measure; negative where it loses."""
+        """Return the gain over the random baseline in the primary measure; negative if the selector is worse."""
         return self.primary.sign * cell.differences[self.primary.name].mean
 
     def better(self, cell: Cell) -> bool:
-        """Whether the selector beats uniform beyond chance."""
+        """Return whether the selector is significantly better than the random baseline."""
         return cell.p < SIGNIFICANT and self.gain(cell) > 0
 
     def worse(self, cell: Cell) -> bool:
-        """Whether uniform beats the selector beyond chance."""
+        """Return whether the selector is significantly worse than the random baseline."""
         return cell.p < SIGNIFICANT and self.gain(cell) < 0
 
     def rank(self, cell: Cell) -> float:
-        """1 for the best of its rate; those that are alike share the mean of their ranks."""
+        """Return the rank of a cell at its rate, 1 for the best; ties share their mean rank."""
         scores = [self.score(other) for other in self.tested(cell.rate)]
-        mine = self.score(cell)
-        return 1 + sum(score > mine for score in scores) + (sum(score == mine for score in scores) - 1) / 2
+        cell_score = self.score(cell)
+        better = sum(score > cell_score for score in scores)
+        return 1 + better + (sum(score == cell_score for score in scores) - 1) / 2
 
     def on_front(self, cell: Cell) -> bool:
-        """Whether no selector is better at that rate without taking longer."""
+        """Return whether no other selector is at least as good and as fast at this rate (Pareto front)."""
         others = [other for other in self.tested(cell.rate) if other is not cell]
         return not any(
             (self.score(other) >= self.score(cell) and other.seconds < cell.seconds)
@@ -123,7 +123,7 @@ class Comparison:
         )
 
     def as_dict(self) -> dict[str, object]:
-        """The same for programs."""
+        """Return the comparison as plain data."""
         return {
             "run": self.run,
             "rows": self.rows,
@@ -137,7 +137,7 @@ class Comparison:
                 measure.name: {"unit": measure.column.unit, "higher_is_better": measure.column.higher_is_better}
                 for measure in self.measures
             },
-            "full": {name: asdict(found) for name, found in self.full.items()},
+            "full": {name: asdict(estimate) for name, estimate in self.full.items()},
             "cells": [
                 {
                     "selector": cell.selector,
@@ -145,8 +145,8 @@ class Comparison:
                     "prune_rate": cell.rate,
                     "rows": cell.rows,
                     "untested": cell.untested,
-                    "values": {name: asdict(found) for name, found in cell.values.items()},
-                    "differences": {name: asdict(found) for name, found in cell.differences.items()},
+                    "values": {name: asdict(estimate) for name, estimate in cell.values.items()},
+                    "differences": {name: asdict(estimate) for name, estimate in cell.differences.items()},
                     "p": cell.differences[self.primary.name].p if cell.differences else math.nan,
                     "p_holm": cell.p,
                     "exploratory_p_holm": dict(cell.exploratory),
@@ -159,6 +159,6 @@ class Comparison:
                 }
                 for cell in self.cells.values()
             ],
-            "left_out": asdict(self.left),
+            "left_out": asdict(self.excluded),
             "notes": list(self.notes),
         }

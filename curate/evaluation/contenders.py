@@ -1,4 +1,4 @@
-"""The selectors that are compared: entries of the select section, or plugins, each with a budget of its own."""
+"""Selectors to compare: entries of the select section, or plugins, each with its budget."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNIFORM = "uniform"
 
 
 def uniform_entry(keep: int) -> SelectEntry:
-    """Chance, by a name that no entry can have, so that it draws other rows than an entry of the user's."""
+    """Return the entry of the random baseline, whose name no other entry can have, so that its random draws differ."""
     plugin = registry.get("selector", UNIFORM)
     return SelectEntry(
         name=f"evaluate/{UNIFORM}", spec=registry.make_spec(plugin.cls(), UNIFORM), budget=Budget(keep=keep)
@@ -29,56 +29,67 @@ def uniform_entry(keep: int) -> SelectEntry:
 
 
 def apply_options(config: EvaluateConfig, files: Sequence[str], seeds: int | None) -> EvaluateConfig:
-    """The evaluate section with what the command line says instead."""
+    """Return the evaluate section with the options of the command line applied."""
     config = replace(config, files=tuple(files)) if files else config
     return replace(config, seeds=seeds) if seeds is not None else config
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A selector to be compared."""
+    """Selector to compare."""
 
     name: str
     entry: SelectEntry
-    """Its budget is to be replaced."""
+    """Entry of the selector; its budget will be replaced."""
 
 
 def parse_contenders(config: RunConfig, names: Sequence[str]) -> tuple[tuple[SelectEntry, ...], tuple[Contender, ...]]:
-    """The filters that stand before every selector, and the selectors.
+    """Return the filters that run before every selector, and the selectors to compare.
 
     Parameters
     ----------
-    names : names of entries of the select section, names of selectors, or YAML mappings such as
-        ``{use: ccs, by: el2n}``; none: the last entry of the section
+    config : RunConfig
+        Configuration of the run.
+    names : sequence of str
+        Names of entries in the select section, names of selectors, or YAML mappings such as ``{use: ccs, by: el2n}``.
+        If empty, the last entry of the section.
+
+    Returns
+    -------
+    filters : tuple of SelectEntry
+        Filters of the select section that come before its last entry.
+    contenders : tuple of Contender
+        Selectors, with unique names.
 
     Raises
     ------
-    ConfigErrors : as loading a configuration with these entries would
+    ConfigErrors
+        If a configuration with these entries would be wrong.
     """
     from curate.config.loader import config_from_dict
 
-    given: list[dict[str, object]] = list(config.resolved["select"])
+    entries_data: list[dict[str, object]] = list(config.resolved["select"])
     filters = [entry for entry in config.select[:-1] if entry.budget is None]
-    kept = [data for data, entry in zip(given, config.select, strict=True) if entry in filters]
-    wanted = [_data(config, text) for text in names or [config.select[-1].name]]
-    wanted = [data for data in wanted if data != {"use": UNIFORM}]  # it is always among them
-    for data in wanted:
+    kept = [data for data, entry in zip(entries_data, config.select, strict=True) if entry in filters]
+    entries = [_data(config, text) for text in names or [config.select[-1].name]]
+    entries = [data for data in entries if data != {"use": UNIFORM}]  # the random baseline is always included
+    for data in entries:
         _refuse_filter(config, data)
-    named = _named(wanted, [entry.name for entry in filters])
-    alone = [  # each is the last of its own section, as a plan of epochs must be, and held to nothing published
+    unique = _named(entries, [entry.name for entry in filters])
+    configs = [  # in each, the selector is the last entry, as an epoch plan must be, and no published rows are kept
         config_from_dict(
             {**config.resolved, "refresh": {}, "select": [*kept, {**data, "prune_rate": 0.5}]}, source="--select"
         )
-        for data in named
+        for data in unique
     ]
-    return tuple(filters), tuple(Contender(one.select[-1].name, one.select[-1]) for one in alone)
+    return tuple(filters), tuple(Contender(one.select[-1].name, one.select[-1]) for one in configs)
 
 
-def shrink_budgets(entries: Sequence[SelectEntry], left: int, n: int) -> tuple[SelectEntry, ...]:
-    """Return the entries for fewer rows than n: numbers of rows and tokens shrink with them."""
+def shrink_budgets(entries: Sequence[SelectEntry], remaining: int, n: int) -> tuple[SelectEntry, ...]:
+    """Return the entries for fewer than n rows, with all numbers of rows and tokens scaled down."""
 
     def smaller(number: int) -> int:
-        return max(1, number * left // n)
+        return max(1, number * remaining // n)
 
     def one(entry: SelectEntry) -> SelectEntry:
         budget, quota = entry.budget, entry.quota
@@ -96,39 +107,40 @@ def shrink_budgets(entries: Sequence[SelectEntry], left: int, n: int) -> tuple[S
 
 
 def rows_per_rate(n: int, rates: Sequence[float]) -> dict[float, int]:
-    """How many of n rows are left at each prune rate."""
+    """Return the number of rows that remain of n rows at each prune rate."""
     rows = {rate: int((1 - Fraction(str(rate))) * n) for rate in sorted(set(rates))}
-    for rate, left in rows.items():
-        if not left:
-            raise ConfigError(f"--prune-rate {rate}: leaves none of the {n:,} rows to choose from", hint="lower it")
+    for rate, remaining in rows.items():
+        if not remaining:
+            raise ConfigError(f"--prune-rate {rate}: none of the {n:,} rows would remain", hint="lower it")
     return rows
 
 
 def _data(config: RunConfig, text: str) -> dict[str, object]:
-    """What an entry of --select says, without a budget."""
+    """Return the plain data of a contender on the command line, without a budget."""
     if text.startswith("{"):
         parsed = yaml_positions.parse_yaml(text, f"--select {text}").data
         data: Mapping[str, object] = parsed if isinstance(parsed, dict) else {}
     else:
-        mine = [entry for entry in config.resolved["select"] if text == (entry.get("name") or entry["use"])]
-        data = mine[0] if mine else {"use": text}
+        matches = [entry for entry in config.resolved["select"] if text == (entry.get("name") or entry["use"])]
+        data = matches[0] if matches else {"use": text}
     return {key: value for key, value in data.items() if key not in BUDGET_KEYS}
 
 
 def _refuse_filter(config: RunConfig, data: dict[str, object]) -> None:
     name = data.get("use")
     if not isinstance(name, str) or name not in registry.names("selector", config.plugins):
-        return  # loading says so, with the nearest name
+        return  # loading the configuration reports it, with the most similar name
     plugin = registry.get("selector", name, config.plugins)
     if not plugin.traits.budgeted:
-        told = f"--select: the filter {plugin.name!r} decides itself how many rows it keeps"
-        raise ConfigError(told, hint="put it before the last entry of select: it then comes before every selector")
+        message = f"--select: the filter {plugin.name!r} takes no budget, so it cannot be compared at prune rates"
+        hint = "put it before the last entry of the select section, and it runs before every selector"
+        raise ConfigError(message, hint=hint)
 
 
-def _named(entries: Sequence[dict[str, object]], taken: Sequence[str]) -> list[dict[str, object]]:
-    """The entries, numbered where several would have one name."""
-    found: list[dict[str, object]] = []
-    names = list(taken)
+def _named(entries: Sequence[dict[str, object]], used_names: Sequence[str]) -> list[dict[str, object]]:
+    """Return the entries with unique names, numbered if necessary."""
+    result: list[dict[str, object]] = []
+    names = list(used_names)
     for data in entries:
         name = first = str(data.get("name") or data.get("use"))
         number = 1
@@ -136,5 +148,5 @@ def _named(entries: Sequence[dict[str, object]], taken: Sequence[str]) -> list[d
             number += 1
             name = f"{first}_{number}"
         names.append(name)
-        found.append({**data, "name": name})
-    return found
+        result.append({**data, "name": name})
+    return result

@@ -1,4 +1,4 @@
-"""Estimates of what trials will take, measured on samples of the rows before any trial begins."""
+"""Time estimates of trials, measured on samples of the rows before any trial begins."""
 
 from __future__ import annotations
 
@@ -24,63 +24,68 @@ if TYPE_CHECKING:
     from curate.config.model import MetricEntry, SelectEntry
 
 _FEWEST, _MOST = 250, 4_000
-"""Rows of the first sample, and the most of any."""
+"""Number of rows of the first sample, and maximum number of rows of a sample."""
 
 _ENOUGH = 0.2
-"""Seconds: a measurement that takes as long is not followed by one of twice as many rows."""
+"""Duration in seconds after which no larger sample is measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """Trials that are to be done."""
+    """Group of planned trials."""
 
     name: str
-    """The contender, for messages."""
+    """Name of the contender, for messages."""
 
     split: Split
     choices: Sequence[ChoiceSpec]
     metrics: Sequence[MetricEntry] = ()
     rows: int
-    """Rows that each choice keeps, about."""
+    """Approximate number of rows that each trial keeps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Estimated seconds of trials."""
+    """Estimated cost of trials."""
 
     trials: int
-    """Trials that were not done before."""
+    """Number of trials without a stored result."""
 
     seconds: float
-    """On as many workers as there are."""
+    """Estimated time with all workers."""
 
     by_name: dict[str, float] = field(default_factory=dict)
-    """The same for each contender alone."""
+    """Estimated time of each contender."""
 
 
 def check_budget(context: Context, works: Sequence[Work], budget: float | None) -> None:
-    """Print what the trials will take, and refuse them if that is more than a budget.
+    """Log the estimated time of the trials, and raise an error if it exceeds the budget.
 
     Parameters
     ----------
-    works : all that will be done; what was done before costs nothing
-    budget : seconds; None: without a limit
+    context : Context
+        Context of the run.
+    works : sequence of Work
+        All planned trials; trials with stored results cost nothing.
+    budget : float or None
+        Time limit in seconds; None for no limit.
 
     Raises
     ------
-    ConfigError : names a number of seeds that fits, or else what each contender takes
+    ConfigError
+        If the estimate exceeds the budget. The hint names a number of seeds that fits, or the time of each contender.
 
     Notes
     -----
-    Selectors and metrics are timed on samples of 250 rows and of twice as many, up to 4,000 or until one takes 0.2 s.
-    The times of the last two are extrapolated: by their power of the number of rows (at most 2, and 2 for selectors
-    that declare quadratic time), or along a line where they grow less than the rows do. A machine that is busy later
-    takes longer; the trials are not stopped then. No result depends on any of it.
+    Selectors and metrics are timed on samples of 250 rows, then twice as many, and so on, up to 4,000 rows or until a
+    measurement takes 0.2 s. The last two times are extrapolated by a power of the number of rows (at most 2, and
+    exactly 2 for selectors that declare quadratic time), or linearly if they grow more slowly than the rows. On a
+    machine that becomes busy, the trials take longer; they are not stopped. No result depends on the estimate.
     """
     clock = _Clock(context)
     cost = clock.cost(works)
     for name in clock.unknown:
-        context.progress.warn(f"the time that {name} takes is not known: it fails on a sample of the rows")
+        context.progress.warn(f"cannot estimate the time of {name}, because it fails on a sample of the rows")
     if not cost.trials:
         return
     about = f"{plural(cost.trials, 'trial')}: about {seconds(cost.seconds)}"
@@ -91,25 +96,25 @@ def check_budget(context: Context, works: Sequence[Work], budget: float | None) 
 
 
 def _hint(clock: _Clock, works: Sequence[Work], budget: float) -> str:
-    """Return what fits: fewer seeds, or else which contenders."""
+    """Return a hint with a number of seeds that fits the budget, or else with the time of each contender."""
     seeds = sorted({choice.seed for work in works for choice in work.choices})
     for fewer in range(len(seeds) - 1, 1, -1):
         cost = clock.cost([_first(work, seeds[:fewer]) for work in works])
         if cost.seconds <= budget:
-            return f"--seeds {fewer} fits (about {seconds(cost.seconds)})"
+            return f"use --seeds {fewer} (about {seconds(cost.seconds)})"
     least = clock.cost([_first(work, seeds[:2]) for work in works])
     slowest = sorted(least.by_name.items(), key=lambda item: (-item[1], item[0]))
     each = ", ".join(f"{seconds(one)} for {name}" for name, one in slowest)
-    return f"raise it, or leave something out; --seeds {min(2, len(seeds))} takes about {each}"
+    return f"raise the budget or compare less; --seeds {min(2, len(seeds))} takes about {each}"
 
 
 def _first(work: Work, seeds: Sequence[int]) -> Work:
-    some = [choice for choice in work.choices if choice.seed in seeds]
-    return Work(name=work.name, split=work.split, choices=some, metrics=work.metrics, rows=work.rows)
+    subset = [choice for choice in work.choices if choice.seed in seeds]
+    return Work(name=work.name, split=work.split, choices=subset, metrics=work.metrics, rows=work.rows)
 
 
 class _Clock:
-    """Times of selectors and metrics, each measured once, when it is first needed."""
+    """Timer of selectors and metrics, each of which is measured once, on first use."""
 
     def __init__(self, context: Context) -> None:
         self._workers = context.executor.workers
@@ -117,7 +122,7 @@ class _Clock:
         self.unknown: list[str] = []
 
     def cost(self, works: Sequence[Work]) -> Cost:
-        """Return what the works will take; a trial that several have in common counts for the first."""
+        """Return the cost of all trials; a trial that several groups share counts for the first group."""
         seen: set[object] = set()
         number, total, by_name = 0, 0.0, dict[str, float]()
         for work in works:
@@ -164,11 +169,11 @@ class _Clock:
     def _curve(
         self, name: str, timed: Callable[[int], float], n: int, *, quadratic: bool = False
     ) -> Callable[[int], float]:
-        """Return the seconds for each number of rows, measured on samples of n rows."""
+        """Return a function from a number of rows to seconds, measured on samples of n rows."""
         sizes = [size for size in (_FEWEST << step for step in range(20)) if size < min(n, _MOST)] or [n]
         try:
             with one_blas_thread():
-                timed(sizes[0])  # what is imported and read is no part of the time
+                timed(sizes[0])  # the first call also imports modules and reads data
                 points = []
                 for size in sizes:
                     points.append((size, timed(size)))
@@ -181,7 +186,7 @@ class _Clock:
 
 
 def extrapolate(points: Sequence[tuple[int, float]], rows: int, *, quadratic: bool = False) -> float:
-    """Return the seconds for a number of rows, from those of one or two smaller numbers.
+    """Return the estimated seconds for a number of rows, from one or two measurements with fewer rows.
 
     >>> extrapolate([(100, 1.0), (200, 4.0)], 400), extrapolate([(100, 1.0), (200, 1.5)], 400)
     (16.0, 2.5)
@@ -199,7 +204,7 @@ def extrapolate(points: Sequence[tuple[int, float]], rows: int, *, quadratic: bo
 
 
 def _time_choosing(split: Split, entries: Sequence[SelectEntry], size: int, seed: int) -> float:
-    """Return the seconds of choosing from a sample of the rows, which is chosen from by each entry in turn."""
+    """Return the time of running the entries one after the other on a sample of the rows, in seconds."""
     pool, train = open_split(split).pool, open_split(split).train.positions
     rows = np.sort(rng_for(0, "evaluate/costs").permutation(len(train))[:size])
     for entry in entries:
@@ -209,6 +214,8 @@ def _time_choosing(split: Split, entries: Sequence[SelectEntry], size: int, seed
     for entry in entries:
         one = entry
         if entry.budget is not None and (entry.budget.keep or entry.budget.keep_tokens):
-            one = replace(entry, budget=replace(entry.budget, at_most=True))  # filters may leave fewer of a sample
+            one = replace(
+                entry, budget=replace(entry.budget, at_most=True)
+            )  # a sample may have too few rows after the filters
         rows = np.sort(rows[choose(pool, train[rows], one, seed).indices])
     return time.perf_counter() - begun

@@ -1,7 +1,8 @@
-"""Means over seeds, their confidence intervals, and tests of whether two ways to choose differ.
+"""Means over seeds with confidence intervals, and tests of whether two selections differ.
 
-Two things are left to chance: the seed (which rows are chosen, and how the probe is trained), and which rows are in the
-test. Repetitions with other seeds show the first; the second is added where the outcome of every test row is known.
+There are two sources of randomness: the seed (which rows are selected, and how a probe is trained), and the choice of
+test rows. The first is measured by repetition with several seeds. The second is added if the outcome of every test row
+is known.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from curate.report.evaluation_data import SIGNIFICANT, Estimate
 
 CONFIDENCE = 0.95
 MAX_SEEDS = 1_000
-"""Largest number of seeds that a configuration takes."""
+"""Maximum number of seeds in a configuration."""
 
 _POWER, _SMALL = 0.8, 0.2
 
@@ -27,22 +28,22 @@ class _Spread:
     """Variances of a mean over seeds and test rows."""
 
     of_seeds: float
-    """Variance of the values over seeds, test rows included."""
+    """Variance of the values over seeds, which includes part of the variance over test rows."""
 
     of_rows: float
-    """What the choice of test rows adds to the variance of the mean, however many seeds there are."""
+    """Additional variance of the mean due to the choice of test rows, independent of the number of seeds."""
 
     rows: int
-    """Number of test rows; 0 where it is not known what became of each."""
+    """Number of test rows; 0 if their individual outcomes are unknown."""
 
     one_draw: bool
-    """Whether one side of a difference is a single draw, the same with every seed."""
+    """Whether one side of a difference is a single draw that is the same with every seed."""
 
     def errors(self, seeds: int) -> list[tuple[float, float]]:
-        """Return the standard errors of a mean over so many seeds, each with its degrees of freedom.
+        """Return the standard errors of a mean over a number of seeds, each with its degrees of freedom.
 
-        The first counts seeds alone, the second test rows too (Satterthwaite). A test must pass both: in the second,
-        rows lend degrees of freedom, and few seeds would seem to be many.
+        The first accounts for seeds only, the second also for test rows (Satterthwaite). A test must pass both,
+        because in the second, the degrees of freedom of the rows could hide that there are few seeds.
         """
         parts = [(self.of_seeds * _share(seeds, one_draw=self.one_draw), seeds - 1), (self.of_rows, self.rows - 1)]
         known = [(part, degrees) for part, degrees in parts if part]
@@ -54,7 +55,7 @@ class _Spread:
 
 
 def _share(seeds: int, *, one_draw: bool) -> float:
-    """Return by how much of the variance over seeds a difference of means varies."""
+    """Return the factor from the variance over seeds to the variance of a difference of means."""
     return 1 / seeds + (1.0 if one_draw else 0.0)
 
 
@@ -71,23 +72,30 @@ def _spread(values: Numbers, rows: Numbers | None, *, one_draw: bool) -> _Spread
 
 
 def estimate(values: Numbers, rows: Numbers | None = None, *, one_draw: bool = False) -> Estimate:
-    """Return the mean of one value per seed, with its 95 % confidence interval and the p value of its difference to 0.
+    """Return the mean over seeds, with its 95 % confidence interval and the p value of its difference from 0.
 
     Parameters
     ----------
-    values : (s,) one per seed
-    rows : (s, m) what each value is the mean of, test row by test row; None if that is not known
-    one_draw : the values are differences of a selection that is the same with every seed to others drawn by chance.
-        The selection then counts as one draw, whose luck more seeds do not average out.
+    values : ndarray of shape (s,)
+        One value per seed.
+    rows : ndarray of shape (s, m), optional
+        Outcome of each test row, whose means are the values; None if unknown.
+    one_draw : bool
+        Whether the values are differences between one fixed selection and random selections. The fixed selection then
+        counts as a single draw: more seeds do not average out its random error.
+
+    Returns
+    -------
+    Estimate
+        Mean, half width of the interval, and p value.
 
     Notes
     -----
-    With the seeds' variance v of the values, the variance of the mean is v / s; of one draw against s draws it is
-    v (1 + 1 / s): the test of a single case against a small sample [1]_, under which a uniform selection is called
-    better or worse than uniform ones as rarely as promised. Test rows on which the difference is another add the
-    variance of the rows' means / m, less the interaction of seeds and rows that v counts already: the two-way analysis
-    of crossed random effects. Degrees of freedom after Satterthwaite [2]_; the interval is never narrower, nor p
-    smaller, than those of the seeds alone.
+    With the variance v of the values over seeds, the variance of the mean is v / s. For one draw compared with s draws
+    it is v (1 + 1 / s): the test of a single case against a small sample [1]_, which keeps the error rate when one
+    random selection is compared with others. Test rows add the variance of the row means / m, minus the interaction of
+    seeds and rows that v already contains: the two-way analysis of crossed random effects. Degrees of freedom follow
+    Satterthwaite [2]_. The interval is never narrower, and p never smaller, than with the seeds alone.
 
     References
     ----------
@@ -123,25 +131,27 @@ def estimate(values: Numbers, rows: Numbers | None = None, *, one_draw: bool = F
 def seeds_needed(
     values: Numbers, rows: Numbers | None = None, *, one_draw: bool = False, level: float = SIGNIFICANT
 ) -> int | None:
-    """Return the number of seeds that would show a mean as far from 0 in four of five repetitions.
+    """Return the number of seeds at which a mean of this size would be significant with a power of 80 %.
 
     Parameters
     ----------
-    values, rows, one_draw : as ``estimate`` takes them
-    level : p value below which a mean counts as shown
+    values, rows, one_draw
+        See ``estimate``.
+    level : float
+        Significance level.
 
     Returns
     -------
-    number : None if no number up to 1,000 would; 0 if there is nothing to say: one seed, a mean that is significant
-        already, or one that is practically zero, which is less than a fifth of the standard deviation over seeds (below
-        Cohen's small effect [1]_)
+    int or None
+        Number of seeds; None if no number up to 1,000 suffices. 0 if the question does not apply: with one seed, a mean
+        that is already significant, or a mean below a fifth of the standard deviation over seeds, which is less than
+        Cohen's small effect [1]_.
 
     Notes
     -----
     The smallest n above the number of values for which (t(1 − level / 2, f) + t(0.8, f)) · e(n) ≤ abs(mean), where
-    e(n) is the standard error that ``estimate`` would have with n seeds of the same spread, and f its degrees of
-    freedom: the usual formula of sample size, with t in place of z [2]_. The observed effect is itself uncertain, and
-    so is the number.
+    e(n) is the standard error of ``estimate`` with n seeds of the same spread, and f its degrees of freedom: the usual
+    sample size formula, with t instead of z [2]_. The observed effect is uncertain, and so is the number.
 
     References
     ----------
@@ -157,23 +167,23 @@ def seeds_needed(
     """
     from scipy import stats
 
-    found = estimate(values, rows, one_draw=one_draw)
-    if math.isnan(found.half_width) or found.p < level:
+    result = estimate(values, rows, one_draw=one_draw)
+    if math.isnan(result.half_width) or result.p < level:
         return 0
     spread = _spread(values, rows, one_draw=one_draw)
-    if abs(found.mean) < max(_SMALL * math.sqrt(spread.of_seeds), 1e-12):
+    if abs(result.mean) < max(_SMALL * math.sqrt(spread.of_seeds), 1e-12):
         return 0
     if not spread.of_seeds:
         return None
     n = np.arange(len(values) + 1, MAX_SEEDS + 1)
     errors, freedom = np.moveaxis(np.array([spread.errors(number) for number in n.tolist()]), 2, 0)
     reach = (stats.t.ppf(1 - level / 2, freedom) + stats.t.ppf(_POWER, freedom)) * errors
-    enough = (reach <= abs(found.mean)).all(axis=1)
+    enough = (reach <= abs(result.mean)).all(axis=1)
     return int(n[enough.argmax()]) if enough.any() else None
 
 
 def replace_nan(data: Mapping[str, object]) -> dict[str, object]:
-    """Plain data with null for NaN, which JSON cannot write.
+    """Return plain data with None instead of NaN, which JSON cannot represent.
 
     >>> replace_nan({"p": math.nan, "all": [1.0, (math.nan,)]})
     {'p': None, 'all': [1.0, [None]]}
@@ -190,7 +200,7 @@ def _null(value: object) -> object:
 
 
 def jaccard(a: Rows, b: Rows) -> float:
-    """Rows in both selections, as a share of those in either; 1 if both are empty.
+    """Return the Jaccard index of two selections, 1 if both are empty.
 
     >>> jaccard(np.array([0, 1, 2]), np.array([1, 2, 3]))
     0.5

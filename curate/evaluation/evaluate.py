@@ -1,4 +1,4 @@
-"""``curate evaluate``: a finished run's selection beside uniform ones of the same size."""
+"""Evaluation of the selection of a finished run against random baselines of the same size (``curate evaluate``)."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from curate.config.model import MetricEntry, RunConfig, SelectEntry
 
 
-def as_dict(found: Evaluation) -> dict[str, object]:
-    """Return the evaluation as plain data."""
-    return replace_nan(asdict(found))
+def as_dict(evaluation: Evaluation) -> dict[str, object]:
+    """Return an evaluation as plain data."""
+    return replace_nan(asdict(evaluation))
 
 
 def evaluate(
@@ -44,29 +44,44 @@ def evaluate(
     seeds: int | None = None,
     budget: float | None = None,
 ) -> Evaluation:
-    """Evaluate the published selection of a run, and write its report anew.
+    """Evaluate the published selection of a run, and write its report again.
 
     Parameters
     ----------
-    run : the folder of a finished run
-    files : of test rows; those of the configuration unless given
-    seeds : how often what is random is repeated; as the configuration says unless given
-    budget : seconds that the trials may take by the estimate that is made before them; without a limit unless given
+    run : Path
+        Directory of a finished run.
+    executor : Executor
+        Where tasks run.
+    progress : Progress, optional
+        Receives the progress, notes and warnings.
+    files : sequence of str
+        Files of test rows; by default, those of the configuration.
+    seeds : int, optional
+        Number of random seeds; by default, that of the configuration.
+    budget : float, optional
+        Maximum estimated time of all trials in seconds; unlimited by default.
+
+    Returns
+    -------
+    Evaluation
+        Result of every metric, with slices and stability.
 
     Raises
     ------
-    ConfigError : if there is no finished run, or the trials would take more than the budget
-    DataError : if nothing is left to test on
+    ConfigError
+        If there is no finished run, or the trials would exceed the budget.
+    DataError
+        If there are no test rows.
     """
     with no_follow.protect(run):
         config = _config(run, files, seeds)
     context = pipeline.make_context(config, executor, progress)
     with pipeline.lock_run(context):
         done = pipeline.load_finished(config, context.progress)
-        found = _evaluated(context, done.pool, done.pool.select_output, budget)
-        parquet_io.write_json(evaluation_result.evaluation_path(context.folder), as_dict(found))
+        evaluation = _evaluated(context, done.pool, done.pool.select_output, budget)
+        parquet_io.write_json(evaluation_result.evaluation_path(context.folder), as_dict(evaluation))
         pipeline.write_report(context, done)
-    return found
+    return evaluation
 
 
 def _config(run: Path, files: Sequence[str], seeds: int | None) -> RunConfig:
@@ -86,36 +101,36 @@ def _evaluated(context: Context, pool: PoolView, selected: SelectOutput, budget:
     published = [ChoiceSpec(ledger=selected, seed=seed) for seed in seeds]
     learning = [entry for entry in entries if entry.spec.plugin().traits.learns]
     others = [entry for entry in entries if entry not in learning]
-    whole = len(open_split(everything).train)
-    again = contenders.shrink_budgets(config.select, len(open_split(tested).train), whole)
-    afresh = published if tested.test is not None else [ChoiceSpec(entries=again, seed=seed) for seed in seeds]
+    n_rows = len(open_split(everything).train)
+    scaled = contenders.shrink_budgets(config.select, len(open_split(tested).train), n_rows)
+    new_selections = published if tested.test is not None else [ChoiceSpec(entries=scaled, seed=seed) for seed in seeds]
     rows = len(trials.published_rows(everything, selected).indices)
-    costs.check_budget(context, _works(everything, tested, published, afresh, rows, (others, learning)), budget)
-    arms = _Arms.of(context, everything, published, others, full=False)
-    learnt = _Arms.of(context, tested, afresh, learning, full=True)
-    lines = [*arms.lines(others, primary, exploratory), *learnt.lines(learning, primary, exploratory)]
-    groups = [measure for measure in metric_values.list_measures(learning) if measure.of_labels and measure.sign]
-    first = primary if primary in groups else next(iter(groups), None)
-    left = open_split(tested).left()
+    costs.check_budget(context, _works(everything, tested, published, new_selections, rows, (others, learning)), budget)
+    arms = _Arms.run(context, everything, published, others, full=False)
+    trained = _Arms.run(context, tested, new_selections, learning, full=True)
+    lines = [*arms.lines(others, primary, exploratory), *trained.lines(learning, primary, exploratory)]
+    groups = [measure for measure in metric_values.list_measures(learning) if measure.reads_labels and measure.sign]
+    sliced = primary if primary in groups else next(iter(groups), None)
+    excluded = open_split(tested).excluded()
     return Evaluation(
         run=config.run,
         select=selected.fingerprint,
         seeds=len(seeds),
         rows=len(arms.selection[0].chosen.indices),
         pool=len(pool),
-        tested=_told(open_split(tested)),
+        tested=_describe_test(open_split(tested)),
         primary=None if primary is None else primary.name,
         metrics=_corrected(lines),
-        sliced=None if first is None else first.name,
-        slices=() if first is None else tuple(learnt.slices(first)),
-        stability=_stability(context, tested, config.select, len(learnt.selection[0].chosen.indices), whole),
-        left_out=asdict(left),
+        sliced=None if sliced is None else sliced.name,
+        slices=() if sliced is None else tuple(trained.slices(sliced)),
+        stability=_stability(context, tested, config.select, len(trained.selection[0].chosen.indices), n_rows),
+        left_out=asdict(excluded),
         notes=(
-            *excluded_rows_notes(left),
+            *excluded_rows_notes(excluded),
             *refused,
             *epoch_plan_notes([entry.name for entry in config.select if entry.epochs > 1]),
-            *seeds_only_notes(metric_values.list_measures(learning), learnt.selection),
-            *metric_notes({"": [*arms.selection, *learnt.selection]}),
+            *seeds_only_notes(metric_values.list_measures(learning), trained.selection),
+            *metric_notes({"": [*arms.selection, *trained.selection]}),
         ),
     )
 
@@ -124,72 +139,86 @@ def _works(
     everything: Split,
     tested: Split,
     published: Sequence[ChoiceSpec],
-    afresh: Sequence[ChoiceSpec],
+    new_selections: Sequence[ChoiceSpec],
     rows: int,
     metrics: tuple[Sequence[MetricEntry], Sequence[MetricEntry]],
 ) -> list[Work]:
-    """Return all trials of an evaluation, of which those of stability choose only.
+    """Return all trials of an evaluation; those for stability only select rows, without metrics.
 
     Parameters
     ----------
-    published, afresh : the selection as it was published, and as it is tested
-    rows : in the published selection
-    metrics : of the choice itself, and those that learn
+    everything, tested : Split
+        Rows without and with test rows.
+    published, afresh : sequence of ChoiceSpec
+        Published selection, and the selection that is tested.
+    rows : int
+        Number of rows in the published selection.
+    metrics : tuple of two sequences of MetricEntry
+        Metrics of the selection itself, and metrics that train a model.
     """
     select, n = everything.config.select, len(open_split(everything).train)
     works = []
-    for rows_of, chosen, own in ((everything, published, metrics[0]), (tested, afresh, metrics[1])):
+    for rows_of, specs, used in ((everything, published, metrics[0]), (tested, new_selections, metrics[1])):
         k = max(1, rows * len(open_split(rows_of).train) // n)
-        uniform = [ChoiceSpec(entries=(contenders.uniform_entry(k),), seed=choice.seed) for choice in chosen]
-        every = [ChoiceSpec(seed=choice.seed) for choice in chosen] if own is metrics[1] and own else []
+        uniform = [ChoiceSpec(entries=(contenders.uniform_entry(k),), seed=choice.seed) for choice in specs]
+        all_rows = [ChoiceSpec(seed=choice.seed) for choice in specs] if used is metrics[1] and used else []
         works += [
-            Work(name="the selection", split=rows_of, choices=chosen, metrics=own, rows=k),
-            Work(name="uniform selections", split=rows_of, choices=uniform, metrics=own, rows=k),
-            Work(name="every row", split=rows_of, choices=every, metrics=own, rows=len(open_split(rows_of).train)),
+            Work(name="the selection", split=rows_of, choices=specs, metrics=used, rows=k),
+            Work(name="random baselines", split=rows_of, choices=uniform, metrics=used, rows=k),
+            Work(
+                name="all rows",
+                split=rows_of,
+                choices=all_rows,
+                metrics=used,
+                rows=len(open_split(rows_of).train),
+            ),
         ]
     entries = contenders.shrink_budgets(select, len(open_split(tested).train), n)
-    again = [ChoiceSpec(entries=entries, seed=choice.seed) for choice in published]
-    again.append(replace(again[0], removed_rate=stability.REMOVED))
-    return [*works, Work(name="choosing again", split=tested, choices=again, rows=k)]
+    repeated = [ChoiceSpec(entries=entries, seed=choice.seed) for choice in published]
+    repeated.append(replace(repeated[0], removed_rate=stability.REMOVED))
+    return [*works, Work(name="repeated selections", split=tested, choices=repeated, rows=k)]
 
 
 def _corrected(lines: Sequence[Line]) -> tuple[Line, ...]:
-    """Return the lines with the p values of the exploratory ones corrected for their number."""
+    """Return the lines with Holm-corrected p values of the exploratory ones."""
     p = holm([line.p if line.exploratory else math.nan for line in lines]).tolist()
-    return tuple(replace(line, p=one) if line.exploratory else line for line, one in zip(lines, p, strict=True))
+    return tuple(
+        replace(line, p=corrected) if line.exploratory else line for line, corrected in zip(lines, p, strict=True)
+    )
 
 
 def _stability(
     context: Context, rows: Split, entries: Sequence[SelectEntry], size: int, n: int
 ) -> dict[str, Stability]:
-    """Of the select section, and of uniform choices of ``size`` rows."""
-    first, there = context.config.seed, len(open_split(rows).train)
+    """Measure the stability of the select section, and of random selections of ``size`` rows."""
+    first, n_train = context.config.seed, len(open_split(rows).train)
     seeds = range(first, first + context.config.evaluate.seeds)
     return {
         "selection": stability.measure_stability(
-            context, rows, lambda left: contenders.shrink_budgets(entries, left, n), seeds
+            context, rows, lambda size_left: contenders.shrink_budgets(entries, size_left, n), seeds
         ),
         "uniform": stability.measure_stability(
-            context, rows, lambda left: (contenders.uniform_entry(max(1, size * left // there)),), seeds
+            context, rows, lambda size_left: (contenders.uniform_entry(max(1, size * size_left // n_train)),), seeds
         ),
     }
 
 
-def _told(rows: SplitRows) -> str:
-    asked = rows.split.config.evaluate
+def _describe_test(rows: SplitRows) -> str:
+    """Return a sentence about the rows that models are trained and tested on."""
+    section = rows.split.config.evaluate
     if rows.split.test is not None:
         return (
-            f"models learn from the published selection and are tested on the {len(rows.test):,} rows of the test files"
+            f"models are trained on the published selection and tested on the {len(rows.test):,} rows of the test files"
         )
     return (
-        f"models learn from the same selectors' choice of the other rows and are tested on the {len(rows.test):,} rows "
-        f"({asked.holdout_rate:.0%} of the texts) held out of the pool, which clusters and scores have seen"
+        f"{len(rows.test):,} rows ({section.holdout_rate:.0%} of the texts) were held out from the pool for testing; "
+        "models are trained on a new selection from the other rows; clusters and scores were computed on all rows"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Arms:
-    """The trials of a selection, of uniform ones of the same size, and of every row, one a seed."""
+    """Trials of a selection, of random baselines of the same size, and of all rows, with one trial per seed."""
 
     rows: Split
     selection: list[TrialResult]
@@ -197,20 +226,20 @@ class _Arms:
     full: list[TrialResult]
 
     @classmethod
-    def of(
-        cls, context: Context, rows: Split, chosen: Sequence[ChoiceSpec], metrics: Sequence[MetricEntry], *, full: bool
+    def run(
+        cls, context: Context, rows: Split, specs: Sequence[ChoiceSpec], metrics: Sequence[MetricEntry], *, full: bool
     ) -> _Arms:
-        selection = trials.run_trials(context, "measuring the selection", rows, chosen, metrics)
+        selection = trials.run_trials(context, "measuring the selection", rows, specs, metrics)
         uniform = [
-            ChoiceSpec(entries=(contenders.uniform_entry(len(tried.chosen.indices)),), seed=choice.seed)
-            for choice, tried in zip(chosen, selection, strict=True)
+            ChoiceSpec(entries=(contenders.uniform_entry(len(result.chosen.indices)),), seed=choice.seed)
+            for choice, result in zip(specs, selection, strict=True)
         ]
-        every = [ChoiceSpec(seed=choice.seed) for choice in chosen] if full and metrics else []
-        others = trials.run_trials(context, "measuring uniform selections", rows, [*uniform, *every], metrics)
+        all_rows = [ChoiceSpec(seed=choice.seed) for choice in specs] if full and metrics else []
+        others = trials.run_trials(context, "measuring random baselines", rows, [*uniform, *all_rows], metrics)
         return cls(rows, selection, others[: len(uniform)], others[len(uniform) :])
 
     def lines(self, metrics: Sequence[MetricEntry], primary: Measure | None, exploratory: int) -> list[Line]:
-        """Return the numbers of the metrics, with p values before any correction."""
+        """Return one line per measure, with uncorrected p values."""
         return [
             self._line(measure, measure != primary, exploratory) for measure in metric_values.list_measures(metrics)
         ]

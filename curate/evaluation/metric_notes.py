@@ -1,4 +1,4 @@
-"""What a reader must know of the numbers of an evaluation."""
+"""Notes on the interpretation of the numbers of an evaluation."""
 
 from __future__ import annotations
 
@@ -8,56 +8,68 @@ from collections.abc import Iterable, Mapping, Sequence
 from curate.evaluation.metric_values import Measure
 from curate.evaluation.split import ExcludedRows
 from curate.evaluation.trials import TrialResult
-from curate.report.formatting import count, listed, plural, short
+from curate.report.formatting import count, join_words, plural, short
 
 IDS = 3
-"""Ids named of rows that were left out."""
+"""Maximum number of ids listed for excluded rows."""
 
 
-def seeds_only_notes(measures: Iterable[Measure], tried: Sequence[TrialResult]) -> list[str]:
-    """Which intervals say nothing of the rows that happened to be tested on, as what became of each is not known."""
-    names = [measure.name for measure in measures if measure.learns and measure.hits(tried) is None]
-    return [f"another test set is not counted in the intervals of {listed(names)}: only the seeds are"] if names else []
+def seeds_only_notes(measures: Iterable[Measure], results: Sequence[TrialResult]) -> list[str]:
+    """Return a note on intervals that ignore the choice of test rows, because their individual outcomes are unknown."""
+    names = [measure.name for measure in measures if measure.learns and measure.hits(results) is None]
+    line = f"the confidence intervals of {join_words(names)} account for the seeds, but not for the choice of test rows"
+    return [line] if names else []
 
 
 def epoch_plan_notes(names: Sequence[str]) -> list[str]:
-    """How selectors that plan epochs are judged."""
-    what = "plans" if len(names) == 1 else "plan"
-    counted = "where a metric weighs rows, each counts as often as epochs use it"
-    told = f"{listed(list(names))} {what} epochs: {counted}; uniform beside it has as many different rows"
-    return [told] if names else []
+    """Return a note on how epoch plans are compared."""
+    verb = "plans" if len(names) == 1 else "plan"
+    line = (
+        f"metrics that use weights count a row once per epoch that uses it, because {join_words(list(names))} {verb} "
+        "epochs; the random baseline has the same number of distinct rows"
+    )
+    return [line] if names else []
 
 
-def metric_notes(tried: Mapping[str, Sequence[TrialResult]]) -> list[str]:
-    """What metrics noted of trials, each kind of note once: numbers and names in it differ from trial to trial.
+def metric_notes(results: Mapping[str, Sequence[TrialResult]]) -> list[str]:
+    """Return the notes of metrics on trials, each kind once, as their numbers and names differ between trials.
 
     Parameters
     ----------
-    tried : by the name of what was tried, which is told unless it is everything
+    results : mapping of str to sequence of TrialResult
+        Trials by group. A note that does not apply to all groups lists its groups.
     """
-    found: dict[str, list[str]] = {}
-    for where, each in tried.items():
-        for trial in each:
+    groups_of: dict[str, list[str]] = {}
+    for group, trials in results.items():
+        for trial in trials:
             for metric, measured in trial.measured.items():
                 for note in measured.notes:
                     kind = re.sub(r"\d[\d,.]*", "some", note.partition(":")[0])
-                    found.setdefault(f"{metric}: {kind}", []).append(where)
-    told = {note: list(dict.fromkeys(where)) for note, where in found.items()}
-    some = {note: [] if len(where) == len(tried) else where for note, where in told.items()}
-    return [f"{note} ({listed(where)})" if where else note for note, where in some.items()]
+                    groups_of.setdefault(f"{metric}: {kind}", []).append(group)
+    distinct = {note: list(dict.fromkeys(groups)) for note, groups in groups_of.items()}
+    partial = {note: [] if len(groups) == len(results) else groups for note, groups in distinct.items()}
+    return [f"{note} ({join_words(groups)})" if groups else note for note, groups in partial.items()]
 
 
-def excluded_rows_notes(left: ExcludedRows) -> list[str]:
-    """Which test rows were not tested on, and why."""
-    told = []
-    if left.overlapping:
-        some = ", ".join(short(name, 40) for name in left.overlapping[:IDS])
-        more = f" and {count(len(left.overlapping) - IDS)} more" if len(left.overlapping) > IDS else ""
-        told.append(f"{plural(len(left.overlapping), 'test row')} left out, in the pool too: {some}{more}")
-    if left.unlabelled:
-        told.append(f"{plural(left.unlabelled, 'test row')} without a label, left out by metrics that read labels")
-    if left.unknown:
-        told.append(
-            f"{plural(left.unknown, 'test row')} with a label that the pool does not have, left out by the same"
+def excluded_rows_notes(excluded: ExcludedRows) -> list[str]:
+    """Return notes on test rows that were excluded, and why."""
+    lines = []
+    if excluded.overlapping:
+        ids = ", ".join(short(name, 40) for name in excluded.overlapping[:IDS])
+        more = f" and {count(len(excluded.overlapping) - IDS)} more" if len(excluded.overlapping) > IDS else ""
+        rows = plural(len(excluded.overlapping), "test row")
+        lines.append(
+            f"{rows} {_be(len(excluded.overlapping))} excluded, because the pool contains the same text: {ids}{more}"
         )
-    return told
+    if excluded.unlabeled:
+        rows = plural(excluded.unlabeled, "test row")
+        lines.append(f"{rows} without a label {_be(excluded.unlabeled)} excluded from the metrics that read labels")
+    if excluded.unknown:
+        rows = plural(excluded.unknown, "test row")
+        verb = _be(excluded.unknown)
+        lines.append(f"{rows} with a label that is not in the pool {verb} excluded from the metrics that read labels")
+    return lines
+
+
+def _be(n: int) -> str:
+    return "is" if n == 1 else "are"

@@ -1,4 +1,4 @@
-"""Which metrics are asked, and their numbers over several trials."""
+"""Choice of metrics, and their values over several trials."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from curate.plugins import registry
 from curate.plugins.fields import fields
 from curate.plugins.interfaces import OutputColumn
 from curate.report.evaluation_data import SIGNIFICANT, Estimate
-from curate.report.formatting import listed
+from curate.report.formatting import join_words
 from curate.seeds import rng_for
 
 if TYPE_CHECKING:
@@ -27,151 +27,164 @@ if TYPE_CHECKING:
 _RESAMPLES = 2_000
 
 _NOTHING = 0.0005
-"""Difference of shares that is practically zero: it is printed as 0.0 points."""
+"""Difference of shares that is treated as zero, because it is printed as 0.0 points."""
 
 _FIRST = ("logistic_probe", "density_perplexity")
-"""Metrics that the verdict goes by where the configuration names none."""
+"""Default primary metrics, in order of preference."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One number that a metric gives."""
+    """One value of a metric."""
 
     entry: str
-    """The name of its entry."""
+    """Name of the metric entry."""
 
     column: OutputColumn
     learns: bool
-    of_labels: bool
-    """Whether rows without a label are left out of it."""
+    """Whether the metric trains a model."""
+
+    reads_labels: bool
+    """Whether the metric reads labels, and so ignores rows without a label."""
 
     @property
     def name(self) -> str:
+        """Name of the measure, from the entry and the value."""
         return f"{self.entry}_{self.column.name}" if self.column.name else self.entry
 
     @property
     def rate(self) -> bool:
-        """Whether it is a share, which is written in per cent."""
+        """Whether the value is a share, which is shown in percent."""
         return self.column.unit.startswith("share of ") and self.column.range == (0, 1)
 
     @property
     def sign(self) -> int:
-        """1 where a better choice has the higher number, −1 where the lower, 0 where neither is better."""
+        """Orientation: 1 if higher is better, −1 if lower is better, 0 if neither."""
         return {True: 1, False: -1, None: 0}[self.column.higher_is_better]
 
-    def values(self, tried: Sequence[TrialResult]) -> Numbers:
-        """One value a trial."""
-        return np.array([trial.measured[self.entry].values[self.column.name] for trial in tried])
+    def values(self, results: Sequence[TrialResult]) -> Numbers:
+        """Return one value per trial."""
+        return np.array([trial.measured[self.entry].values[self.column.name] for trial in results])
 
-    def hits(self, tried: Sequence[TrialResult]) -> Numbers | None:
-        """(s, m) what the values are the means of; None where they are no means over test rows."""
-        each = [trial.measured[self.entry].hits for trial in tried]
+    def hits(self, results: Sequence[TrialResult]) -> Numbers | None:
+        """Return the outcomes of test rows, (s, m), whose means are the values; None if there are none."""
+        each = [trial.measured[self.entry].hits for trial in results]
         known = [hits for hits in each if hits is not None]
         if len(known) < len(each):
             return None
         rows = np.stack(known).astype(np.float64)
-        return rows if np.allclose(rows.mean(1), self.values(tried), atol=1e-6) else None
+        return rows if np.allclose(rows.mean(1), self.values(results), atol=1e-6) else None
 
-    def estimate(self, tried: Sequence[TrialResult]) -> Estimate:
-        """The mean over trials."""
-        return estimate(self.values(tried), self.hits(tried))
+    def estimate(self, results: Sequence[TrialResult]) -> Estimate:
+        """Estimate the mean over trials."""
+        return estimate(self.values(results), self.hits(results))
 
-    def difference(self, tried: Sequence[TrialResult], others: Sequence[TrialResult]) -> Estimate:
-        """Estimate the mean difference to other trials, seed by seed and test row by test row."""
-        return estimate(*self._differences(tried, others), one_draw=_one_draw(tried, others))
+    def difference(self, results: Sequence[TrialResult], others: Sequence[TrialResult]) -> Estimate:
+        """Estimate the mean difference from other trials, paired by seed and test row."""
+        return estimate(*self._differences(results, others), one_draw=_one_draw(results, others))
 
-    def seeds_needed(self, tried: Sequence[TrialResult], others: Sequence[TrialResult], comparisons: int) -> int | None:
-        """Return ``estimates.seeds_needed`` of that difference, as one of so many comparisons; 0 without a sign."""
+    def seeds_needed(
+        self, results: Sequence[TrialResult], others: Sequence[TrialResult], comparisons: int
+    ) -> int | None:
+        """Return the number of seeds needed for a significant difference among several comparisons.
+
+        It is 0 for a measure without an orientation; see ``estimates.seeds_needed``.
+        """
         level = SIGNIFICANT / max(1, comparisons)
-        differences, rows = self._differences(tried, others)
+        differences, rows = self._differences(results, others)
         if not self.sign or (self.rate and abs(float(differences.mean())) < _NOTHING):
             return 0
-        return seeds_needed(differences, rows, one_draw=_one_draw(tried, others), level=level)
+        return seeds_needed(differences, rows, one_draw=_one_draw(results, others), level=level)
 
     def _differences(
-        self, tried: Sequence[TrialResult], others: Sequence[TrialResult]
+        self, results: Sequence[TrialResult], others: Sequence[TrialResult]
     ) -> tuple[Numbers, Numbers | None]:
-        mine, theirs = self.hits(tried), self.hits(others)
-        rows = None if mine is None or theirs is None else mine - theirs
-        return self.values(tried) - self.values(others), rows
+        hits, other_hits = self.hits(results), self.hits(others)
+        rows = None if hits is None or other_hits is None else hits - other_hits
+        return self.values(results) - self.values(others), rows
 
-    def resampled(self, tried: Sequence[TrialResult], others: Sequence[TrialResult]) -> tuple[float, ...]:
-        """The interval of the difference by a paired bootstrap: from and to; empty where rows are not known."""
-        mine, theirs = self.hits(tried), self.hits(others)
-        if mine is None or theirs is None or not mine.size:
+    def resampled(self, results: Sequence[TrialResult], others: Sequence[TrialResult]) -> tuple[float, ...]:
+        """Return the bounds of the paired bootstrap interval of the difference; empty without outcomes of test rows."""
+        hits, other_hits = self.hits(results), self.hits(others)
+        if hits is None or other_hits is None or not hits.size:
             return ()
-        found = paired_bootstrap(mine, theirs, rng_for(0, f"evaluate/{self.name}"), resamples=_RESAMPLES)
-        return tuple(found.interval)
+        result = paired_bootstrap(hits, other_hits, rng_for(0, f"evaluate/{self.name}"), n_resamples=_RESAMPLES)
+        return tuple(result.interval)
 
 
-def _one_draw(tried: Sequence[TrialResult], others: Sequence[TrialResult]) -> bool:
-    """Return whether the same rows are compared, with every seed, with others that chance draws."""
-    return _alike(tried) and not _alike(others)
+def _one_draw(results: Sequence[TrialResult], others: Sequence[TrialResult]) -> bool:
+    """Return whether a selection that is the same with every seed is compared with random selections."""
+    return _is_constant(results) and not _is_constant(others)
 
 
-def _alike(tried: Sequence[TrialResult]) -> bool:
-    first = np.sort(tried[0].chosen.indices)
-    return all(np.array_equal(np.sort(other.chosen.indices), first) for other in tried[1:])
+def _is_constant(results: Sequence[TrialResult]) -> bool:
+    """Return whether all trials select the same rows."""
+    first = np.sort(results[0].chosen.indices)
+    return all(np.array_equal(np.sort(other.chosen.indices), first) for other in results[1:])
 
 
 def list_measures(entries: Iterable[MetricEntry]) -> list[Measure]:
-    """Every number that the entries give, in order."""
-    found = []
+    """Return all measures of the metric entries, in order."""
+    measures = []
     for entry in entries:
-        declared = entry.spec.plugin().traits
-        found += [
-            Measure(entry.name, column, declared.learns, "label" in declared.reads) for column in declared.measures
-        ]
-    return found
+        traits = entry.spec.plugin().traits
+        measures += [Measure(entry.name, column, traits.learns, "label" in traits.reads) for column in traits.measures]
+    return measures
 
 
-def choose_primary(measures: Sequence[Measure], wanted: str | None) -> Measure | None:
-    """Return the measure that the verdict goes by; None if none has a better side.
+def choose_primary(measures: Sequence[Measure], name: str | None) -> Measure | None:
+    """Return the primary measure; None if no measure has an orientation.
 
     Parameters
     ----------
-    wanted : ``evaluate.primary``; None: the first measure of a metric that trains a model, else the first of all
+    measures : sequence of Measure
+        All measures.
+    name : str or None
+        Value of ``evaluate.primary``; None for the first measure of a metric that trains a model, else the first one.
 
     Raises
     ------
-    ConfigError : if the wanted metric cannot be measured on this pool
+    ConfigError
+        If the metric cannot be computed on this pool.
     """
     oriented = [measure for measure in measures if measure.sign]
-    if wanted is not None:
-        entry, _, column = wanted.partition(".")
+    if name is not None:
+        entry, _, column = name.partition(".")
         oriented = [one for one in oriented if one.entry == entry and column in ("", one.column.name)]
         if not oriented:
-            message = f"evaluate.primary: {wanted!r} cannot be measured on this pool"
-            raise ConfigError(message, hint="name another metric, or give the input what it reads (input.label)")
+            message = f"evaluate.primary: {name!r} cannot be computed on this pool"
+            raise ConfigError(message, hint="choose another metric, or set input.label if the metric reads labels")
     return next((measure for measure in oriented if measure.learns), next(iter(oriented), None))
 
 
 def choose_metrics(config: RunConfig, names: Sequence[str] = ()) -> tuple[tuple[MetricEntry, ...], tuple[str, ...]]:
-    """The metrics that the configuration lists, else those named, else every one that there is.
+    """Return the metrics of the configuration, or by default those in ``names``, or all metrics if that is empty.
 
     Returns
     -------
-    entries : of those that the data allow
-    notes : which ones they do not allow
+    entries : tuple of MetricEntry
+        Metrics that can be computed on the data.
+    notes : tuple of str
+        Notes on default metrics that cannot be computed.
     """
     from curate.config.loader import config_from_dict
 
     if config.metrics:
         return config.metrics, ()
-    there = registry.names("metric", config.plugins)
+    available = registry.names("metric", config.plugins)
     possible: list[str] = []
-    without: list[str] = []
-    named = (config.evaluate.primary or "").partition(".")[0]
-    wanted = list(dict.fromkeys([*(name for name in names if name in there), *([named] if named else [])]))
-    wanted = wanted if names else there
-    for name in sorted(wanted, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST)):
+    impossible: list[str] = []
+    primary = (config.evaluate.primary or "").partition(".")[0]
+    candidates = list(dict.fromkeys([*(name for name in names if name in available), *([primary] if primary else [])]))
+    candidates = candidates if names else available
+    for name in sorted(candidates, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST)):
         plugin = registry.get("metric", name, config.plugins)
         if any(field.required for field in fields(plugin.cls)):
-            continue  # only the user knows what it should be asked
-        unlabelled = "label" in plugin.traits.reads and config.input.label is None
-        (without if unlabelled else possible).append(name)
+            continue  # its required options have no defaults
+        unlabeled = "label" in plugin.traits.reads and config.input.label is None
+        (impossible if unlabeled else possible).append(name)
     if not possible:
-        raise ConfigError("no metric can be asked of this pool", where=config.source, hint="add one to metrics")
+        raise ConfigError("no metric can be computed on this pool", where=config.source, hint="add one to metrics")
     data = {**config.resolved, "metrics": [{"use": name} for name in possible]}
-    told = f"the input has no labels (input.label), so {listed(without)} cannot be asked; {listed(possible)} remain"
-    return config_from_dict(data).metrics, (told,) if without else ()
+    note = f"without labels (input.label), {join_words(impossible)} cannot be computed; only {join_words(possible)} can"
+    return config_from_dict(data).metrics, (note,) if impossible else ()

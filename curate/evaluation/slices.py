@@ -1,4 +1,4 @@
-"""Who loses when the pool shrinks: the accuracy on groups of the test rows, with the selection and with every row."""
+"""Accuracy on slices of the test rows, with the selection, the random baseline, and all rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from curate.store import parquet_io
 from curate.store.schemas import CENTROIDS
 
 FEWEST = 10
-"""Test rows that a group must have to be told of: with fewer, its accuracy is chance."""
+"""Minimum number of test rows in a reported slice, as the accuracy on fewer rows is too noisy."""
 
 
 def compare_slices(
@@ -26,33 +26,32 @@ def compare_slices(
     uniform: Sequence[TrialResult],
     full: Sequence[TrialResult],
 ) -> list[Slice]:
-    """Every group with enough test rows, the one that loses most first; none where the metric predicts no labels."""
-    hits = [measure.hits(tried) for tried in (selection, uniform, full)]
-    mine, random, whole = hits
-    if mine is None or random is None or whole is None:
+    """Return all slices with enough test rows, largest loss first; none if the metric predicts no labels."""
+    selected, random, everything = (measure.hits(results) for results in (selection, uniform, full))
+    if selected is None or random is None or everything is None:
         return []
-    found = []
-    for by, groups in _groups(rows).items():
+    slices = []
+    for grouping, groups in _groups(rows).items():
         for name, members in groups.items():
             if members.sum() >= FEWEST and len(groups) > 1:
-                difference = mine[:, members] - whole[:, members]
-                found.append(
+                difference = selected[:, members] - everything[:, members]
+                slices.append(
                     Slice(
-                        grouping=by,
+                        grouping=grouping,
                         name=name,
                         rows=int(members.sum()),
-                        selection=float(mine[:, members].mean()),
+                        selection=float(selected[:, members].mean()),
                         uniform=float(random[:, members].mean()),
-                        full=float(whole[:, members].mean()),
+                        full=float(everything[:, members].mean()),
                         lost=estimate(difference.mean(1), difference),
                     )
                 )
-    return sorted(found, key=lambda group: (group.lost.mean, group.grouping, group.name))
+    return sorted(slices, key=lambda group: (group.lost.mean, group.grouping, group.name))
 
 
 def _groups(rows: SplitRows) -> dict[str, dict[str, Flags]]:
-    """Which of the labelled test rows are in each group."""
-    test = rows.labelled
+    """Return the masks of the labeled test rows in each group."""
+    test = rows.labeled
     clusters = rows.test_clusters()
     table = parquet_io.read(rows.split.pool.cluster_output.folder / CENTROIDS, ["cluster", "name"])
     names = {int(code): name or str(code) for code, name in zip(*(column.to_pylist() for column in table), strict=True)}

@@ -1,4 +1,4 @@
-"""What a choice is made from and tested on: the pool and test files, or the pool with a share of it held out."""
+"""Split into rows to select from and test rows: the pool and test files, or the pool with a held-out share."""
 
 from __future__ import annotations
 
@@ -35,33 +35,35 @@ if TYPE_CHECKING:
     from curate.config.model import RunConfig
 
 FOLDER = "evaluate"
-"""Where, in a run's folder, everything stands that evaluating it leaves behind."""
+"""Subdirectory of the run directory with all stored results of evaluations."""
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A handle on the rows to choose from and the rows to test on; small, and cheap to send to a worker."""
+    """Handle on the rows to select from and the test rows, which is cheap to send to a worker."""
 
     config: RunConfig = field(compare=False)
     pool: PoolView
-    """All rows of the run; those that evaluation texts are in are neither chosen from nor tested on."""
+    """All rows of the run; contaminated rows are neither selected nor tested."""
 
     test: PoolView | None = None
-    """The rows of the test files."""
+    """Rows of the test files; None without test files."""
 
     holdout_rate: float = 0.0
-    """Without test files: the share of the pool that is held out; 0 leaves nothing to test on."""
+    """Share of the pool that is held out, without test files; 0 for no test rows."""
 
     @property
     def folder(self) -> Path:
+        """Directory of the stored results."""
         return self.context.folder / FOLDER
 
     @property
     def context(self) -> Context:
+        """Context without workers and progress."""
         return Context(self.config, Serial(), NullProgress())
 
     def pool_parts(self) -> dict[str, object]:
-        """What the rows to choose from are made from."""
+        """Return the fingerprints that determine the rows to select from."""
         pool, decontaminated = self.pool, self.pool.decontaminate_output
         return {
             **pool.fingerprint_inputs(),
@@ -73,47 +75,47 @@ class Split:
         }
 
     def test_parts(self) -> dict[str, object]:
-        """What the test rows are made from, besides the pool."""
+        """Return the fingerprints that determine the test rows, in addition to the pool."""
         return {} if self.test is None else self.test.fingerprint_inputs()
 
 
 def split_all(context: Context, pool: PoolView) -> Split:
-    """The pool of a run, all of it but for contaminated rows to choose from, and nothing to test on."""
+    """Return the split with all rows of the pool but contaminated ones to select from, and no test rows."""
     return Split(context.config, pool)
 
 
 def split_pool(context: Context, pool: PoolView) -> Split:
-    """The same with test rows, as the configuration says: those of files, or a share of the pool held out."""
-    asked = context.config.evaluate
-    if asked.files is None:
-        return replace(split_all(context, pool), holdout_rate=asked.holdout_rate)
-    files = (asked.files,) if isinstance(asked.files, str) else asked.files
+    """Return the split with the test rows of the configuration: from files, or a held-out share of the pool."""
+    section = context.config.evaluate
+    if section.files is None:
+        return replace(split_all(context, pool), holdout_rate=section.holdout_rate)
+    files = (section.files,) if isinstance(section.files, str) else section.files
     return replace(split_all(context, pool), test=read_test_files(context, pool, files))
 
 
 def read_test_files(context: Context, pool: PoolView, files: Sequence[str]) -> PoolView:
-    """The rows of the test files, read and embedded as the pool was: with the same fit, and setting the same aside."""
+    """Read and embed the test files in the same way as the pool, with the same fitted state and quarantine rules."""
     config = context.config
-    match_files("evaluate.files", *files)  # said of these files, and not of the input's
+    match_files("evaluate.files", *files)  # so that errors name these files, and not input.files
     key = manifest.fingerprint({"files": list(files)})[:12]
     read = replace(config.input, files=tuple(files), source=source_names.source_column(config.input))
-    own = replace(config, run=str(context.folder / FOLDER / "test" / key), input=read)
-    testing = Context(own, context.executor, context.progress)
+    test_config = replace(config, run=str(context.folder / FOLDER / "test" / key), input=read)
+    testing = Context(test_config, context.executor, context.progress)
     source, record = ingest(testing)
     embedded = [embed(testing, source, entry, context.folder / "embed" / entry.name) for entry in config.embed]
-    for mine, _ in embedded:
-        if mine.dimensions != (wanted := pool.embedding(mine.name).dimensions):
-            told = f"embed {mine.name}: the test rows have {mine.dimensions} dimensions, the pool {wanted}"
-            raise DataError(told, where=", ".join(files))
+    for output, _ in embedded:
+        if output.dimensions != (expected := pool.embedding(output.name).dimensions):
+            message = f"embed {output.name}: the test rows have {output.dimensions} dimensions, the pool has {expected}"
+            raise DataError(message, where=", ".join(files))
     records: list[Record[StageResult]] = [record, *(record for _, record in embedded)]
     for done in records:
         if done.count.quarantined:
-            context.progress.warn(f"test rows: {done.count.quarantined:,} set aside by {done.stage} {done.name}")
-    return PoolView(source, config.memory_limit, testing.scratch, tuple(mine for mine, _ in embedded))
+            context.progress.warn(f"{done.count.quarantined:,} test rows were quarantined by {done.stage} {done.name}")
+    return PoolView(source, config.memory_limit, testing.scratch, tuple(output for output, _ in embedded))
 
 
 def hold_out(hashes: NDArray[np.uint64], rate: float, seed: int) -> NDArray[np.bool_]:
-    """Which rows are held out: a share ``rate`` of the different texts, decided by each one's hash and the seed.
+    """Return the mask of held-out rows: a share ``rate`` of the distinct texts, determined by text hash and seed.
 
     >>> hashes = np.array([7, 8, 7, 9, 10, 11], np.uint64)
     >>> held = hold_out(hashes, 0.5, seed=0)
@@ -125,7 +127,7 @@ def hold_out(hashes: NDArray[np.uint64], rate: float, seed: int) -> NDArray[np.b
 
 
 class RowSubset:
-    """Some of the rows of a pool or of the test files, by position; each column is read when it is first asked for."""
+    """Subset of the rows of a pool or of the test files, whose columns are read on first use."""
 
     def __init__(self, pool: PoolView, positions: Rows) -> None:
         self._pool, self.positions = pool, positions
@@ -135,15 +137,15 @@ class RowSubset:
         return len(self.positions)
 
     def column(self, role: str) -> pa.ChunkedArray:
-        """One of id, text, label, source, tokens, hash."""
-        whole = self._pool.read((role,))[role]
-        return whole if len(self) == len(whole) else whole.take(pa.array(self.positions))
+        """Return one of the columns id, text, label, source, tokens, hash."""
+        values = self._pool.read((role,))[role]
+        return values if len(self) == len(values) else values.take(pa.array(self.positions))
 
     def vectors(self, name: str | None) -> Matrix:
-        """(m, d) float32 by the embed entry of that name; only the last one asked for is held."""
+        """Return the vectors of an embed entry, (m, d) float32; only those of the last entry are cached."""
         if name not in self._vectors:
-            whole = self._pool.embeddings(name)
-            self._vectors = {name: whole if len(self) == len(whole) else freeze(whole[self.positions])}
+            vectors = self._pool.embeddings(name)
+            self._vectors = {name: vectors if len(self) == len(vectors) else freeze(vectors[self.positions])}
         return self._vectors[name]
 
     @cached_property
@@ -158,27 +160,27 @@ class RowSubset:
     def texts(self) -> list[str]:
         return list(self.column("text").to_pylist())
 
-    def take(self, some: NDArray[np.bool_]) -> RowSubset:
-        """Those of the rows."""
-        return RowSubset(self._pool, self.positions[some])
+    def take(self, mask: NDArray[np.bool_]) -> RowSubset:
+        """Return the rows of a mask."""
+        return RowSubset(self._pool, self.positions[mask])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExcludedRows:
-    """Test rows that are not tested on, and why."""
+    """Test rows that are excluded from tests, and why."""
 
     overlapping: tuple[str, ...] = ()
-    """Ids of rows of the test files whose text stands in the pool."""
+    """Ids of rows in the test files whose text is in the pool."""
 
-    unlabelled: int = 0
-    """Rows without a label, left out by metrics that read labels."""
+    unlabeled: int = 0
+    """Number of rows without a label, which metrics that read labels ignore."""
 
     unknown: int = 0
-    """Rows with a label that no row to choose from has, left out by the same."""
+    """Number of rows whose label is not in the training rows, which metrics that read labels ignore."""
 
 
 class SplitRows:
-    """The rows of a split."""
+    """Rows of a split."""
 
     def __init__(self, split: Split) -> None:
         self.split = split
@@ -189,74 +191,74 @@ class SplitRows:
         out = np.zeros(len(self.pool), bool)
         self._overlapping: tuple[str, ...] = ()
         if split.test is not None:
-            theirs = split.test.read(("id", "hash"))
-            again = pc.is_in(theirs["hash"], pc.unique(hashes.combine_chunks())).to_numpy()
-            self._overlapping = tuple(theirs["id"].filter(pa.array(again)).to_pylist())
-            self.test = RowSubset(split.test, np.flatnonzero(~again))
+            table = split.test.read(("id", "hash"))
+            overlaps = pc.is_in(table["hash"], pc.unique(hashes.combine_chunks())).to_numpy()
+            self._overlapping = tuple(table["id"].filter(pa.array(overlaps)).to_pylist())
+            self.test = RowSubset(split.test, np.flatnonzero(~overlaps))
         else:
             out = hold_out(texts, split.holdout_rate, split.config.seed)
             self.test = RowSubset(self.pool, np.flatnonzero(out & clean))
         self.train = RowSubset(self.pool, np.flatnonzero(~out & clean))
         self.content = freeze(np.unique(texts[~out & clean], return_inverse=True)[1].astype(np.int32))
-        """(n,) the same for train rows of the same text."""
+        """Code of the text of each training row, (n,), equal for equal texts."""
         self._check()
 
     def _check(self) -> None:
         config = self.split.config
         if self.split.test is not None and not len(self.test):
-            told = f"every one of the {len(self._overlapping):,} test rows stands in the pool too"
-            raise DataError(told, hint="test on rows that the pool does not have")
+            message = f"the texts of all {len(self._overlapping):,} test rows are also in the pool"
+            raise DataError(message, hint="use test rows that are not in the pool")
         if self.split.holdout_rate and not (len(self.test) and len(self.train)):
-            told = f"evaluate.holdout_rate {config.evaluate.holdout_rate} leaves nothing to "
-            told += "test on" if not len(self.test) else "choose from"
-            raise ConfigError(told, where=config.source, hint="change it, or name evaluate.files")
+            message = f"evaluate.holdout_rate {config.evaluate.holdout_rate} leaves no rows to "
+            message += "test on" if not len(self.test) else "select from"
+            raise ConfigError(message, where=config.source, hint="change it, or set evaluate.files")
 
     # ------------------------------------------------------------ labels
 
     @cached_property
     def classes(self) -> list[str]:
-        """The labels of the rows to choose from, sorted."""
+        """Labels of the training rows, sorted."""
         return list(self.train.labels.drop_nulls().unique().sort())
 
     @cached_property
     def label(self) -> Codes:
-        """(n,) of the rows to choose from, -1 without one."""
+        """Label code of each training row, (n,), -1 without a label."""
         return _coded(self.train.labels, self.classes)
 
     @cached_property
     def test_label(self) -> Codes:
-        """(m,) of all test rows, -1 without one or with one that no row to choose from has."""
+        """Label code of each test row, (m,), -1 without a label or if no training row has it."""
         return _coded(self.test.labels, self.classes)
 
     @cached_property
-    def labelled(self) -> RowSubset:
-        """The test rows with a label that can be learnt."""
+    def labeled(self) -> RowSubset:
+        """Test rows whose label is in the training rows."""
         return self.test.take(self.test_label >= 0)
 
-    def left(self) -> ExcludedRows:
-        """Which test rows are not tested on."""
-        unlabelled = int(self.test.labels.null_count())
-        unknown = int((self.test_label < 0).sum()) - unlabelled
-        return ExcludedRows(overlapping=self._overlapping, unlabelled=unlabelled, unknown=unknown)
+    def excluded(self) -> ExcludedRows:
+        """Return the test rows that are excluded."""
+        unlabeled = int(self.test.labels.null_count())
+        unknown = int((self.test_label < 0).sum()) - unlabeled
+        return ExcludedRows(overlapping=self._overlapping, unlabeled=unlabeled, unknown=unknown)
 
     # ------------------------------------------------------------ groups
 
     @cached_property
     def source(self) -> Codes:
-        """(n,) one code a source."""
+        """Source code of each training row, (n,)."""
         return _coded(self.train.sources, list(self.train.sources.unique().sort()))
 
     def test_clusters(self) -> Codes:
-        """(m,) of the labelled test rows: the cluster of the pool whose centre is the most similar."""
+        """Return the cluster of each labeled test row, (m,): the one with the most similar centroid."""
         clustered = self.pool.cluster_output
         if self.split.test is None:
-            return np.asarray(self.pool.cluster[self.labelled.positions], np.int32)
-        return lloyd.assign(self.labelled.vectors(clustered.embedding), clustered.centroids())[0]
+            return np.asarray(self.pool.cluster[self.labeled.positions], np.int32)
+        return lloyd.assign(self.labeled.vectors(clustered.embedding), clustered.centroids())[0]
 
 
 @lru_cache(maxsize=2)
 def open_split(split: Split) -> SplitRows:
-    """The rows of a split, read once a process."""
+    """Return the rows of a split, which each process reads once."""
     return SplitRows(split)
 
 

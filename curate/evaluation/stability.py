@@ -1,4 +1,4 @@
-"""How much of a choice stays the same: with another seed, and when some rows are taken away."""
+"""Stability of a selection: how similar it is with another seed, and after some rows are removed."""
 
 from __future__ import annotations
 
@@ -17,32 +17,41 @@ from curate.report.evaluation_data import Stability
 from curate.stages.base import Context
 
 REMOVED = 0.01
-"""The share of the rows to choose from that is taken away to see how stable a selector is."""
+"""Share of the training rows that is removed to measure stability."""
 
 
 def jaccard_over_seeds(orders: Sequence[Rows]) -> float:
-    """The mean Jaccard index of every two of the choices; NaN for one."""
+    """Return the mean Jaccard index of all pairs of selections; NaN for a single selection."""
     pairs = [jaccard(a, b) for a, b in combinations(orders, 2)]
     return float(np.mean(pairs)) if pairs else np.nan
 
 
 def jaccard_when_removed(n: int, seed: int, before: Rows, after: Rows) -> float:
-    """The Jaccard index of a choice from n rows and one from those left, over the rows that the second could take."""
+    """Return the Jaccard index of selections before and after removing rows, over the rows available to both."""
     return jaccard(np.intersect1d(before, trials.remaining_rows(n, REMOVED, seed)), after)
 
 
 def measure_stability(
-    context: Context, rows: Split, asked: Callable[[int], tuple[SelectEntry, ...]], seeds: Sequence[int]
+    context: Context, rows: Split, entries_for: Callable[[int], tuple[SelectEntry, ...]], seeds: Sequence[int]
 ) -> Stability:
-    """What choosing again comes to.
+    """Measure the stability of a selection by repeating it.
 
     Parameters
     ----------
-    asked : gives what is asked of so many rows
+    context : Context
+        Context of the run.
+    rows : Split
+        Rows to select from.
+    entries_for : callable
+        Returns the select entries for a number of rows.
+    seeds : sequence of int
+        Seeds of the repetitions.
     """
     n, first = len(open_split(rows).train), seeds[0]
-    left = len(trials.remaining_rows(n, REMOVED, first))
-    wanted = [ChoiceSpec(entries=asked(n), seed=seed) for seed in seeds]
-    wanted += [ChoiceSpec(entries=asked(left), seed=first, removed_rate=REMOVED)]
-    *orders, last = (tried.chosen.indices for tried in trials.run_trials(context, "choosing again", rows, wanted))
+    remaining = len(trials.remaining_rows(n, REMOVED, first))
+    specs = [ChoiceSpec(entries=entries_for(n), seed=seed) for seed in seeds]
+    specs += [ChoiceSpec(entries=entries_for(remaining), seed=first, removed_rate=REMOVED)]
+    *orders, last = (
+        result.chosen.indices for result in trials.run_trials(context, "repeating the selection", rows, specs)
+    )
     return Stability(jaccard_over_seeds(orders), jaccard_when_removed(n, first, orders[0], last))

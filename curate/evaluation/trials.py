@@ -1,4 +1,4 @@
-"""One trial: a choice of rows, and what the metrics say of it; both are kept, so that nothing is done twice."""
+"""Trials: selections of rows and the metrics of each selection; both are stored, so that nothing is computed twice."""
 
 from __future__ import annotations
 
@@ -29,44 +29,45 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChoiceSpec:
-    """One way to choose from the rows of a split; with nothing said, all of them are chosen."""
+    """Specification of a selection from the rows of a split; by default, all rows are selected."""
 
     entries: tuple[SelectEntry, ...] = ()
-    """Asked in order, each given the rows that the one before has left."""
+    """Select entries, each of which reads the rows that the previous one kept."""
 
     ledger: SelectOutput | None = None
-    """The selection of a run, as it was published."""
+    """Published selection of a run, used instead of entries."""
 
     removed_rate: float = 0.0
-    """The share of the rows to choose from that is taken away first."""
+    """Share of the training rows that is removed first."""
 
     seed: int
+    """Seed of the selection and of the metrics."""
 
     def parts(self, split: Split) -> dict[str, object]:
-        """What the chosen rows are made from."""
-        asked = {"entries": [entry.fingerprint_parts() for entry in self.entries], "removed_rate": self.removed_rate}
+        """Return the fingerprints that determine the selected rows."""
+        spec = {"entries": [entry.fingerprint_parts() for entry in self.entries], "removed_rate": self.removed_rate}
         drawn = {"seed": self.seed} if self.removed_rate or any(_random(entry) for entry in self.entries) else {}
         ledger = {"ledger": self.ledger.fingerprint} if self.ledger else {}
-        return {"version": 1, **split.pool_parts(), **asked, **drawn, **ledger}
+        return {"version": 1, **split.pool_parts(), **spec, **drawn, **ledger}
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenRows:
-    """What a choice came to."""
+    """Selected rows of a trial."""
 
     indices: Rows
-    """(k,) positions among the rows to choose from, best first."""
+    """Positions of the selected rows among the training rows, (k,), best first."""
 
     weight: Vector | None
-    """(k,) training weights; None: all alike."""
+    """Training weights, (k,); None for equal weights."""
 
     seconds: float
-    """What the choosing took."""
+    """Duration of the selection."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """A choice with what every metric found, by the metric entry's name."""
+    """Selected rows, with the values of every metric by the name of its entry."""
 
     chosen: ChosenRows
     measured: dict[str, MetricResult] = field(default_factory=dict)
@@ -80,16 +81,16 @@ class _Task:
 
 
 def run_trials(
-    context: Context, what: str, split: Split, choices: Sequence[ChoiceSpec], metrics: Sequence[MetricEntry] = ()
+    context: Context, label: str, split: Split, choices: Sequence[ChoiceSpec], metrics: Sequence[MetricEntry] = ()
 ) -> list[TrialResult]:
-    """Every choice made and measured, in order; what was done before is read, and the rest is done by the executor."""
+    """Run and measure all trials, and return their results in order; stored results are reused."""
     tasks = [_Task(split, choice, tuple(metrics)) for choice in choices]
-    different = {_files(task): task for task in tasks}  # where nothing is drawn, one seed tells what all do
+    different = {_files(task): task for task in tasks}  # without random draws, all seeds share one trial
     missing = [task for task in different.values() if _load(task) is None]
     if len(missing) < len(different):
-        context.progress.note(f"{what}: {len(different) - len(missing):,} of {len(different):,} trials done before")
+        context.progress.note(f"{label}: {len(different) - len(missing):,} of {len(different):,} trials are reused")
     if missing:
-        _, failed, _ = context.map(what, _try, missing, [1] * len(missing), "trials")
+        _, failed, _ = context.map(label, _try, missing, [1] * len(missing), "trials")
         raise_if_failed(failed)
     return [_read(task) for task in tasks]
 
@@ -97,32 +98,33 @@ def run_trials(
 def list_missing(
     split: Split, choices: Sequence[ChoiceSpec], metrics: Sequence[MetricEntry] = ()
 ) -> list[tuple[ChoiceSpec, bool, list[MetricEntry], object]]:
-    """Return what ``run`` would do for these choices.
+    """Return the trials that ``run_trials`` would compute.
 
     Returns
     -------
-    each : a choice, whether it is still to be made, the metrics that are still to be measured on it, and a key that two
-        trials with the same results share
+    list of tuple
+        For each trial: its specification, whether the selection is missing, the metrics that are missing, and a key
+        that trials with equal results share.
     """
     tasks = {_files(task): task for task in [_Task(split, choice, tuple(metrics)) for choice in choices]}
-    found: list[tuple[ChoiceSpec, bool, list[MetricEntry], object]] = []
+    result: list[tuple[ChoiceSpec, bool, list[MetricEntry], object]] = []
     for files, task in tasks.items():
-        left = [entry for entry in metrics if npz.load(*_measure_file(task, entry)) is None]
+        missing_metrics = [entry for entry in metrics if npz.load(*_measure_file(task, entry)) is None]
         choosing = npz.load(*_chosen_file(split, task.choice)) is None
-        if choosing or left:
-            found.append((task.choice, choosing, left, files))
-    return found
+        if choosing or missing_metrics:
+            result.append((task.choice, choosing, missing_metrics, files))
+    return result
 
 
 def _try(task: _Task) -> None:
-    """Do what is missing of one trial."""
+    """Compute the missing parts of one trial."""
     with one_blas_thread():
         chosen = _chosen(task.split, task.choice)
         for entry in task.metrics:
             path, key = _measure_file(task, entry)
             if npz.load(path, key) is None:
-                found = measure(open_split(task.split), chosen, entry, task.choice.seed)
-                npz.save(path, key, _packed(found))
+                result = measure(open_split(task.split), chosen, entry, task.choice.seed)
+                npz.save(path, key, _packed(result))
 
 
 def _random(entry: SelectEntry | MetricEntry) -> bool:
@@ -130,21 +132,23 @@ def _random(entry: SelectEntry | MetricEntry) -> bool:
 
 
 def _files(task: _Task) -> tuple[Path, ...]:
-    """Where it is kept what comes of a trial."""
+    """Return the paths of the stored results of a trial."""
     return _chosen_file(task.split, task.choice)[0], *(_measure_file(task, entry)[0] for entry in task.metrics)
 
 
 def _read(task: _Task) -> TrialResult:
-    found = _load(task)
-    if found is None:
-        raise DataError("what a trial left is gone", where=str(task.split.folder), hint="run the same command again")
-    return found
+    result = _load(task)
+    if result is None:
+        raise DataError(
+            "the stored results of a trial are missing", where=str(task.split.folder), hint="run the same command again"
+        )
+    return result
 
 
 def _load(task: _Task) -> TrialResult | None:
-    """What is on disk of a trial, if it is all there."""
-    found = npz.load(*_chosen_file(task.split, task.choice))
-    if found is None:
+    """Return the stored results of a trial; None if any of them is missing."""
+    result = npz.load(*_chosen_file(task.split, task.choice))
+    if result is None:
         return None
     measured: dict[str, MetricResult] = {}
     for entry in task.metrics:
@@ -152,7 +156,7 @@ def _load(task: _Task) -> TrialResult | None:
         if values is None:
             return None
         measured[entry.name] = _unpacked(values)
-    return TrialResult(_unpacked_chosen(found), measured)
+    return TrialResult(_unpacked_chosen(result), measured)
 
 
 # ---------------------------------------------------------------- choosing
@@ -164,22 +168,23 @@ def _chosen_file(split: Split, choice: ChoiceSpec) -> tuple[Path, str]:
 
 
 def _chosen(split: Split, choice: ChoiceSpec) -> ChosenRows:
-    """The choice, read if it was made before; so is that of the entries before the last, which several may share."""
+    """Return the selection of a trial, stored or new; selections of its first entries are shared between trials."""
     path, key = _chosen_file(split, choice)
-    found = npz.load(path, key)
-    if found is not None:
-        return _unpacked_chosen(found)
-    chosen = _made(split, choice)
+    result = npz.load(path, key)
+    if result is not None:
+        return _unpacked_chosen(result)
+    chosen = _select(split, choice)
     weight = {} if chosen.weight is None else {"weight": chosen.weight}
     npz.save(path, key, {"order": chosen.indices, "seconds": np.array(chosen.seconds), **weight})
     return chosen
 
 
-def _unpacked_chosen(found: FittedState) -> ChosenRows:
-    return ChosenRows(found["order"], found.get("weight"), float(found["seconds"]))
+def _unpacked_chosen(result: FittedState) -> ChosenRows:
+    return ChosenRows(result["order"], result.get("weight"), float(result["seconds"]))
 
 
-def _made(split: Split, choice: ChoiceSpec) -> ChosenRows:
+def _select(split: Split, choice: ChoiceSpec) -> ChosenRows:
+    """Compute the selection of a trial."""
     pool, train = open_split(split).pool, open_split(split).train.positions
     if choice.ledger is not None:
         return published_rows(split, choice.ledger)
@@ -189,27 +194,27 @@ def _made(split: Split, choice: ChoiceSpec) -> ChosenRows:
     before = _chosen(split, ChoiceSpec(entries=tuple(earlier), removed_rate=choice.removed_rate, seed=choice.seed))
     survivors = np.sort(before.indices)
     if "embedding" in last.spec.plugin().traits.reads:
-        pool.embeddings(last.embedding)  # reading them is no part of the selector's time
+        pool.embeddings(last.embedding)  # the time to read them is not part of the selection
     begun = time.perf_counter()
     answer = choose(pool, train[survivors], last, choice.seed)
     seconds = before.seconds + time.perf_counter() - begun
     kept = survivors[answer.indices]
     if last.spec.plugin().traits.budgeted:
         return ChosenRows(kept, answer.weight, seconds)
-    stay = np.isin(before.indices, kept)  # a filter leaves the order and the weights as they are
+    stay = np.isin(before.indices, kept)  # a filter does not change the order and the weights
     return ChosenRows(before.indices[stay], None if before.weight is None else before.weight[stay], seconds)
 
 
 def remaining_rows(n: int, removed_rate: float, seed: int) -> Rows:
-    """The positions of n rows, less a share that is taken away by chance."""
+    """Return the positions of n rows without a random share of them."""
     if not removed_rate:
         return np.arange(n)
-    away = rng_for(seed, "evaluate/removed").choice(n, max(1, round(removed_rate * n)), replace=False)
-    return np.setdiff1d(np.arange(n), away)
+    removed = rng_for(seed, "evaluate/removed").choice(n, max(1, round(removed_rate * n)), replace=False)
+    return np.setdiff1d(np.arange(n), removed)
 
 
 def published_rows(split: Split, ledger: SelectOutput) -> ChosenRows:
-    """Return the rows of a ledger, best first, of a split that holds the complete pool, less contaminated rows."""
+    """Return the selected rows of a ledger, best first, for a split of the complete pool without contaminated rows."""
     ranks, weights = [], []
     for shard in split.pool.shards():
         table = shard.take_pool_rows(ledger.read(shard.number, ["rank", "weight"]))
@@ -238,35 +243,38 @@ def _measure_file(task: _Task, entry: MetricEntry) -> tuple[Path, str]:
 
 
 def measure(rows: SplitRows, chosen: ChosenRows, entry: MetricEntry, seed: int) -> MetricResult:
-    """What one metric says of a choice.
+    """Compute one metric of a selection.
 
     Raises
     ------
-    PluginError : for a metric that fails, or does not give what it declared
+    DataError
+        If the selection is empty.
+    PluginError
+        If the metric fails, or returns other values than it declares.
     """
-    declared = entry.spec.plugin().traits
+    traits = entry.spec.plugin().traits
     if not len(chosen.indices):
-        raise DataError("a selection without a row cannot be judged", hint="raise the budget")
+        raise DataError("an empty selection cannot be evaluated", hint="raise the budget")
     trial = _trial(rows, chosen, entry)
     with plugin_errors(entry.spec, entry.name):
-        found: MetricResult = entry.spec.build().measure(trial, rng_for(seed, f"metric/{entry.name}"))
-    if list(found.values) != (names := [column.name for column in declared.measures]):
-        raise PluginError(f"metric {entry.name!r} gave {list(found.values)}; it declares {names}")
-    m = len(rows.labelled) if "label" in declared.reads else len(rows.test)
-    if found.hits is not None and (found.hits.dtype != np.bool_ or found.hits.shape != (m,)):
-        got = f"{found.hits.dtype} {found.hits.shape}"
-        raise PluginError(f"metric {entry.name!r} gave hits {got}; expected bool ({m},)")
-    return found
+        result: MetricResult = entry.spec.build().measure(trial, rng_for(seed, f"metric/{entry.name}"))
+    if list(result.values) != (names := [column.name for column in traits.measures]):
+        raise PluginError(f"metric {entry.name!r} returned values {list(result.values)}; it declares {names}")
+    m = len(rows.labeled) if "label" in traits.reads else len(rows.test)
+    if result.hits is not None and (result.hits.dtype != np.bool_ or result.hits.shape != (m,)):
+        got = f"{result.hits.dtype} {result.hits.shape}"
+        raise PluginError(f"metric {entry.name!r} returned hits {got}; expected bool ({m},)")
+    return result
 
 
 def _trial(rows: SplitRows, chosen: ChosenRows, entry: MetricEntry) -> MetricInput:
-    """The choice, with what the metric reads."""
+    """Return the trial with the data that the metric reads."""
     reads = entry.spec.plugin().traits.reads
-    train, test = rows.train, rows.labelled if "label" in reads else rows.test
+    train, test = rows.train, rows.labeled if "label" in reads else rows.test
     tested = "test" in reads
     return MetricInput(
         n=len(train),
-        chosen=freeze(chosen.indices),
+        selected=freeze(chosen.indices),
         weight=None if chosen.weight is None else freeze(chosen.weight),
         embeddings=train.vectors(entry.embedding) if "embedding" in reads else None,
         cluster=freeze(rows.pool.cluster[train.positions]) if "cluster" in reads else None,
@@ -282,12 +290,12 @@ def _trial(rows: SplitRows, chosen: ChosenRows, entry: MetricEntry) -> MetricInp
     )
 
 
-def _packed(found: MetricResult) -> FittedState:
-    hits = {} if found.hits is None else {"hits": found.hits}
-    names, values = np.array(list(found.values), str), np.array(list(found.values.values()), float)
-    return {"names": names, "values": values, "notes": np.array(found.notes, str), **hits}
+def _packed(result: MetricResult) -> FittedState:
+    hits = {} if result.hits is None else {"hits": result.hits}
+    names, values = np.array(list(result.values), str), np.array(list(result.values.values()), float)
+    return {"names": names, "values": values, "notes": np.array(result.notes, str), **hits}
 
 
-def _unpacked(found: FittedState) -> MetricResult:
-    values = dict(zip(found["names"].tolist(), found["values"].tolist(), strict=True))
-    return MetricResult(values, found.get("hits"), tuple(found["notes"].tolist()))
+def _unpacked(result: FittedState) -> MetricResult:
+    values = dict(zip(result["names"].tolist(), result["values"].tolist(), strict=True))
+    return MetricResult(values, result.get("hits"), tuple(result["notes"].tolist()))

@@ -1,4 +1,4 @@
-"""Which contenders see labels or groups of the pool, directly or through the scores that they use."""
+"""Labels and groups of the pool that contenders read, directly or through the scores that they use."""
 
 from __future__ import annotations
 
@@ -12,30 +12,34 @@ if TYPE_CHECKING:
     from curate.config.model import RunConfig, ScoreEntry, SelectEntry
 
 LABELS = "labels"
-"""What a contender sees that reads labels, or scores of a proxy that was trained on them."""
+"""Entry for contenders that read labels, or scores of a proxy that was trained on labels."""
 
 _ROLES = ("label", "source")
 
 
 def list_visible(config: RunConfig, entries: Sequence[SelectEntry]) -> tuple[str, ...]:
-    """Return what the entries see of labels and groups.
+    """Return the labels and groups that entries read.
 
     Parameters
     ----------
-    entries : a selector, after the filters before it
+    config : RunConfig
+        Configuration of the run.
+    entries : sequence of SelectEntry
+        Filters, followed by a selector.
 
     Returns
     -------
-    seen : each once, such as "labels", "groups of source" or "column lang", labels first
+    tuple of str
+        Descriptions such as "labels", "groups of source" or "column lang", without duplicates, labels first.
 
     Notes
     -----
-    A selector sees labels if it reads them, if it chooses ``within`` them, if a score that it uses reads them or the
-    dynamics of a proxy, or if the clusters that it reads are a column with the labels. Rows that are exported with
-    labels at hand may be chosen so; rows to be labeled may not.
+    A selector uses labels if it reads them, if it selects ``within`` them, if one of its scores reads them or the
+    dynamics of a proxy, or if its clusters come from the label column. Such a selector is only suitable for rows that
+    already have labels, not for choosing rows to label.
     """
-    found = dict.fromkeys(one for entry in entries for one in _of_entry(config, entry))
-    return tuple(sorted(found, key=lambda one: (one != LABELS, one)))
+    descriptions = {text for entry in entries for text in _of_entry(config, entry)}
+    return tuple(sorted(descriptions, key=lambda text: (text != LABELS, text)))
 
 
 def _of_entry(config: RunConfig, entry: SelectEntry) -> Iterator[str]:
@@ -60,7 +64,7 @@ def _of_entry(config: RunConfig, entry: SelectEntry) -> Iterator[str]:
 
 
 def _of_reads(config: RunConfig, reads: frozenset[str]) -> Iterator[str]:
-    """Yield what a selector or a scorer with these ``reads`` sees."""
+    """Yield the labels and groups that a plugin with these ``reads`` uses."""
     if reads & {"label", "dynamics"}:
         yield LABELS
     if "source" in reads:
@@ -70,7 +74,7 @@ def _of_reads(config: RunConfig, reads: frozenset[str]) -> Iterator[str]:
 
 
 def _of_cluster(config: RunConfig) -> Iterator[str]:
-    """Yield the column that the clusters are; clusters of similar rows are no groups that are known beforehand."""
+    """Yield the column from which the clusters come; clusters that are computed from embeddings do not count."""
     cluster = config.cluster.spec
     if "column" in cluster.plugin().traits.reads:
         yield _group(config, str(dict(cluster.fields)["column"]))
@@ -83,20 +87,20 @@ def _group(config: RunConfig, name: str) -> str:
 
 
 def _scores(config: RunConfig, entry: SelectEntry, columns: Sequence[str]) -> set[str]:
-    """Return the names of the scores that the entry uses."""
+    """Return the names of the scores that an entry uses."""
     plugin, built = entry.spec.plugin(), entry.spec.build()
-    named = {
+    names = {
         name
         for field in fields(plugin.cls)
         for _, mark, name in find_marked(field.type, getattr(built, field.name), ConfigReference)
         if mark.target == "score"
     }
-    if "scores" in plugin.traits.reads and not named:
-        named = {name for score in config.score for name in _outputs(score)}
+    if "scores" in plugin.traits.reads and not names:
+        names = {name for score in config.score for name in _outputs(score)}
     quality = [entry.quality.removeprefix("-")] if entry.quality is not None else []
-    return {*named, *quality, *(name.removeprefix("score_") for name in columns if name.startswith("score_"))}
+    return {*names, *quality, *(name.removeprefix("score_") for name in columns if name.startswith("score_"))}
 
 
 def _outputs(score: ScoreEntry) -> list[str]:
-    """Return the names of the scores that an entry gives."""
+    """Return the names of the scores that an entry computes."""
     return [f"{score.name}_{one.name}" if one.name else score.name for one in score.spec.plugin().traits.columns]

@@ -1,4 +1,4 @@
-"""What an executor is: it calls one function on many tasks, and no data travels through it, only paths."""
+"""Interface of executors, which call one function on many tasks; data is exchanged through files, not through tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Task = TypeVar("Task")
 Value = TypeVar("Value")
 
 MAX_TRIES = 3
-"""How often a task is begun before its error, or the loss of its worker, ends the map."""
+"""Number of attempts after which the error of a task, or the loss of its worker, ends the map."""
 
 _THREADS = (
     "CURATE_THREADS",
@@ -30,44 +30,45 @@ _THREADS = (
 
 @dataclass(frozen=True, slots=True)
 class Result(Generic[Value]):
-    """What came of one task."""
+    """Result of one task."""
 
     index: int
-    """The task's place in the sequence that was mapped."""
+    """Position of the task in the sequence of tasks."""
 
     value: Value | None
     error: ShardError | None
-    """Why the task's shard cannot be processed; ``value`` is None then."""
+    """Error if the shard of the task cannot be processed; ``value`` is then None."""
 
     seconds: float
     peak_memory: int
-    """Bytes: the most that the process which ran it ever held during the stage."""
+    """Highest memory use during the stage of the process that ran the task, in bytes."""
 
 
 class Executor(Protocol):
-    """Decides where tasks run, and nothing else: the results do not depend on it."""
+    """Executor of tasks, which decides where they run; results do not depend on it."""
 
     workers: int
+    """Number of tasks that run in parallel."""
 
     def map(self, fn: Callable[[Task], Value], tasks: Sequence[Task]) -> Iterator[Result[Value]]:
-        """Call ``fn`` on every task; results come as they are ready, in any order.
+        """Call ``fn`` on every task, and yield the results as they become available, in any order.
 
-        ``fn`` is a module-level function. A ShardError it raises is handed on in its result; a RetryableError is
-        tried three times; anything else ends the map. No task is started that cannot run at once, nor any when
-        ``stopping``, so that after SIGTERM those that run are answered and the map ends.
+        ``fn`` is a module-level function. A ShardError is returned in the result of the task. After a RetryableError,
+        the task is tried again, three times in all. Any other error ends the map. A task is only started when a worker
+        is free and ``is_stopping`` is false, so that after SIGTERM the running tasks finish and the map ends.
         """
 
     def close(self) -> None:
-        """Let the workers go."""
+        """Stop the workers."""
 
 
 def run_task(fn: Callable[[Task], Value], index: int, task: Task) -> Result[Value]:
-    """Run one task, as every executor does."""
+    """Run one task and measure its time and memory; used by every executor."""
     begun = time.perf_counter()
     reset_peak_memory()
     value: Value | None = None
     failed: ShardError | None = None
-    for left in reversed(range(MAX_TRIES)):
+    for tries_left in reversed(range(MAX_TRIES)):
         try:
             with convert_panics():
                 value = fn(task)
@@ -76,20 +77,20 @@ def run_task(fn: Callable[[Task], Value], index: int, task: Task) -> Result[Valu
             failed = error
             break
         except RetryableError:
-            if not left:
+            if not tries_left:
                 raise
     return Result(index, value, failed, time.perf_counter() - begun, peak_memory())
 
 
 def count_cores() -> int:
-    """The processors that this process may run on."""
+    """Return the number of processors that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def thread_environment(workers: int) -> dict[str, str]:
-    """The environment of one of ``workers`` on this machine: every library computes on its share of the cores.
+    """Return the environment variables with which each of ``workers`` processes uses its share of the cores.
 
-    The libraries read it once, when they are loaded.
+    Libraries read these variables once, when they are loaded.
     """
     return dict.fromkeys(_THREADS, str(max(1, count_cores() // workers)))
 
@@ -98,25 +99,26 @@ def thread_environment(workers: int) -> dict[str, str]:
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived; the tasks that were running are done, unless it arrived twice."""
+    """Termination by SIGTERM, after the running tasks are done, or at once if SIGTERM arrives twice."""
 
 
 @dataclass(slots=True)
 class _Sigterm:
     arrived: bool = False
     waits: bool = False
-    """Tasks are running, whose results would be lost if it did not wait."""
+    """Whether tasks are running, whose results would be lost without waiting."""
 
 
 _sigterm = _Sigterm()
 
 
 def handle_sigterm(signum: int, frame: object) -> None:  # noqa: ARG001
-    """The handler for SIGTERM: while tasks are running it waits for them; otherwise, and the second time, it does not.
+    """Handle SIGTERM: wait for running tasks, or terminate at once if there are none or the signal arrives again.
 
     Raises
     ------
     Terminated
+        If no tasks are running, or at the second signal.
     """
     if _sigterm.arrived or not _sigterm.waits:
         raise Terminated
@@ -124,12 +126,12 @@ def handle_sigterm(signum: int, frame: object) -> None:  # noqa: ARG001
 
 
 def is_stopping() -> bool:
-    """Whether SIGTERM has arrived: no task is to be started any more."""
+    """Return whether SIGTERM has arrived, after which no task may be started."""
     return _sigterm.arrived
 
 
 def until_stopping(tasks: Iterable[Task]) -> Iterator[Task]:
-    """The tasks in turn, for an executor to start; none once it is ``stopping``."""
+    """Yield the tasks one by one until ``is_stopping`` is true."""
     for task in tasks:
         if is_stopping():
             return
@@ -138,12 +140,12 @@ def until_stopping(tasks: Iterable[Task]) -> Iterator[Task]:
 
 @contextmanager
 def finish_running_tasks() -> Iterator[None]:
-    """Around a map: SIGTERM lets the tasks that are running finish, and then ends the block with Terminated."""
+    """Let running tasks finish after SIGTERM, and then end the block, which runs a map, with Terminated."""
     _sigterm.waits = True
     try:
         yield
     finally:
-        _sigterm.waits = False  # from here on it raises
+        _sigterm.waits = False  # from here on, the handler raises
         arrived, _sigterm.arrived = _sigterm.arrived, False
     if arrived:
         raise Terminated
@@ -153,7 +155,7 @@ def finish_running_tasks() -> Iterator[None]:
 
 
 def peak_memory() -> int:
-    """The most memory this process has held since the last reset, in bytes; 0 where the system does not say."""
+    """Return the highest memory use of this process since the last reset, in bytes."""
     try:
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM:"):
@@ -166,7 +168,7 @@ def peak_memory() -> int:
 
 
 def reset_peak_memory() -> None:
-    """Start measuring the peak afresh, where the system can (Linux)."""
+    """Reset the peak of the memory use, where the system supports it (Linux)."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:

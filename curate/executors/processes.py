@@ -1,4 +1,4 @@
-"""Runs tasks in spawned processes on this machine."""
+"""Executor that runs tasks in spawned processes on this machine."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from curate.executors.base import MAX_TRIES, Result, Task, Value, run_task, thre
 
 
 class Processes:
-    """A pool of ``workers`` processes, started when first needed; each computes on its share of the cores.
+    """Executor with a pool of processes, which are started on first use and share the cores evenly.
 
-    A worker that dies (killed for memory, say) takes its task with it; the task is tried again, three times in all.
+    If a worker dies (for example, killed for its memory), its task is tried again, three times in all.
     """
 
     def __init__(self, workers: int) -> None:
@@ -26,12 +26,12 @@ class Processes:
         self._pool: ProcessPoolExecutor | None = None
 
     def map(self, fn: Callable[[Task], Value], tasks: Sequence[Task]) -> Iterator[Result[Value]]:
-        if len(tasks) <= 1 or self.workers == 1:  # nothing to share out: save the start of a process
+        if len(tasks) <= 1 or self.workers == 1:  # nothing to distribute: avoid starting a process
             for index, task in until_stopping(enumerate(tasks)):
                 yield run_task(fn, index, task)
             return
         todo = dict(enumerate(tasks))
-        for left in reversed(range(MAX_TRIES)):
+        for tries_left in reversed(range(MAX_TRIES)):
             try:
                 for result in self._once(fn, todo):
                     del todo[result.index]
@@ -39,10 +39,10 @@ class Processes:
                 return
             except BrokenProcessPool as error:
                 self.close()
-                if not left:
+                if not tries_left:
                     raise RetryableError(
                         f"a worker process died {MAX_TRIES} times",
-                        hint="most often the machine ran out of memory: use fewer --workers or smaller shards",
+                        hint="this is usually caused by a lack of memory: use fewer --workers or smaller shards",
                     ) from error
 
     def _once(self, fn: Callable[[Task], Value], todo: dict[int, Task]) -> Iterator[Result[Value]]:
@@ -61,31 +61,31 @@ class Processes:
 
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
-            signal.siginterrupt(signal.SIGINT, True)  # Polars' handler would let the wait for a worker go on
+            signal.siginterrupt(signal.SIGINT, True)  # with Polars' handler, waiting for a worker would continue
             context = multiprocessing.get_context("spawn")
             share = thread_environment(self.workers)
             self._pool = ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=(share,))
         return self._pool
 
     def close(self) -> None:
-        """Let the workers go; a task that is still running is lost, so that an interrupted run ends at once."""
+        """Kill the workers and their running tasks, so that an interrupted run ends at once."""
         if self._pool is not None:
             for worker in list((self._pool._processes or {}).values()):
-                worker.kill()  # first, so that they end even if this is interrupted in turn
-            self._pool.shutdown(wait=True, cancel_futures=True)  # else its thread would still be at it when we exit
+                worker.kill()  # first, so that they end even if this method is interrupted
+            self._pool.shutdown(wait=True, cancel_futures=True)  # its thread must not outlive this process
             self._pool = None
 
 
 def _begin(share: dict[str, str]) -> None:
-    """Give a new worker its share of the cores, before the libraries that read these names are loaded."""
+    """Set up a new worker: its share of the cores, set before the libraries are loaded, and its signal handlers."""
     os.environ.update(share)
-    for sent in (signal.SIGINT, signal.SIGTERM):  # they reach the whole group: only the parent answers them
+    for sent in (signal.SIGINT, signal.SIGTERM):  # signals reach the process group, and the parent handles them
         signal.signal(sent, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """End this worker when its parent is gone, however that ended: nothing else would tell it."""
+    """End this worker when its parent process has ended, for whatever reason."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""Runs every task in this process, one after another."""
+"""Executor that runs all tasks in this process, one after another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from curate.executors.base import Result, Task, Value, run_task, until_stopping
 
 
 class Serial:
-    """The executor for debugging, and for pools of one shard."""
+    """Executor without workers, for debugging and for pools with a single shard."""
 
     workers = 1
 

@@ -1,4 +1,4 @@
-"""Strings of an Arrow column as categories and codes."""
+"""Categorical encoding of Arrow string columns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from curate.kernels.types import Codes
 def unique_categories(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Return the distinct values, without nulls, sorted by code point.
 
-    Over several parts, the categories of the parts' categories put together are those of the whole.
+    The categories of a column can be computed in parts: concatenate the categories of the parts and call this again.
 
     Parameters
     ----------
@@ -20,8 +20,10 @@ def unique_categories(values: pa.Array | pa.ChunkedArray) -> pa.Array:
 
     Returns
     -------
-    strings, the value of category i at position i
+    strings; the value of category i is at position i
 
+    Examples
+    --------
     >>> unique_categories(pa.array(["b", None, "a", "b"])).to_pylist()
     ['a', 'b']
     """
@@ -30,8 +32,19 @@ def unique_categories(values: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def encode_categories(values: pa.Array | pa.ChunkedArray, categories: pa.Array) -> Codes:
-    """Return the position of each value in ``unique_categories``; (n,) int32, -1 for a null and for a value that is not in it.
+    """Return the index of each value in ``categories``.
 
+    Parameters
+    ----------
+    values : (n,) strings
+    categories : distinct strings, as ``unique_categories`` returns them
+
+    Returns
+    -------
+    (n,) int32; -1 for nulls and for values that are not in ``categories``
+
+    Examples
+    --------
     >>> encode_categories(pa.array(["b", None, "a"]), pa.array(["a", "b"])).tolist()
     [1, -1, 0]
     """

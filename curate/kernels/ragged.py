@@ -1,4 +1,4 @@
-"""Runs of consecutive places, written out in one array."""
+"""Concatenated ranges of consecutive integers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,19 @@ from curate.kernels.types import Positions
 
 
 def concatenate_ranges(starts: Positions, lengths: Positions) -> Positions:
-    """The places ``start``, ``start + 1``, … of every run, one run after the other.
+    """Return ``start``, ``start + 1``, … of every range, one range after the other.
 
+    Parameters
+    ----------
+    starts : (g,) int64, first integer of each range
+    lengths : (g,) int64
+
+    Returns
+    -------
+    (sum of lengths,) int64
+
+    Examples
+    --------
     >>> concatenate_ranges(np.array([5, 0, 9]), np.array([2, 0, 3])).tolist()
     [5, 6, 9, 10, 11]
     """

@@ -1,4 +1,4 @@
-"""Arrays and streams of rows, as kernels and plugins exchange them."""
+"""Array types and streams of rows that kernels and plugins exchange."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 Matrix = NDArray[np.float32]
-"""Rows of numbers, (n, d) float32."""
+"""Matrix of numbers, (n, d) float32."""
 
 Vector = NDArray[np.float32]
-"""One number a row, (n,) float32."""
+"""One number per row, (n,) float32."""
 
 Rows = NDArray[np.intp]
-"""Indices of rows."""
+"""Row indices."""
 
 Codes = NDArray[np.int32]
-"""A group of each row, (n,) int32; -1 for rows in no group."""
+"""Group of each row, (n,) int32; -1 for rows in no group."""
 
 Numbers = NDArray[np.float64]
-"""Numbers in double precision."""
+"""Double-precision numbers, float64."""
 
 Half = NDArray[np.float16]
-"""Numbers in half precision, as they are stored."""
+"""Half-precision numbers, float16, as they are stored."""
 
 Counts = NDArray[np.int64]
-"""Integers: counts, offsets, fold numbers."""
+"""Integers, int64: counts, offsets, fold numbers."""
 
 Flags = NDArray[np.bool_]
-"""True or False for each row."""
+"""Booleans, one per row."""
 
 Positions = NDArray[np.int64]
-"""Positions in an array, and where parts of it begin."""
+"""Positions in an array, int64; also offsets of its parts."""
 
 Positions32 = NDArray[np.int32]
-"""Positions in 32 bits."""
+"""Positions in an array, int32."""
 
 Indices = NDArray[np.integer]
-"""Integers of any type, where a kernel takes them as they come."""
+"""Integers of any type."""
 
 Hashes = NDArray[np.uint64]
-"""Hashes of 64 bits, and pairs of rows packed into as many."""
+"""64-bit hashes, and pairs of row indices packed into 64 bits."""
 
 Signatures = NDArray[np.uint32]
-"""Hashes of 32 bits."""
+"""32-bit hashes."""
 
 AnyArray = NDArray[Any]
 """Array of any type and shape."""
@@ -66,16 +66,16 @@ def freeze(array: Array) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """Embeddings that can be read block by block, as often as needed, without all being in memory."""
+    """Embeddings that can be read block by block, any number of times, without loading all of them."""
 
     rows: int
     dimensions: int
     blocks: Callable[[], Iterator[Matrix]]
-    """Starts another pass; yields (m, d) float32 blocks in row order, each at most one shard."""
+    """Start a new pass: iterate over (m, d) float32 blocks in row order, each at most one shard."""
 
     @classmethod
     def from_array(cls, embeddings: Matrix, block: int = 65_536) -> Vectors:
-        """Vectors over an array (n, d) in memory."""
+        """Return vectors that read from an array (n, d) in memory."""
 
         def blocks() -> Iterator[Matrix]:
             for start in range(0, len(embeddings), block):
@@ -86,59 +86,60 @@ class Vectors:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """Texts that can be read block by block, as often as needed, without all being in memory."""
+    """Texts that can be read block by block, any number of times, without loading all of them."""
 
     sizes: tuple[int, ...]
-    """The rows of each block, at most one shard's."""
+    """Number of rows in each block; a block is at most one shard."""
 
     read: Callable[[int], Sequence[str]]
-    """Gives the texts of the block of that number, in row order."""
+    """Read the texts of the block with that number, in row order."""
 
     hashes: Callable[[int], NDArray[np.uint64]] | None = None
-    """Gives the two halves (m, 2) of the 128-bit BLAKE2b hash of each of those texts in UTF-8, where they are known."""
+    """Read the two halves, (m, 2), of the 128-bit BLAKE2b hash of the UTF-8 bytes of each text in a block; None if
+    unknown."""
 
     @property
     def rows(self) -> int:
-        """The number of texts."""
+        """Number of texts."""
         return sum(self.sizes)
 
     def blocks(self) -> Iterator[Sequence[str]]:
-        """Starts another pass; yields some texts after the others, in row order, one block at a time."""
+        """Return a new iterator over the texts of each block, in row order, one block in memory at a time."""
         return map(self.read, range(len(self.sizes)))
 
     @classmethod
     def from_list(cls, texts: Sequence[str], block: int = 65_536) -> Texts:
-        """Texts over a list in memory."""
+        """Return texts that read from a list in memory."""
         starts = range(0, len(texts), block)
         sizes = tuple(min(block, len(texts) - start) for start in starts)
         return cls(sizes, lambda number: texts[starts[number] : starts[number] + block])
 
     def take(self, rows: Rows) -> Texts:
-        """The texts of ``rows``, in that order; blocks with none of them are not read.
+        """Return the texts of ``rows``, in that order; blocks without any of them are not read.
 
-        If the rows do not ascend, their texts are read in one pass, and held.
+        If the rows do not ascend, their texts are read in one pass and kept in memory.
         """
         if np.array_equal(rows, np.arange(self.rows)):
             return self
         if (np.diff(rows) < 0).any():
             order = np.argsort(rows, kind="stable")
             ascending = [text for block in self.take(rows[order]).blocks() for text in block]
-            back = np.empty(len(rows), np.intp)
-            back[order] = np.arange(len(rows))
-            return Texts.from_list([ascending[place] for place in back.tolist()])
+            inverse = np.empty(len(rows), np.intp)
+            inverse[order] = np.arange(len(rows))
+            return Texts.from_list([ascending[position] for position in inverse.tolist()])
         starts = np.cumsum([0, *self.sizes])
         cuts = np.searchsorted(rows, starts)
         numbers = np.flatnonzero(np.diff(cuts)).tolist()
 
-        def places(number: int) -> Rows:
-            mine = numbers[number]
-            own: Rows = rows[cuts[mine] : cuts[mine + 1]] - starts[mine]
-            return own
+        def local_rows(number: int) -> Rows:
+            block_number = numbers[number]
+            local: Rows = rows[cuts[block_number] : cuts[block_number + 1]] - starts[block_number]
+            return local
 
         def read(number: int) -> Sequence[str]:
             block = self.read(numbers[number])
-            return [block[place] for place in places(number).tolist()]
+            return [block[position] for position in local_rows(number).tolist()]
 
-        known = self.hashes
-        hashes = None if known is None else lambda number: known(numbers[number])[places(number)]
+        stored_hashes = self.hashes
+        hashes = None if stored_hashes is None else lambda number: stored_hashes(numbers[number])[local_rows(number)]
         return Texts(tuple(np.diff(cuts)[numbers].tolist()), read, hashes)

@@ -1,4 +1,4 @@
-"""What plugins receive, validated here so that no algorithm has to."""
+"""Inputs of plugins, validated once so that algorithms need not check them."""
 
 from __future__ import annotations
 
@@ -16,83 +16,85 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-T = TypeVar("T")
+Value = TypeVar("Value")
 
-_SUM_TOLERANCE = 1e-2  # float16 storage rounds a logarithm by up to a 2,000th of it
-_UNIT_TOLERANCE = 1e-5  # of float32; rows stored as float16 are scaled to unit length when they are read
+_SUM_TOLERANCE = 1e-2  # float16 storage rounds logarithms by up to 0.05 %
+_UNIT_TOLERANCE = 1e-5  # for float32; rows stored as float16 are normalized when they are read
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedRows:
-    """Rows that were published before, m of which there is a sketch: they stay, and new rows are held against them."""
+    """Rows published by earlier runs: they are kept, and new rows are compared with their m sketches."""
 
     is_published: Flags
-    """(n,) which rows of the pool are among them; they are kept, and their sketches stand for them."""
+    """Whether each row was published before, (n,); published rows are kept, and their sketches represent them."""
 
     sizes: tuple[int, ...] = ()
-    """The rows of each part of the sketches; m in all."""
+    """Number of rows in each part of the sketches; m in total."""
 
     read: Callable[[int, Sequence[str]], pa.Table] | None = None
-    """Gives columns of the part of that number, as the selector's own ``sketch`` wrote them."""
+    """Read columns of the part with that number, as the selector's ``sketch`` wrote them."""
 
     @classmethod
     def empty(cls, n: int) -> PublishedRows:
-        """For a pool of n rows of which none was published."""
+        """Return an instance for a pool of n rows none of which was published."""
         return cls(np.zeros(n, np.bool_))
 
     @property
     def rows(self) -> int:
-        """The number of sketches, m."""
+        """Number of sketches, m."""
         return sum(self.sizes)
 
     @property
     def new_rows(self) -> Rows:
-        """The rows of the pool that were not published."""
+        """Rows of the pool that were not published before."""
         return np.flatnonzero(~self.is_published)
 
     def sketches(self, *columns: str) -> Iterator[pa.Table]:
-        """Those columns of all sketches, one part after the other."""
+        """Yield those columns of all sketches, part by part."""
         for number in range(len(self.sizes)):
             if self.read is not None:
                 yield self.read(number, columns)
 
     def take(self, rows: Rows) -> PublishedRows:
-        """The same for some rows of the pool, beside all that was published."""
+        """Return the same for some rows of the pool, with all published sketches."""
         return replace(self, is_published=self.is_published[rows])
 
     def to_pool_rows(self, representative: Rows) -> Rows:
-        """Who stands for each row of the pool, from who does among what was published followed by the new rows.
+        """Map representatives over [published, new] rows back to pool row indices.
 
         Parameters
         ----------
-        representative : (m + k,) of those, -1 for none; k new rows
+        representative : (m + k,) indices into the m sketches followed by the k new rows, -1 for none
 
         Returns
         -------
-        (n,) a row of the pool; n + j for the published row of sketch j; -1 for none
+        (n,) row of the pool; n + j for the published row of sketch j; -1 for none
 
-        >>> told = PublishedRows(np.array([False, True, False]), (2,)).to_pool_rows(np.array([-1, -1, 1, 2]))
-        >>> told.tolist()
+        Examples
+        --------
+        >>> published = PublishedRows(np.array([False, True, False]), (2,))
+        >>> published.to_pool_rows(np.array([-1, -1, 1, 2])).tolist()
         [4, -1, 0]
         """
         n, m, new = len(self.is_published), self.rows, self.new_rows
-        names = np.concatenate((n + np.arange(m), new, [-1]))
-        answer = np.full(n, -1, np.intp)
-        answer[new] = names[representative[m:]]
-        return answer
+        pool_rows = np.concatenate((n + np.arange(m), new, [-1]))
+        result = np.full(n, -1, np.intp)
+        result[new] = pool_rows[representative[m:]]
+        return result
 
-    def expand_to_pool(self, values: Vector, held: float) -> Vector:
-        """(n,) the ``values`` (k,) of the new rows, and ``held`` for those that were published."""
-        answer = np.full(len(self.is_published), held, np.float32)
-        answer[self.new_rows] = values
-        return answer
+    def expand_to_pool(self, values: Vector, published_value: float) -> Vector:
+        """Expand ``values`` (k,) of the new rows to all rows (n,), with ``published_value`` for published rows."""
+        result = np.full(len(self.is_published), published_value, np.float32)
+        result[self.new_rows] = values
+        return result
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The rows a selector chooses from. Arrays are read-only; row i is the same row in all of them.
+    """Rows that a selector chooses from. Arrays are read-only; row i is the same row in all of them.
 
-    A selector is handed what it declared in ``reads``; the rest is left at its default.
+    A selector receives what it declared in ``reads``; other fields have their defaults.
 
     Raises
     ------
@@ -100,43 +102,43 @@ class Pool:
     """
 
     embeddings: Matrix
-    """(n, d) float32, rows of unit length; d is 0 for selectors that do not read embeddings."""
+    """Embeddings (n, d) float32, rows of unit length; d is 0 for selectors that do not read embeddings."""
 
     quality: Vector
-    """(n,) float32, higher = keep; all zero where no score was named."""
+    """Quality (n,) float32, higher = keep; all zero if no score was configured as quality."""
 
     cluster: Codes
-    """(n,) int32, -1 for rows in no cluster; all zero for selectors that do not read clusters."""
+    """Cluster of each row (n,) int32, -1 for rows in no cluster; all zero for selectors that do not read clusters."""
 
     scores: Mapping[str, Vector] = field(default_factory=dict)
-    """Raw scores by name, (n,) float32 each, as in the papers that define them."""
+    """Raw scores by name, (n,) float32 each, with the orientation of the papers that define them."""
 
     higher_is_better: Mapping[str, bool] = field(default_factory=dict)
-    """The orientation of each score in ``scores``."""
+    """Orientation of each score in ``scores``."""
 
     frame: pl.DataFrame | None = None
-    """The input and score columns that the selector's ``columns()`` asked for, n rows."""
+    """Input and score columns that the selector's ``columns()`` requested, n rows."""
 
     texts: Texts | None = None
-    """N strings, read from disk as often as they are asked for."""
+    """Texts of the n rows, read from disk on demand."""
 
     published: PublishedRows | None = None
-    """What earlier runs published, for a selector that keeps sketches of it and is asked to compare with them."""
+    """Rows published by earlier runs, for selectors that compare with their sketches."""
 
     def __post_init__(self) -> None:
         n = len(self.embeddings)
-        _check("embeddings", self.embeddings, np.float32, (n, self.embeddings.shape[-1]))
-        _check("quality", self.quality, np.float32, (n,))
-        _check("cluster", self.cluster, np.int32, (n,))
+        _check_array("embeddings", self.embeddings, np.float32, (n, self.embeddings.shape[-1]))
+        _check_array("quality", self.quality, np.float32, (n,))
+        _check_array("cluster", self.cluster, np.int32, (n,))
         for name, score in self.scores.items():
-            _check(f"scores[{name!r}]", score, np.float32, (n,))
+            _check_array(f"scores[{name!r}]", score, np.float32, (n,))
         if self.frame is not None and self.frame.height != n:
-            raise PluginError(f"pool: frame has {self.frame.height} rows, embeddings have {n}")
+            raise PluginError(f"pool: frame has {self.frame.height} rows, but embeddings have {n}")
         if self.texts is not None and self.texts.rows != n:
-            raise PluginError(f"pool: there are {self.texts.rows} texts, and embeddings have {n} rows")
+            raise PluginError(f"pool: there are {self.texts.rows} texts, but embeddings have {n} rows")
         if not np.isfinite(self.quality).all():
             raise PluginError(
-                "pool: quality holds NaN or infinity", hint="name a score without missing values as quality"
+                "pool: quality contains NaN or infinity", hint="use a score without missing values as quality"
             )
         for start in range(0, n if self.embeddings.shape[1] else 0, 65_536):
             block = self.embeddings[start : start + 65_536]
@@ -150,26 +152,32 @@ class Pool:
         return len(self.embeddings)
 
     def oriented_score(self, name: str) -> Vector:
-        """The score ``name`` with its sign turned, where needed, so that higher = keep; (n,) float32."""
+        """Return the score ``name`` with its sign inverted if needed, so that higher = keep; (n,) float32."""
         return self.scores[name] if self.higher_is_better.get(name, True) else -self.scores[name]
 
     def require_score(self, name: str, selector: str, *, oriented: bool = False) -> Vector:
-        """The score ``name``, or ``oriented``, of a pool in which every row has one; (n,) float32.
+        """Return the score ``name`` of a pool in which every row has one; (n,) float32.
+
+        Parameters
+        ----------
+        name : name of the score
+        selector : name of the calling selector, for the error
+        oriented : invert the sign if needed, so that higher = keep
 
         Raises
         ------
-        PluginError : naming the ``selector``, if a value is missing or infinite
+        PluginError : if a value is missing or infinite
         """
         score = self.oriented_score(name) if oriented else self.scores[name]
         if missing := np.count_nonzero(~np.isfinite(score)):
             raise PluginError(
                 f"{selector}: the score {name!r} is missing or infinite for {missing} rows",
-                hint=f'drop them first, with {{use: where, drop: "score_{name} is null"}}, or use another score',
+                hint=f'drop these rows first with {{use: where, drop: "score_{name} is null"}}, or use another score',
             )
         return score
 
     def take(self, rows: Rows) -> Pool:
-        """The sub-pool of ``rows``, in that order."""
+        """Return the sub-pool of ``rows``, in that order."""
         return Pool(
             freeze(self.embeddings[rows]),
             freeze(self.quality[rows]),
@@ -184,40 +192,42 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Dynamics:
-    """How a proxy judged the rows while it was trained: the probability of every class after each epoch of each run."""
+    """Training dynamics of a proxy: the probability of every class for every row after each epoch of each run."""
 
     labels: Codes
-    """(n,) int32 class of each row; -1 for a row that the proxy was not trained on, whose scores are NaN."""
+    """Class of each row (n,) int32; -1 for rows that the proxy was not trained on, whose scores are NaN."""
 
     classes: int
     runs: int
     epochs: int
-    """Of each run."""
+    """Number of epochs of each run."""
 
     read: Callable[[int, int], Matrix]
-    """Gives the (n, classes) float32 probabilities after one epoch of one run, both counted from 0."""
+    """Read the (n, classes) float32 probabilities after one epoch of one run, both counted from 0."""
 
     def __post_init__(self) -> None:
-        _check("dynamics' labels", self.labels, np.int32, (len(self.labels),))
+        _check_array("dynamics' labels", self.labels, np.int32, (len(self.labels),))
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def probabilities(self, run: int, epoch: int) -> Matrix:
-        """(n, classes) float32, read afresh each time, so that no more than one epoch need be in memory.
+        """Read the probabilities after one epoch of one run, (n, classes) float32; nothing is cached.
 
         Raises
         ------
-        PluginError : if they are no probabilities
+        PluginError : if the rows do not sum to 1
         """
-        given = self.read(run, epoch)
-        _check(f"dynamics of run {run}, epoch {epoch}", given, np.float32, (len(self.labels), self.classes))
-        if not (np.abs(given.sum(axis=1) - 1) < _SUM_TOLERANCE).all() or (given < 0).any():
+        probabilities = self.read(run, epoch)
+        _check_array(
+            f"dynamics of run {run}, epoch {epoch}", probabilities, np.float32, (len(self.labels), self.classes)
+        )
+        if not (np.abs(probabilities.sum(axis=1) - 1) < _SUM_TOLERANCE).all() or (probabilities < 0).any():
             raise PluginError(f"dynamics: the probabilities after epoch {epoch} of run {run} do not sum to 1")
-        return given
+        return probabilities
 
     def take(self, rows: Rows) -> Dynamics:
-        """The dynamics of ``rows``, in that order."""
+        """Return the dynamics of ``rows``, in that order."""
         return Dynamics(
             self.labels[rows], self.classes, self.runs, self.epochs, lambda run, epoch: self.read(run, epoch)[rows]
         )
@@ -225,88 +235,93 @@ class Dynamics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreBatch:
-    """The rows a scorer scores: a shard, a cluster, or the whole pool, as its ``within`` says.
+    """Rows that a scorer scores: a shard, a cluster, or the complete pool, depending on its ``within``.
 
-    A scorer is handed what it declared in ``reads``; the rest is None.
+    A scorer receives what it declared in ``reads``; the rest is None.
     """
 
     texts: list[str] | None = None
-    """n strings."""
+    """Texts of the n rows."""
 
     embeddings: Matrix | None = None
-    """(n, d) float32, rows of unit length."""
+    """Embeddings (n, d) float32, rows of unit length."""
 
     cluster: Codes | None = None
-    """(n,) int32, -1 for rows in no cluster."""
+    """Cluster of each row (n,) int32, -1 for rows in no cluster."""
 
     centroids: Matrix | None = None
-    """(k, d) float32, rows of unit length."""
+    """Cluster centroids (k, d) float32, rows of unit length."""
 
     labels: list[str | None] | None = None
-    """n labels."""
+    """Labels of the n rows."""
 
     dynamics: Dynamics | None = None
-    """Of n rows."""
+    """Training dynamics of the n rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricInput:
-    """A choice of rows and what it is judged by: the pool it was made from, and test rows that it never saw.
+    """Selection to evaluate, with the pool it was made from and test rows that it never saw.
 
-    A metric is handed what it declared in ``reads``; the rest is None. Arrays are read-only.
+    A metric receives what it declared in ``reads``; the rest is None. Arrays are read-only.
     """
 
     n: int
-    """Rows in the pool."""
+    """Number of rows in the pool."""
 
-    chosen: Rows
-    """(k,) the chosen rows, best first, k >= 1."""
+    selected: Rows
+    """Selected rows (k,), best first, k >= 1."""
 
     weight: Vector | None = None
-    """(k,) float32 training weights of the chosen rows; None = all alike."""
+    """Training weights of the selected rows (k,) float32; None = all equal."""
 
     embeddings: Matrix | None = None
-    """(n, d) float32, rows of unit length."""
+    """Embeddings of the pool (n, d) float32, rows of unit length."""
 
     cluster: Codes | None = None
-    """(n,) int32, -1 for rows in no cluster."""
+    """Cluster of each row (n,) int32, -1 for rows in no cluster."""
 
     label: Codes | None = None
-    """(n,) int32 index into ``classes``, -1 for rows without a label."""
+    """Index of each row's label in ``classes`` (n,) int32, -1 for rows without a label."""
 
     classes: tuple[str, ...] = ()
-    """Every label of the pool and of the test rows, sorted."""
+    """All labels of the pool and of the test rows, sorted."""
 
     source: Codes | None = None
-    """(n,) int32, one code a source."""
+    """Code of each row's source (n,) int32."""
 
     content: Codes | None = None
-    """(n,) int32, the same for rows with exactly the same text."""
+    """Code of each row's text (n,) int32, equal for rows with exactly the same text."""
 
     tokens: Codes | None = None
-    """(n,) int32."""
+    """Number of tokens of each row (n,) int32."""
 
     texts: Sequence[str] | None = None
-    """n strings."""
+    """Texts of the n rows."""
 
     test_embeddings: Matrix | None = None
-    """(m, d) float32, rows of unit length."""
+    """Embeddings of the test rows (m, d) float32, rows of unit length."""
 
     test_label: Codes | None = None
-    """(m,) int32 index into ``classes``."""
+    """Index of each test row's label in ``classes`` (m,) int32."""
 
     test_texts: Sequence[str] | None = None
-    """m strings."""
+    """Texts of the m test rows."""
 
 
-def require(value: T | None) -> T:
-    """``value``, a part of a batch that the driver supplies because the plugin declared it in ``reads``."""
+def require(value: Value | None) -> Value:
+    """Return ``value``, an input that the driver supplies because the plugin declared it in ``reads``.
+
+    Raises
+    ------
+    PluginError : if it is None, because the plugin did not declare it
+    """
     if value is None:
-        raise PluginError("a plugin asks for what it does not declare", hint="add it to the decorator's reads={…}")
+        raise PluginError("plugin read an input that is missing from its reads={…}", hint="add it to the decorator")
     return value
 
 
-def _check(name: str, array: NDArray[np.generic], dtype: type, shape: tuple[int, ...]) -> None:
+def _check_array(name: str, array: NDArray[np.generic], dtype: type, shape: tuple[int, ...]) -> None:
     if array.dtype != dtype or array.shape != shape:
         raise PluginError(
             f"pool: {name} is {array.dtype} of shape {array.shape}; expected {np.dtype(dtype)} of shape {shape}",

@@ -1,4 +1,4 @@
-"""What a plugin of each kind must do (one method), and the decorators that declare it."""
+"""Protocols of all plugin kinds, and the decorators that declare plugins."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from curate.plugins.batches import MetricInput, Pool, ScoreBatch
     from curate.plugins.results import Clustering, FitReport, MetricResult, Selection
 
-T = TypeVar("T")
+PluginClass = TypeVar("PluginClass")
 Reads = Literal[
     "text",
     "embedding",
@@ -44,42 +44,42 @@ Reads = Literal[
 
 @dataclass(frozen=True, slots=True)
 class ConfigReference:
-    """The field's value names something elsewhere in the configuration, which must exist."""
+    """Mark of a field whose value refers to another part of the configuration, which must exist."""
 
     target: Literal["score", "column", "group"]
-    """A score; a column of the pool; or groups: such a column, cluster, label or source."""
+    """Kind of reference: a score, a column of the pool, or groups (a column, cluster, label or source)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutionOnly:
-    """The field changes how fast a result comes, never the result; it is left out of fingerprints."""
+    """Mark of a field that affects only the execution, not the result; it is excluded from fingerprints."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContentPath:
-    """Mark of a field that may name a file or a folder: its content, and not its name, determines the result.
+    """Mark of a field that may be the path of a file or directory, whose content determines the result.
 
-    The driver adds a sha256 of what the path holds to the fingerprint of the entry. An embedder that declares
-    ``revision=True`` and a proxy that reads a log are known by those instead.
+    The driver adds a sha256 of the content to the fingerprint of the entry. Embedders that declare ``revision=True``
+    and proxies that read a log are identified by those instead.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class ExampleFiles(ContentPath):
-    """The field names files whose texts a scorer learns from, and which the driver reads; null: rows of the pool."""
+    """Mark of a field with files of texts that a scorer is fitted on, read by the driver; null: rows of the pool."""
 
-    at_least: int
-    """How many texts there must be."""
+    min_texts: int
+    """Minimum number of texts."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExistingFiles:
-    """The field names a file, or a pattern for files, that must be there before a run."""
+    """Mark of a field with a path, or a glob pattern, of files that must exist before a run."""
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateField:
-    """The field is a column's name, or a template over columns, as ``input.text``."""
+    """Mark of a field that is a column name, or a template over columns, as ``input.text``."""
 
 
 ScoreName = Annotated[str, ConfigReference("score")]
@@ -92,173 +92,173 @@ TextTemplate = Annotated[str, MinLen(1), TemplateField()]
 
 
 class Embedder(Protocol):
-    """Text to vectors; ``reads="column"``: a list column to vectors."""
+    """Maps texts to vectors; with ``reads="column"``, maps a list column to vectors."""
 
     def encode(self, texts: Sequence[str]) -> Matrix:
-        """(n, d) float32 vectors of ``texts``; the driver scales them to unit length and sets bad ones aside."""
+        """Return float32 vectors (n, d) of ``texts``; the driver normalizes them and quarantines invalid ones."""
 
 
 class FittedEmbedder(Protocol):
     """Embedder that is fitted on a sample first, declared with ``fits=True``.
 
-    Its fitted state is plain arrays, which can be saved and frozen. A field ``sample_size`` sets the most rows of the
-    sample; without it there are 50,000.
+    Its fitted state is plain arrays, which can be saved and frozen. A field ``sample_size`` sets the maximum number of
+    sampled rows, 50,000 by default.
     """
 
     def fit(self, sample: Sequence[str], rng: np.random.Generator) -> FittedState:
-        """Named arrays that, with the fields, determine every later vector."""
+        """Return named arrays that, with the fields, determine every later vector."""
 
     def restore(self, state: FittedState) -> Embedder:
-        """Return the embedder that ``state`` describes."""
+        """Return the embedder with the fitted state."""
 
 
 class VersionedEmbedder(Protocol):
-    """Embedder with a model from elsewhere, declared with ``revision=True``; its field ``model`` names the model."""
+    """Embedder with an external model, declared with ``revision=True``; its field ``model`` identifies the model."""
 
     def revision(self) -> str:
-        """Return what identifies the model's content; part of the fingerprints of the vectors."""
+        """Return an identifier of the model's content, part of the fingerprints of the vectors."""
 
 
 class FidelityEmbedder(Protocol):
     """Fitted embedder that measures the drift of a pool, declared with ``fidelity=True``."""
 
     def fidelity(self, texts: Sequence[str]) -> Vector:
-        """(n,) float32 in [0, 1]: the share of each text that what was learnt can express."""
+        """Return the share of each text that the fitted state can express, (n,) float32 in [0, 1]."""
 
 
 class Clusterer(Protocol):
-    """Groups of similar rows. With ``reads="column"`` it has no fit: its field ``column`` names the groups."""
+    """Groups similar rows. With ``reads="column"`` it has no fit: its field ``column`` contains the groups."""
 
     def fit(self, vectors: Vectors, rng: np.random.Generator) -> Clustering:
-        """Centres of the groups; the driver assigns every row to the most similar one."""
+        """Return the centroids of the groups; the driver assigns every row to the most similar one."""
 
 
 class Proxy(Protocol):
-    """A small model whose training behaviour scores read. Its fields ``runs`` and ``epochs`` say how much of it."""
+    """Small model whose training dynamics scores read, for ``epochs`` epochs in each of ``runs`` runs."""
 
     runs: int
     epochs: int
 
     def train(self, embeddings: Matrix, labels: Codes, classes: int, rng: np.random.Generator) -> FittedState:
-        """Named arrays that, with the fields, determine every later prediction; labels are 0 … classes − 1."""
+        """Return named arrays that, with the fields, determine every later prediction; labels are 0 … classes − 1."""
 
     def predict(self, state: FittedState, embeddings: Matrix) -> Iterator[Matrix]:
-        """(m, classes) float32 probabilities at the end of each epoch of each run, in that order."""
+        """Yield float32 probabilities (m, classes) at the end of each epoch of each run, in that order."""
 
 
 class RecordedProxy(Protocol):
-    """A proxy that was trained elsewhere, declared with ``reads={"log"}``: the driver reads the log for it."""
+    """Externally trained proxy, declared with ``reads={"log"}``: the driver reads its training log."""
 
     files: str
-    """The log's file, or a pattern for its files."""
+    """Path of the log, or a glob pattern of its files."""
 
     classes: tuple[str, ...]
-    """The labels in the order of the log's probabilities; empty: sorted."""
+    """Labels in the order of the log's probabilities; empty: sorted."""
 
     def probabilities(self, lines: pa.Table) -> Matrix:
-        """(m, classes) float32 probabilities in m lines of the log."""
+        """Return float32 probabilities (m, classes) of m lines of the log."""
 
 
 class Scorer(Protocol):
-    """One number a row, or a few."""
+    """Assigns one or several numbers to each row."""
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:
-        """(n,) float32, or (n, m) for a scorer that declares m columns."""
+        """Return scores (n,) float32, or (n, m) for a scorer that declares m columns."""
 
 
 class LearningScorer(Protocol):
     """Scorer that is fitted on texts first, declared with ``fits=True``.
 
-    Its fitted state is plain arrays, which can be saved and frozen. Its fields with the mark ``ExampleFiles`` name the
-    texts.
+    Its fitted state is plain arrays, which can be saved and frozen. Its fields with the mark ``ExampleFiles`` select
+    the texts.
     """
 
     text: str | None
-    """The text of a row of the files: a column's name or a template; None: the input's."""
+    """Text of a row of the files: a column name or a template; None: that of the input."""
 
     sample_size: int
-    """The most texts that are read for a field: more are sampled evenly."""
+    """Maximum number of texts read for a field; more are sampled uniformly."""
 
     def fit(self, examples: Mapping[str, Sequence[str]], rng: np.random.Generator) -> FittedState:
-        """Named arrays that, with the fields, determine every later score; ``examples`` are texts by field."""
+        """Return named arrays that, with the fields, determine every later score; ``examples`` are texts by field."""
 
     def restore(self, state: FittedState) -> Scorer:
-        """The scorer that ``state`` describes."""
+        """Return the scorer with the fitted state."""
 
     def describe_fit(self, state: FittedState) -> FitReport:
-        """How well it does on texts that it did not learn from."""
+        """Return the quality of the fit on held-out texts."""
 
 
 class Selector(Protocol):
-    """Which rows, in what order, with what weight."""
+    """Selects rows, with an order and optional training weights."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        """Exactly ``budget`` rows, 0 <= budget <= n."""
+        """Return a selection of exactly ``budget`` rows, 0 <= budget <= n."""
 
 
 class EpochPlanner(Protocol):
-    """A selector that can plan epochs: with its field ``epochs`` above 1 it gives the rows of each."""
+    """Selector that can plan epochs: with its field ``epochs`` above 1 it returns the rows of each."""
 
     epochs: int
-    """How many epochs are planned; the budget is that of each."""
+    """Number of planned epochs; the budget is that of each."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        """``Selection.from_epochs``, with exactly ``budget`` rows in each epoch."""
+        """Return ``Selection.from_epochs``, with exactly ``budget`` rows in each epoch."""
 
 
 class Filter(Protocol):
-    """A selector that decides its own number of rows, declared with ``budgeted=False``."""
+    """Selector that determines the number of rows itself, declared with ``budgeted=False``."""
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:
-        """The rows that pass."""
+        """Return the rows that pass."""
 
 
 class SketchingSelector(Filter, Protocol):
-    """A filter that drops duplicates, also of what earlier runs published; declared with ``sketch``.
+    """Filter that drops duplicates, also of rows published by earlier runs; declared with ``sketch``.
 
-    With ``pool.published`` it keeps every row that is held, and drops rows that duplicate one of the sketches.
+    With ``pool.published`` it keeps every published row, and drops rows that duplicate one of the sketches.
     """
 
     def sketch(self, pool: Pool) -> pa.Table:
-        """What must be known of each row of the pool to find its duplicates later."""
+        """Return the data of each row that is needed to find its duplicates later."""
 
 
 class Exporter(Protocol):
-    """The chosen rows in a format that trainers read."""
+    """Writes the selected rows in a format that trainers read."""
 
     suffix: str
-    """How the files' names end, with the dot."""
+    """File name extension, with the dot."""
 
     def write(self, table: pa.Table, path: Path) -> None:
         """Write one file; the same table gives the same bytes."""
 
 
 class Metric(Protocol):
-    """How good a choice of rows is; the driver asks the same of uniform choices of as many rows."""
+    """Measures the quality of a selection; the driver measures random selections of the same size as well."""
 
-    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:
-        """The numbers declared, for one choice."""
+    def measure(self, inputs: MetricInput, rng: np.random.Generator) -> MetricResult:
+        """Return the declared numbers for one selection."""
 
 
 class CheckedPlugin(Protocol):
-    """Plugin of any kind that needs a package or a model which may be missing, declared with ``check=True``."""
+    """Plugin of any kind that needs a package or model that may be missing, declared with ``check=True``."""
 
     def check(self) -> Sequence[str]:
-        """Raise a PluginError if something is missing; return what will be downloaded. It takes no second."""
+        """Raise a PluginError if something is missing; return notes on planned downloads. Takes less than a second."""
 
 
-# ---------------------------------------------------------------- what is declared
+# ---------------------------------------------------------------- declarations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputColumn:
-    """One number that a scorer gives for a row, or a metric for a selection."""
+    """Number that a scorer assigns to a row, or a metric to a selection."""
 
     name: str = ""
-    """Suffix of the column's name; "" for the score or metric itself."""
+    """Suffix of the column name; "" for the score or metric itself."""
 
     higher_is_better: bool | None
-    """Whether higher values are better; None for a metric where neither is. A score is always True or False."""
+    """Whether higher values are better; None for a metric without a direction. A score is always True or False."""
 
     unit: str = ""
     """Unit of the number."""
@@ -267,45 +267,45 @@ class OutputColumn:
     """Smallest and largest possible value."""
 
     higher_means: str = ""
-    """What a higher value says of a row, as a report writes it at an axis: ``longer``, ``more unusual``."""
+    """Meaning of a higher value, as a report writes it at an axis: ``longer``, ``more unusual``."""
 
 
 ScoreColumn = OutputColumn
-"""Earlier name of ``OutputColumn``, which plugins of other packages import."""
+"""Former name of ``OutputColumn``, imported by plugins of other packages."""
 
 MetricColumn = OutputColumn
-"""Earlier name of ``OutputColumn``, which plugins of other packages import."""
+"""Former name of ``OutputColumn``, imported by plugins of other packages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
-    """What a plugin's decorator declared."""
+    """Declarations of a plugin's decorator."""
 
     kind: Kind
     version: int
-    """Raised whenever the same input would give another result."""
+    """Version of the result, raised whenever the same input would give another result."""
 
     reads: frozenset[Reads] = frozenset()
     within: Literal["shard", "cluster", "corpus"] = "shard"
     columns: tuple[OutputColumn, ...] = ()
     measures: tuple[OutputColumn, ...] = ()
-    """What a metric gives."""
+    """Columns of a metric."""
 
     learns: bool = False
-    """A metric that trains a model on the chosen rows and tests it on the test rows."""
+    """Whether a metric trains a model on the selected rows and tests it on the test rows."""
 
     budgeted: bool = True
     prefix: bool = False
-    """The first k rows of a larger selection are the selection of k rows."""
+    """Whether the first k rows of a larger selection are the selection of k rows."""
 
     equivariant: bool = False
-    """Reordering the pool reorders the selection and changes nothing else."""
+    """Whether reordering the pool only reorders the selection."""
 
     needs_quality: bool = False
-    """Without a score to call quality, the selection would mean nothing."""
+    """Whether the selection is meaningless without a score as quality."""
 
     fits: bool = False
-    """Whether an embedder or a scorer has methods ``fit`` and ``fitted``."""
+    """Whether an embedder or scorer has methods ``fit`` and ``restore``."""
 
     revision: bool = False
     """Whether an embedder has a method ``revision``."""
@@ -314,58 +314,58 @@ class Traits:
     """Whether a fitted embedder has a method ``fidelity``."""
 
     random: bool | Mapping[str, tuple[object, ...]] = True
-    """Whether a selector or metric may draw from its generator; or the values of a field with which it may."""
+    """Whether a selector or metric may use its random generator; or the values of a field for which it may."""
 
     quadratic: bool = False
-    """A selector whose time at a fixed keep rate grows with the square of the rows that it sees at once."""
+    """Whether a selector's time at a fixed keep rate is quadratic in the number of rows processed together."""
 
     sketch: tuple[str, ...] | None = None
-    """Of a selector that can compare with what was published: the fields that its sketches depend on."""
+    """Fields that the sketches depend on, for a selector that can compare with published rows."""
 
     schema: bool = False
-    """An exporter whose files carry the types of their columns; readers take those of others from the first file."""
+    """Whether the files of an exporter contain column types; otherwise readers infer them from the first file."""
 
     nulls: bool = False
-    """An exporter whose ``write`` takes ``nulls``: for each row, the columns in which it is null and not without a
-    value; None for a row that has every column."""
+    """Whether ``write`` of an exporter takes ``nulls``: for each row, the columns that are null rather than missing;
+    None for a row that has every column."""
 
     cost: str = ""
-    """Of a selector: its time for n rows of d dimensions and a budget of k, in a few words."""
+    """Time of a selector for n rows of d dimensions and a budget of k, in a few words."""
 
     guarantee: str = ""
-    """Of a selector: what is promised of its choice beside the budget, in a few words."""
+    """Guarantee of a selector in addition to the budget, in a few words."""
 
     check: bool = False
-    """Whether it has a method ``check``; see ``CheckedPlugin``."""
+    """Whether the plugin has a method ``check``; see ``CheckedPlugin``."""
 
     example: Mapping[str, object] = field(default_factory=dict)
-    """Values for the fields that have no default, used by docs and contract tests."""
+    """Values for the fields without defaults, used by docs and contract tests."""
 
 
-QUADRATIC_WARNING = "Its time grows with the square of the rows that it sees at once."
-"""What is said of a selector with that trait."""
+QUADRATIC_WARNING = "Runtime is quadratic in the number of rows processed together."
+"""Warning in the description of selectors with the trait ``quadratic``."""
 
-_DECLARED: dict[type, Traits] = {}
+_TRAITS: dict[type, Traits] = {}
 
 
 def get_traits(cls: type) -> Traits | None:
-    """What was declared of ``cls``, or None if it is not a plugin."""
-    return _DECLARED.get(cls)
+    """Return the declared traits of ``cls``, or None if it is not a plugin."""
+    return _TRAITS.get(cls)
 
 
 def is_random(plugin: object) -> bool:
-    """Return whether a selector or metric may draw from its generator; if not, every seed gives the same result."""
-    declared = get_traits(type(plugin))
-    if declared is None or isinstance(declared.random, bool):
-        return declared is None or bool(declared.random)
-    return all(getattr(plugin, field) in values for field, values in declared.random.items())
+    """Return whether a selector or metric may use its random generator; if not, every seed gives the same result."""
+    plugin_traits = get_traits(type(plugin))
+    if plugin_traits is None or isinstance(plugin_traits.random, bool):
+        return plugin_traits is None or bool(plugin_traits.random)
+    return all(getattr(plugin, field) in values for field, values in plugin_traits.random.items())
 
 
 _OPTIONAL: Mapping[Kind, Mapping[str, tuple[str, str]]] = {
     "embedder": {
         "fit": (
             "fits",
-            "fits=True, …) or, if what fitted returns has a method fidelity, @embedder(fits=True, fidelity=True",
+            "fits=True, …) or, if the result of restore has a method fidelity, @embedder(fits=True, fidelity=True",
         ),
         "revision": ("revision", "revision=True"),
         "fidelity": ("fidelity", "fits=True, fidelity=True"),
@@ -374,32 +374,32 @@ _OPTIONAL: Mapping[Kind, Mapping[str, tuple[str, str]]] = {
     "selector": {"sketch": ("sketch", "sketch=(…)"), "draws": ("", "random={field: (value, …)}")},
     "metric": {"draws": ("", "random={field: (value, …)}")},
 }
-"""Members that some plugins of a kind have, and their declarations: the trait, and what the decorator is given."""
+"""Optional members by kind: the trait that declares each, and the argument of the decorator."""
 
 
 def _check_members(cls: type, declared: Traits) -> None:
-    """Raise a PluginError where a class has a member that its decorator does not declare, or the other way round."""
+    """Raise a PluginError if the members of a class and its decorator disagree."""
     kind = declared.kind
     for member, (trait, remedy) in {**_OPTIONAL.get(kind, {}), "check": ("check", "check=True")}.items():
-        found = getattr(cls, member, None)
-        present = callable(found) or isinstance(found, property)
-        promised = bool(trait) and getattr(declared, trait) not in (False, None)
-        if present and not promised:
+        attribute = getattr(cls, member, None)
+        is_present = callable(attribute) or isinstance(attribute, property)
+        is_declared = bool(trait) and getattr(declared, trait) not in (False, None)
+        if is_present and not is_declared:
             raise PluginError(
-                f"{cls.__name__} has {member!r}, which its decorator does not declare",
+                f"{cls.__name__} has {member!r}, but its decorator does not declare it",
                 hint=f"declare it: @{kind}({remedy}, …)" if trait else f"replace it with @{kind}({remedy}, …)",
             )
-        if promised and not present and member != "fidelity":  # which the class has that ``fitted`` returns
+        if is_declared and not is_present and member != "fidelity":  # a method of the class that ``restore`` returns
             raise PluginError(
-                f"@{kind} of {cls.__name__} declares {trait}, and the class has no method {member!r}",
+                f"@{kind} of {cls.__name__} declares {trait}, but the class has no method {member!r}",
                 hint=f"add the method, or remove {trait} from the decorator",
             )
 
 
-def _declare(declared: Traits) -> Callable[[type[T]], type[T]]:
-    def decorate(cls: type[T]) -> type[T]:
+def _declare(declared: Traits) -> Callable[[type[PluginClass]], type[PluginClass]]:
+    def decorate(cls: type[PluginClass]) -> type[PluginClass]:
         _check_members(cls, declared)
-        _DECLARED[cls] = declared
+        _TRAITS[cls] = declared
         return cls
 
     return decorate
@@ -414,16 +414,22 @@ def embedder(
     fidelity: bool = False,
     check: bool = False,
     example: Mapping[str, object] | None = None,
-) -> Callable[[type[T]], type[T]]:
-    """Declare an embedder, and which methods it has besides ``encode``.
+) -> Callable[[type[PluginClass]], type[PluginClass]]:
+    """Declare an embedder, and which methods it has in addition to ``encode``.
+
+    Parameters
+    ----------
+    version : version of the result, see ``Traits``
+    reads : "text", or "column" for a list column
+    fits, revision, fidelity, check : whether the class has the methods of these declarations, see ``Traits``
+    example : values for fields without defaults
 
     Raises
     ------
-    PluginError
-        If it declares ``fidelity`` and does not fit.
+    PluginError : if it declares ``fidelity`` without ``fits``
     """
     if fidelity and not fits:
-        raise PluginError("embedder: fidelity=True needs fits=True", hint="an embedder without a fit cannot drift")
+        raise PluginError("embedder: fidelity=True needs fits=True", hint="declare fits=True, or remove fidelity=True")
     return _declare(
         Traits(
             kind="embedder",
@@ -444,8 +450,16 @@ def clusterer(
     reads: Literal["embedding", "column"] = "embedding",
     check: bool = False,
     example: Mapping[str, object] | None = None,
-) -> Callable[[type[T]], type[T]]:
-    """Declare a clusterer."""
+) -> Callable[[type[PluginClass]], type[PluginClass]]:
+    """Declare a clusterer.
+
+    Parameters
+    ----------
+    version : version of the result, see ``Traits``
+    reads : "embedding", or "column" for existing groups
+    check : whether the class has a method ``check``
+    example : values for fields without defaults
+    """
     reading = frozenset({reads})
     return _declare(Traits(kind="clusterer", version=version, reads=reading, check=check, example=example or {}))
 
@@ -456,8 +470,16 @@ def proxy(
     reads: frozenset[Reads] | set[Reads],
     check: bool = False,
     example: Mapping[str, object] | None = None,
-) -> Callable[[type[T]], type[T]]:
-    """Declare a proxy: one that is trained reads embeddings, a recorded one a log; both read labels."""
+) -> Callable[[type[PluginClass]], type[PluginClass]]:
+    """Declare a proxy: a trained one reads embeddings, a recorded one a log; both read labels.
+
+    Parameters
+    ----------
+    version : version of the result, see ``Traits``
+    reads : inputs
+    check : whether the class has a method ``check``
+    example : values for fields without defaults
+    """
     reading = frozenset(reads)
     return _declare(Traits(kind="proxy", version=version, reads=reading, check=check, example=example or {}))
 
@@ -471,18 +493,26 @@ def scorer(
     fits: bool = False,
     check: bool = False,
     example: Mapping[str, object] | None = None,
-) -> Callable[[type[T]], type[T]]:
-    """Declare a scorer, what it must be given, what it must see at once, and the columns it gives.
+) -> Callable[[type[PluginClass]], type[PluginClass]]:
+    """Declare a scorer, its inputs, the rows it needs at once, and its columns.
+
+    Parameters
+    ----------
+    version : version of the result, see ``Traits``
+    reads : inputs
+    columns : columns of the score
+    within : rows passed to one call of ``score``
+    fits, check : whether the class has the methods of these declarations, see ``Traits``
+    example : values for fields without defaults
 
     Raises
     ------
-    PluginError
-        If a column leaves open whether higher is better.
+    PluginError : if a column does not define whether higher is better
     """
-    if undecided := [column.name for column in columns if column.higher_is_better is None]:
+    if unoriented := [column.name for column in columns if column.higher_is_better is None]:
         raise PluginError(
-            f"scorer: the column {undecided[0]!r} has higher_is_better=None",
-            hint="say True or False: selectors keep rows by it",
+            f"scorer: column {unoriented[0]!r} has higher_is_better=None",
+            hint="set it to True or False, because selectors rank rows by it",
         )
     return _declare(
         Traits(
@@ -513,8 +543,18 @@ def selector(
     guarantee: str = "",
     check: bool = False,
     example: Mapping[str, object] | None = None,
-) -> Callable[[type[T]], type[T]]:
-    """Declare a selector, what it must be given, and which properties the contract tests may hold it to."""
+) -> Callable[[type[PluginClass]], type[PluginClass]]:
+    """Declare a selector, its inputs, and the properties that contract tests verify.
+
+    Parameters
+    ----------
+    version : version of the result, see ``Traits``
+    reads : inputs
+    budgeted : whether the selector takes a budget; otherwise it is a filter
+    prefix, equivariant, needs_quality, random, quadratic, sketch, cost, guarantee : properties, see ``Traits``
+    check : whether the class has a method ``check``
+    example : values for fields without defaults
+    """
     return _declare(
         Traits(
             kind="selector",
@@ -543,8 +583,16 @@ def exporter(
     nulls: bool = False,
     check: bool = False,
     example: Mapping[str, object] | None = None,
-) -> Callable[[type[T]], type[T]]:
-    """Declare an exporter, whether its files carry the types of their columns, and whether rows may lack a column."""
+) -> Callable[[type[PluginClass]], type[PluginClass]]:
+    """Declare an exporter, whether its files contain column types, and whether rows may lack columns.
+
+    Parameters
+    ----------
+    version : version of the result, see ``Traits``
+    schema, nulls : properties, see ``Traits``
+    check : whether the class has a method ``check``
+    example : values for fields without defaults
+    """
     return _declare(
         Traits(kind="exporter", version=version, schema=schema, nulls=nulls, check=check, example=example or {})
     )
@@ -559,8 +607,18 @@ def metric(
     random: bool | Mapping[str, tuple[object, ...]] = True,
     check: bool = False,
     example: Mapping[str, object] | None = None,
-) -> Callable[[type[T]], type[T]]:
-    """Declare a metric, what it must be given, and the numbers it gives; ``learns``: it needs test rows."""
+) -> Callable[[type[PluginClass]], type[PluginClass]]:
+    """Declare a metric, its inputs, and its columns.
+
+    Parameters
+    ----------
+    version : version of the result, see ``Traits``
+    reads : inputs
+    measures : columns of the metric
+    learns, random : properties, see ``Traits``
+    check : whether the class has a method ``check``
+    example : values for fields without defaults
+    """
     return _declare(
         Traits(
             kind="metric",

@@ -1,4 +1,4 @@
-"""The kinds of plugins, apart from what each must do, so that the command line can name them at no cost."""
+"""Kinds of plugins, in a separate module so that the command line can list them without heavy imports."""
 
 from __future__ import annotations
 

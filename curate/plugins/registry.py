@@ -1,6 +1,6 @@
-"""Finds plugins by kind and name: the built-in ones, those other packages announce, and the user's own files.
+"""Registry of plugins by kind and name: built-in ones, entry points of other packages, and local files.
 
-Names are listed without importing anything; a plugin's module is imported when the plugin is asked for.
+Names are listed without imports; the module of a plugin is imported when the plugin is requested.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from curate.plugins.kinds import KINDS, Kind
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """A plugin that was found and imported."""
+    """Imported plugin."""
 
     kind: Kind
     name: str
@@ -39,38 +39,44 @@ class Plugin:
     traits: Traits
 
     def summary(self) -> str:
-        """The first line of its docstring."""
+        """Return the first line of the class docstring."""
         return (self.cls.__doc__ or "").strip().partition("\n")[0]
 
     def description(self) -> str:
-        """Its docstring, and what its traits add to that."""
+        """Return the class docstring, followed by the cost, guarantee and warnings of its traits."""
         text = inspect.getdoc(self.cls) or ""
-        told = [
+        lines = [
             f"Cost: {self.traits.cost}." * bool(self.traits.cost),
             f"Guarantee: {self.traits.guarantee}." * bool(self.traits.guarantee),
             QUADRATIC_WARNING * self.traits.quadratic,
         ]
-        return "\n\n".join(filter(None, [text, " ".join(filter(None, told))]))
+        return "\n\n".join(filter(None, [text, " ".join(filter(None, lines))]))
 
     def reference(self) -> str:
-        """The first of its references: authors, year, and where to find it."""
-        told = " ".join((inspect.getdoc(self.cls) or "").partition("References\n----------")[2].split())
-        authors = re.match(r"[^(]*\(\d{4}\)", told)
-        place = re.search(r"(arXiv|doi):\S+[^\s.,;]", told)
-        return ", ".join(found[0] for found in (authors, place) if found) or textwrap.shorten(
-            told, 80, placeholder=" …"
+        """Return the first of its references: authors, year, and identifier."""
+        references = " ".join((inspect.getdoc(self.cls) or "").partition("References\n----------")[2].split())
+        authors = re.match(r"[^(]*\(\d{4}\)", references)
+        identifier = re.search(r"(arXiv|doi):\S+[^\s.,;]", references)
+        return ", ".join(match[0] for match in (authors, identifier) if match) or textwrap.shorten(
+            references, 80, placeholder=" …"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class LocalPlugin:
-    """A plugin file of the user's, as the configuration names it; its content's sha256 goes into fingerprints."""
+    """Local plugin file named in the configuration; the sha256 of its content is part of fingerprints."""
 
     path: str
     sha256: str
 
     @classmethod
     def from_path(cls, path: Path) -> LocalPlugin:
+        """Read the file's hash.
+
+        Raises
+        ------
+        PluginError : if the file cannot be read
+        """
         try:
             return cls(str(path), paths.hash_file(path))
         except OSError as error:
@@ -79,7 +85,7 @@ class LocalPlugin:
 
 @dataclass(frozen=True, slots=True)
 class PluginSpec:
-    """A plugin and its fields, small enough to send to a worker, which builds it with ``build``."""
+    """Plugin and its field values, small enough to send to a worker, which creates it with ``build``."""
 
     kind: Kind
     name: str
@@ -87,29 +93,35 @@ class PluginSpec:
     local: tuple[LocalPlugin, ...] = ()
 
     def plugin(self) -> Plugin:
+        """Return the plugin."""
         return get(self.kind, self.name, self.local)
 
     def build(self) -> Any:
-        """The plugin object."""
+        """Create the plugin object."""
         return self.plugin().cls(**dict(self.fields))
 
 
 def make_spec(plugin: object, name: str, local: tuple[LocalPlugin, ...] = ()) -> PluginSpec:
-    """The spec that builds ``plugin`` again."""
-    declared = get_traits(type(plugin))
-    if declared is None or not dataclasses.is_dataclass(plugin):
+    """Return the spec that recreates ``plugin``.
+
+    Raises
+    ------
+    PluginError : if the object is not a plugin
+    """
+    plugin_traits = get_traits(type(plugin))
+    if plugin_traits is None or not dataclasses.is_dataclass(plugin):
         raise PluginError(f"{type(plugin).__name__} is not a plugin")
-    values = tuple((field.name, getattr(plugin, field.name)) for field in dataclasses.fields(plugin))
-    return PluginSpec(declared.kind, name, values, local)
+    field_values = tuple((field.name, getattr(plugin, field.name)) for field in dataclasses.fields(plugin))
+    return PluginSpec(plugin_traits.kind, name, field_values, local)
 
 
 def kind_plural(kind: Kind) -> str:
-    """The package under ``curate.plugins`` (and the entry-point group) of a kind."""
+    """Return the name of the subpackage of ``curate.plugins``, and of the entry-point group, of a kind."""
     return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
 
 
 @lru_cache
-def _builtin(kind: Kind) -> dict[str, str]:
+def _builtin_modules(kind: Kind) -> dict[str, str]:
     package = f"curate.plugins.{kind_plural(kind)}"
     root = Path(curate.plugins.__file__).parent / kind_plural(kind)
     modules = {
@@ -121,7 +133,7 @@ def _builtin(kind: Kind) -> dict[str, str]:
 
 
 @lru_cache
-def _announced(kind: Kind) -> dict[str, importlib.metadata.EntryPoint]:
+def _entry_points(kind: Kind) -> dict[str, importlib.metadata.EntryPoint]:
     return {point.name: point for point in importlib.metadata.entry_points(group=f"curate.{kind_plural(kind)}")}
 
 
@@ -129,15 +141,13 @@ def _announced(kind: Kind) -> dict[str, importlib.metadata.EntryPoint]:
 def _load_local(local: LocalPlugin) -> ModuleType:
     path = Path(local.path)
     if LocalPlugin.from_path(path) != local:
-        raise PluginError(
-            "the plugin file changed while the run was under way", where=local.path, hint="start the run again"
-        )
+        raise PluginError("the plugin file changed during the run", where=local.path, hint="restart the run")
     name = f"curate_local_{path.stem}_{local.sha256[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise PluginError("a plugin file must be a Python file", where=local.path)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up there
+    sys.modules[name] = module  # dataclasses look up their module there
     try:
         spec.loader.exec_module(module)
     except Exception as error:
@@ -147,16 +157,18 @@ def _load_local(local: LocalPlugin) -> ModuleType:
         if isinstance(error, PluginError):
             raise PluginError(error.message, where=local.path, hint=error.hint) from error
         raise PluginError(
-            f"the plugin file fails to load: {type(error).__name__}: {error}", where=local.path
+            f"the plugin file fails to import: {type(error).__name__}: {error}", where=local.path
         ) from error
-    if not any(_class_in(module, kind) for kind in KINDS):
+    if not any(_find_plugin_class(module, kind) for kind in KINDS):
         raise PluginError(
-            "no plugin in this file", where=local.path, hint="decorate a class with @selector(version=1), @scorer(…), …"
+            "the file contains no plugin",
+            where=local.path,
+            hint="decorate a class with @selector(version=1), @scorer(…), …",
         )
     return module
 
 
-def _class_in(module: ModuleType, kind: Kind) -> type | None:
+def _find_plugin_class(module: ModuleType, kind: Kind) -> type | None:
     for value in vars(module).values():
         if isinstance(value, type) and value.__module__ == module.__name__:
             declared = get_traits(value)
@@ -166,38 +178,46 @@ def _class_in(module: ModuleType, kind: Kind) -> type | None:
 
 
 def names(kind: Kind, local: tuple[LocalPlugin, ...] = ()) -> list[str]:
-    """The names of all plugins of a kind, sorted; imports only the user's own files."""
-    own = [Path(file.path).stem for file in local if _class_in(_load_local(file), kind)]
-    return sorted({*_builtin(kind), *_announced(kind), *own})
+    """Return the names of all plugins of a kind, sorted; only local files are imported."""
+    local_names = [Path(file.path).stem for file in local if _find_plugin_class(_load_local(file), kind)]
+    return sorted({*_builtin_modules(kind), *_entry_points(kind), *local_names})
 
 
 @lru_cache
 def get(kind: Kind, name: str, local: tuple[LocalPlugin, ...] = ()) -> Plugin:
-    """The plugin ``name`` of ``kind``.
+    """Import and return the plugin ``name`` of ``kind``.
+
+    Parameters
+    ----------
+    kind : kind of the plugin
+    name : name of the plugin
+    local : local plugin files
 
     Raises
     ------
-    PluginError : if there is none (with the nearest name), two have that name, or its module fails to import
+    PluginError : if it does not exist (with the closest name), the name is ambiguous, or its module fails to import
     """
     origins: list[tuple[str, Callable[[], type | ModuleType]]] = []
-    if name in _builtin(kind):
-        origins.append((_builtin(kind)[name], lambda: importlib.import_module(_builtin(kind)[name])))
-    if name in _announced(kind):
-        point = _announced(kind)[name]
+    if name in _builtin_modules(kind):
+        origins.append((_builtin_modules(kind)[name], lambda: importlib.import_module(_builtin_modules(kind)[name])))
+    if name in _entry_points(kind):
+        point = _entry_points(kind)[name]
         origins.append((f"{point.value} ({point.dist.name if point.dist else 'entry point'})", point.load))
-    own = [file for file in local if Path(file.path).stem == name and _class_in(_load_local(file), kind)]
-    origins += [(file.path, partial(_load_local, file)) for file in own]
+    local_files = [
+        file for file in local if Path(file.path).stem == name and _find_plugin_class(_load_local(file), kind)
+    ]
+    origins += [(file.path, partial(_load_local, file)) for file in local_files]
     if not origins:
-        near = difflib.get_close_matches(name, names(kind, local), n=1)
-        meant = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names(kind, local))}"
-        raise PluginError(f"unknown {kind} {name!r}", hint=meant)
+        matches = difflib.get_close_matches(name, names(kind, local), n=1)
+        hint = f"did you mean {matches[0]!r}?" if matches else f"available: {', '.join(names(kind, local))}"
+        raise PluginError(f"unknown {kind} {name!r}", hint=hint)
     if len(origins) > 1:
         raise PluginError(
-            f"two {kind_plural(kind)} are called {name!r}: {' and '.join(origin for origin, _ in origins)}",
-            hint="rename one of them: a plugin's name is its file's",
+            f"two {kind_plural(kind)} are named {name!r}: {' and '.join(origin for origin, _ in origins)}",
+            hint="rename one of the files: a plugin is named after its file",
         )
     if name in sys.stdlib_module_names:
-        raise PluginError(f"a {kind} may not be called {name!r}: that is a module of the standard library")
+        raise PluginError(f"a {kind} must not be named {name!r}, which is a standard library module")
     origin, load = origins[0]
     try:
         loaded = load()
@@ -207,10 +227,10 @@ def get(kind: Kind, name: str, local: tuple[LocalPlugin, ...] = ()) -> Plugin:
         if (short := out_of_memory_error(error)) is not None:
             raise short from error
         raise PluginError(
-            f"{kind} {name!r} cannot be imported: {error}", where=origin, hint="install what it needs"
+            f"{kind} {name!r} cannot be imported: {error}", where=origin, hint="install the missing package"
         ) from error
-    cls = loaded if isinstance(loaded, type) else _class_in(loaded, kind)
+    cls = loaded if isinstance(loaded, type) else _find_plugin_class(loaded, kind)
     declared = get_traits(cls) if cls is not None else None
     if cls is None or declared is None or not dataclasses.is_dataclass(cls):
-        raise PluginError(f"{origin} holds no {kind}", hint=f"decorate a dataclass with @{kind}(version=1)")
+        raise PluginError(f"{origin} contains no {kind}", hint=f"decorate a dataclass with @{kind}(version=1)")
     return Plugin(kind, name, origin, cls, declared)

@@ -1,4 +1,4 @@
-"""What plugins return, checked here so that no driver has to."""
+"""Results of plugins, validated once so that drivers need not check them."""
 
 from __future__ import annotations
 
@@ -15,45 +15,52 @@ from curate.kernels.types import Flags, Matrix, Rows, Vector
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which rows of a pool of n were chosen, in what order, and why the others were not.
+    """Rows selected from a pool of n, in order, and the reasons why the others were dropped.
 
     Raises
     ------
-    PluginError : if a row is chosen twice or does not exist, or an array has the wrong length
+    PluginError : if a row is selected twice or does not exist, or an array has the wrong length
     """
 
     indices: Rows
-    """(k,) rows, best first."""
+    """Selected rows (k,), best first."""
 
     gain: Vector
-    """(k,) float32, what each chosen row added when it was chosen, in the selector's own unit."""
+    """Gain of each selected row when it was selected (k,) float32, in the selector's unit."""
 
     weight: Vector | None = None
-    """(k,) float32 training weight of each chosen row; None = all alike."""
+    """Training weight of each selected row (k,) float32; None = all equal."""
 
-    reasons: tuple[str, ...] = ("not chosen",)
-    """The reasons a row of this pool can be dropped for."""
+    reasons: tuple[str, ...] = ("not selected",)
+    """Reasons why rows of this pool are dropped."""
 
     reason: NDArray[np.signedinteger] | None = None
-    """(n,) index into ``reasons`` of each row; read for dropped rows only; None = all 0."""
+    """Index into ``reasons`` of each row (n,); used for dropped rows only; None = all 0."""
 
     representative: Rows | None = None
-    """(n,) the chosen row that stands for this one, -1 where none does; n + j for row j of what was published."""
+    """Selected row that represents each dropped row (n,), -1 for none; n + j for row j of the published rows."""
 
     similarity: Vector | None = None
-    """(n,) float32 similarity to the representative, NaN where there is none: the cosine, or what the selector says."""
+    """Similarity of each row to its representative (n,) float32, NaN for none: the cosine, or the selector's own
+    measure."""
 
     retention: Retention | None = None
-    """Of a selector that drops duplicates: how many rows other thresholds would keep."""
+    """Number of rows that other thresholds would keep, for selectors that drop duplicates."""
 
     epochs: tuple[Rows, ...] | None = None
-    """An epoch plan: the rows to train on in each epoch; ``order`` then has every row of it. None: all in every one."""
+    """Epoch plan: the rows to train on in each epoch, which are all in ``indices``. None: all rows in every epoch."""
 
     @classmethod
     def from_epochs(cls, epochs: Sequence[Rows], gain: Vector, reasons: tuple[str, ...]) -> Selection:
-        """The selection that an epoch plan makes: rows in order of first use, weighted by the epochs they are in.
+        """Build the selection of an epoch plan: rows in order of first use, weighted by their number of epochs.
 
-        ``gain`` (n,) float32 is that of every row of the pool. A plan of one epoch is an ordinary selection.
+        A plan of one epoch gives an ordinary selection.
+
+        Parameters
+        ----------
+        epochs : row indices of each epoch
+        gain : (n,) float32, of every row of the pool
+        reasons : reason for rows that are in no epoch
         """
         if len(epochs) == 1:
             return cls(epochs[0], gain[epochs[0]], reasons=reasons)
@@ -64,39 +71,46 @@ class Selection:
 
     @classmethod
     def from_failed_rules(cls, failed: NDArray[np.signedinteger], reasons: Sequence[str]) -> Selection:
-        """Return the rows that fail no rule, in the pool's order, with gain 0.
+        """Select the rows that fail no rule, in pool order, with gain 0.
 
-        ``failed`` (n,) is the index into ``reasons`` of the rule that each row fails, -1 for rows that fail none.
+        Parameters
+        ----------
+        failed : (n,) index into ``reasons`` of the rule that each row fails, -1 for rows that fail none
+        reasons : reason of each rule
         """
         order = np.flatnonzero(failed < 0)
         gain = np.zeros(len(order), np.float32)
-        return cls(order, gain, reasons=tuple(reasons) or ("there is no rule",), reason=np.maximum(failed, 0))
+        return cls(order, gain, reasons=tuple(reasons) or ("no rule",), reason=np.maximum(failed, 0))
 
     @classmethod
     def from_representatives(
         cls, representative: Rows, similarity: Vector, gain: Vector, reason: str, retention: Retention | None = None
     ) -> Selection:
-        """Return the rows that have no representative, in the pool's order.
+        """Select the rows that have no representative, in pool order.
 
-        ``representative``, ``similarity`` and ``gain`` (n,) are those of all rows, kept or not.
+        ``representative``, ``similarity`` and ``gain`` (n,) are those of all rows, selected or not.
         """
         order = np.flatnonzero(representative < 0)
         return cls(order, gain[order], None, (reason,), None, representative, similarity, retention)
 
     def check(self, n: int, budget: int | None) -> Selection:
-        """The selection itself, if it is one of exactly ``budget`` rows (None = any number) from a pool of ``n``.
+        """Return the selection if it is valid for a pool of ``n`` rows and ``budget`` (None = any number of rows).
 
-        The budget of an epoch plan is that of each epoch.
+        For an epoch plan, the budget is that of each epoch.
+
+        Raises
+        ------
+        PluginError : if it is not
         """
         k = len(self.indices)
         if self.epochs is not None:
             self._check_epochs(budget)
         elif budget is not None and k != budget:
-            raise PluginError(f"selection: {k} rows chosen, the budget is {budget}")
+            raise PluginError(f"selection: {k} rows selected, expected {budget} (the budget)")
         if k and (self.indices.min() < 0 or self.indices.max() >= n):
-            raise PluginError(f"selection: a chosen row is outside 0..{n - 1}")
+            raise PluginError(f"selection: a row index is outside 0..{n - 1}")
         if len(np.unique(self.indices)) != k:
-            raise PluginError("selection: a row is chosen twice")
+            raise PluginError("selection: a row is selected twice")
         for name, array, length in (
             ("gain", self.gain, k),
             ("weight", self.weight, k),
@@ -110,46 +124,47 @@ class Selection:
         return self
 
     def _check_epochs(self, budget: int | None) -> None:
-        for number, rows in enumerate(self.epochs or ()):
+        for epoch, rows in enumerate(self.epochs or ()):
             if budget is not None and len(rows) != budget:
-                raise PluginError(f"selection: {len(rows)} rows in epoch {number}, the budget of each is {budget}")
+                raise PluginError(f"selection: {len(rows)} rows in epoch {epoch}, expected {budget} (the budget)")
             if len(np.unique(rows)) != len(rows):
-                raise PluginError(f"selection: a row is twice in epoch {number}")
+                raise PluginError(f"selection: a row occurs twice in epoch {epoch}")
         if not np.array_equal(np.unique(np.concatenate(self.epochs or (self.indices[:0],))), np.sort(self.indices)):
-            raise PluginError("selection: the rows chosen are not those of the epochs")
+            raise PluginError("selection: `indices` are not the rows of the epochs")
 
 
 @dataclass(frozen=True, slots=True)
 class Clustering:
-    """Groups of similar rows, told by their centres."""
+    """Groups of similar rows, described by their centroids."""
 
     centroids: Matrix
-    """(k, d) float32, rows of unit length."""
+    """Centroids (k, d) float32, rows of unit length."""
 
     facts: Mapping[str, float] = field(default_factory=dict)
-    """What the fit reports (inertia, iterations, …), for the manifest and the report."""
+    """Statistics of the fit (inertia, iterations, …), for the manifest and the report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitReport:
-    """How well a scorer learnt what it learns first."""
+    """Quality of a fitted scorer."""
 
     facts: Mapping[str, float]
-    """Finite numbers for the manifest, by what they are."""
+    """Finite numbers by name, for the manifest."""
 
     summary: str
-    """The same in one sentence, for the log and the report."""
+    """Summary in one sentence, for the log and the report."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetricResult:
-    """What a metric found."""
+    """Result of a metric."""
 
     values: Mapping[str, float]
-    """One number for each column that the metric declared, in that order; NaN where it is not defined, and says why."""
+    """One number for each column that the metric declared, in that order; NaN if undefined, with a note that explains
+    why."""
 
     hits: Flags | None = None
-    """(m,) of a metric that learns to predict labels: whether it was right on each test row."""
+    """Whether the prediction for each test row was correct (m,), for metrics that learn to predict labels."""
 
     notes: tuple[str, ...] = ()
-    """What a reader must know: why a number is NaN, a class without a chosen row, …"""
+    """Notes for the reader: why a number is NaN, a class without a selected row, …"""

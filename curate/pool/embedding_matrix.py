@@ -1,4 +1,4 @@
-"""Embeddings between Arrow and numpy: a list column as a matrix, and all of a pool as one array."""
+"""Conversion of embeddings from Arrow list columns to NumPy arrays."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ F = TypeVar("F", bound=np.floating)
 
 
 def to_matrix(column: pa.ChunkedArray | pa.Array) -> Matrix:
-    """Return a fixed-size list column as (n, d) float32, without a copy where the column is float32 already.
+    """Return a fixed-size list column as an (n, d) float32 array, without a copy if the column is float32.
 
-    Rows stored as float16 are scaled to unit length again, so that everything that compares vectors sees unit rows and
-    equal rows are equal.
+    Rows stored as float16 are scaled to unit length again, so that all comparisons see unit vectors, and equal rows
+    stay equal.
     """
     values = to_stored_matrix(column)
     return normalize_rows(values) if values.dtype == np.float16 else values.astype(np.float32, copy=False)
 
 
 def to_stored_matrix(column: pa.ChunkedArray | pa.Array) -> AnyArray:
-    """A fixed-size list column as (n, d) of the type that it is stored in, without a copy."""
+    """Return a fixed-size list column as an (n, d) array of its stored type, without a copy."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if isinstance(array, pa.ChunkedArray):  # no chunk at all
+    if isinstance(array, pa.ChunkedArray):  # a column without chunks
         return np.empty((0, column.type.list_size), column.type.value_type.to_pandas_dtype())
     return np.asarray(array.flatten().to_numpy(zero_copy_only=False)).reshape(len(array), array.type.list_size)
 
 
 def gather_vectors(vectors: Vectors, memory_limit: int, scratch: Path) -> Matrix:
-    """The embeddings as one read-only array (n, d) float32.
+    """Return all vectors as one read-only (n, d) float32 array.
 
-    Within ``memory_limit`` bytes it is in memory; beyond, it is a file in the folder ``scratch`` that is mapped, so
-    that the system may drop what is not being used.
+    The array is in memory if it needs at most ``memory_limit`` bytes; otherwise it is a memory-mapped file in the
+    directory ``scratch``, from which the system can release unused pages.
     """
     shape = (vectors.rows, vectors.dimensions)
     if vectors.rows * vectors.dimensions * 4 <= memory_limit:
@@ -57,12 +57,12 @@ def gather_vectors(vectors: Vectors, memory_limit: int, scratch: Path) -> Matrix
 
 
 def allocate_mapped(scratch: Path, kind: type[F], shape: tuple[int, int]) -> NDArray[F]:
-    """Return an array in a file without a name: it lives as long as it is mapped, however this process ends.
+    """Return an array in an unnamed memory-mapped file, which is deleted when the process ends.
 
-    Its room is claimed at once, as a page that the disk has no room for would end this process without a word.
+    The disk space is allocated at once, because running out of it later would kill the process without an error.
     """
     try:
-        with no_follow.open_directory(scratch, make=True) as there, tempfile.TemporaryFile(dir=there) as file:
+        with no_follow.open_directory(scratch, make=True) as directory, tempfile.TemporaryFile(dir=directory) as file:
             if hasattr(os, "posix_fallocate"):  # not on every system
                 os.posix_fallocate(file.fileno(), 0, np.dtype(kind).itemsize * shape[0] * shape[1])
             return np.memmap(file, kind, "r+", shape=shape)

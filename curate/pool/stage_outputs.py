@@ -1,6 +1,6 @@
-"""Results of the stages as later stages read them: small handles on Parquet shards, cheap to send to a worker.
+"""Outputs of the stages as later stages read them: small handles on Parquet shards that are cheap to send to workers.
 
-Shard *i* of every sidecar has rows of input shard *i*, in the same order.
+Shard *i* of every output contains rows of input shard *i*, in the same order.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from curate.store import parquet_io, schemas
 
 @dataclass(frozen=True, slots=True)
 class EmbedOutput:
-    """Embeddings by one entry of the embed section."""
+    """Embeddings of one entry of the embed section."""
 
     name: str
     folder: Path
     fingerprint: str
     recipe: str
-    """Fingerprint of how the vectors are made, whatever the pool."""
+    """Fingerprint of how vectors are computed, independent of the pool."""
 
     rows: tuple[int, ...]
-    """Number of rows in each shard: those of the input shard less the quarantined ones."""
+    """Number of rows in each shard, without the quarantined rows of the input shard."""
 
     dimensions: int
 
@@ -46,7 +46,7 @@ class ClusterOutput:
     folder: Path
     fingerprint: str
     recipe: str
-    """Fingerprint of how rows are assigned, whatever the pool."""
+    """Fingerprint of how rows are assigned, independent of the pool."""
 
     embedding: str | None
     """Name of the embed entry that was clustered; None for the first."""
@@ -61,14 +61,14 @@ class ClusterOutput:
         return embedding_matrix.to_matrix(table["centroid"])
 
     def names(self) -> list[str]:
-        """Read the names of the clusters, which are their numbers where the user gave none."""
+        """Read the names of the clusters, or their numbers if they have no names."""
         names = parquet_io.read(self.folder / schemas.CENTROIDS, ["name"])["name"].to_pylist()
         return [str(number) if name is None else name for number, name in enumerate(names)]
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyOutput:
-    """Training dynamics of a proxy: the probability of every class after each epoch of each run."""
+    """Training dynamics of a proxy: the probabilities of all classes after each epoch of each training run."""
 
     folder: Path
     fingerprint: str
@@ -77,7 +77,7 @@ class ProxyOutput:
     epochs: int
 
     def dynamics(self, numbers: Sequence[int]) -> Dynamics:
-        """Return the dynamics of the rows of some shards, of which one epoch is in memory at a time."""
+        """Return the dynamics of the rows of some shards; only one epoch is in memory at a time."""
         shard_paths = [parquet_io.shard_path(self.folder, number) for number in numbers]
         names = schemas.dynamics(self.runs, self.epochs)
 
@@ -92,13 +92,13 @@ class ProxyOutput:
 
 @dataclass(frozen=True, slots=True)
 class ScoreOutput:
-    """Scores by one entry of the score section."""
+    """Scores of one entry of the score section."""
 
     name: str
     folder: Path
     fingerprint: str
     columns: tuple[str, ...]
-    """Names of its columns in the shards: ``score_<name>`` first."""
+    """Names of the columns in the shards, ``score_<name>`` first."""
 
     higher_is_better: tuple[bool, ...]
 
@@ -109,19 +109,19 @@ class ScoreOutput:
 
 @dataclass(frozen=True, slots=True)
 class DecontaminateOutput:
-    """Rows that share too much with an evaluation text, each with that text."""
+    """Rows that overlap an evaluation text, each with that text."""
 
     folder: Path
     fingerprint: str
 
     def read(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read the hits in one shard, in the order of its rows; for one row, those by words first."""
+        """Read the hits of one shard, in the order of its rows; for one row, n-gram hits come first."""
         return parquet_io.read(parquet_io.shard_path(self.folder, shard), columns)
 
 
 @dataclass(frozen=True, slots=True)
 class SelectOutput:
-    """The ledger."""
+    """Ledger of the selection."""
 
     folder: Path
     fingerprint: str
@@ -129,8 +129,8 @@ class SelectOutput:
     """Number of rows in each epoch of an epoch plan; empty without one."""
 
     compared_versions: tuple[str, ...] = ()
-    """Versions of the export that entries were compared with."""
+    """Published versions that select entries compared rows with."""
 
     def read(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read the ledger of one input shard, a line for every row."""
+        """Read the ledger of one input shard, with one line per row."""
         return parquet_io.read(parquet_io.shard_path(self.folder, shard), columns)

@@ -1,4 +1,4 @@
-"""An even sample of a pool's rows, for what learns from some of them."""
+"""Random sample of the rows of a pool, for plugins that are fitted to a sample."""
 
 from __future__ import annotations
 
@@ -16,27 +16,31 @@ if TYPE_CHECKING:
 def sample_values(
     progress: Progress,
     source: Inputs,
-    what: str,
+    label: str,
     size: int,
     rng: np.random.Generator,
     role: str | None,
     column: str = "",
 ) -> list[str] | pa.ChunkedArray:
-    """At most ``size`` values of a role or of a column, in the order of their rows: texts as a list, else an array.
+    """Return the values of a role or a column for at most ``size`` random rows, in row order.
 
-    Memory: the values, and a shard.
+    Texts are returned as a list, other values as an array.
+
+    Notes
+    -----
+    Memory: the values and one shard.
     """
     size = min(size, source.rows)
     chosen = np.sort(rng.choice(source.rows, size, replace=False))
-    progress.begin(f"{what} on {size:,} rows", size)
-    taken: list[pa.Array] = []
+    progress.begin(f"{label} on {size:,} rows", size)
+    parts: list[pa.Array] = []
     start = 0
     for number, rows in enumerate(source.shards):
-        mine = chosen[(chosen >= start) & (chosen < start + rows)] - start
-        if len(mine):
+        indices = chosen[(chosen >= start) & (chosen < start + rows)] - start
+        if len(indices):
             table = source.read(number, [role] if role else [], [column] if column else [])
-            taken.append(table[0].take(mine))
-            progress.advance(len(mine))
+            parts.append(table[0].take(indices))
+            progress.advance(len(indices))
         start += rows
-    values = pa.chunked_array([chunk for item in taken for chunk in item.chunks])
+    values = pa.chunked_array([chunk for part in parts for chunk in part.chunks])
     return values.to_pylist() if role == "text" else values

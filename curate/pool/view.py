@@ -1,6 +1,6 @@
-"""The pool as every stage after embed sees it: built once by the pipeline, and passed on.
+"""View of the pool and of the outputs of earlier stages, which the pipeline builds and passes to every stage.
 
-The rows of the pool are those input rows that every embedder could embed, in input order.
+The rows of the pool are the input rows that every embedder could embed, in input order.
 """
 
 from __future__ import annotations
@@ -45,15 +45,14 @@ _HITS = pa.schema([("row", pa.int64()), ("kind", pa.string()), ("set", pa.string
 
 @dataclass(frozen=True)
 class PoolView:
-    """The pool's n rows, and what each stage that is done knows of them.
+    """View of the n rows of the pool, with the outputs of all finished stages.
 
-    Every column is read from disk when it is first needed, and then kept. A copy that is sent to a worker is small:
-    it takes no column along.
+    Every column is read from disk on first use, and then cached. The cache is not sent to workers.
     """
 
     inputs: Inputs
     memory_limit: int
-    """Bytes of embeddings that may be held in memory; beyond, they are mapped from a file in ``scratch``."""
+    """Size in bytes above which embeddings are memory-mapped from a file in ``scratch``."""
 
     scratch: Path
     embed_outputs: tuple[EmbedOutput, ...] = ()
@@ -70,16 +69,16 @@ class PoolView:
 
     @property
     def cluster_output(self) -> ClusterOutput:
-        """The result of the cluster stage."""
-        return _done(self.cluster_result, "cluster")
+        """Output of the cluster stage."""
+        return _require(self.cluster_result, "cluster")
 
     @property
     def select_output(self) -> SelectOutput:
-        """The result of the select stage."""
-        return _done(self.select_result, "select")
+        """Output of the select stage."""
+        return _require(self.select_result, "select")
 
     def embedding(self, name: str | None) -> EmbedOutput:
-        """Return the embed entry of that name; the first for None."""
+        """Return the output of the embed entry with a name; None for the first entry."""
         for entry in self.embed_outputs:
             if name in (None, entry.name):
                 return entry
@@ -99,12 +98,12 @@ class PoolView:
 
     @property
     def digests(self) -> list[dict[str, str]]:
-        """What the rows of each shard and their vectors are made from."""
+        """Fingerprints of the rows of each shard and of how their vectors are computed."""
         recipes = {entry.name: entry.recipe for entry in self.embed_outputs}
         return [{"rows": digest, **recipes} for digest in self.inputs.digests]
 
     def shard(self, number: int) -> PoolShard:
-        """Return one shard's rows."""
+        """Return the rows of one shard."""
         return PoolShard(self, number)
 
     def shards(self) -> Iterator[PoolShard]:
@@ -112,12 +111,12 @@ class PoolView:
         return map(self.shard, range(len(self.inputs.shards)))
 
     def source_counts(self) -> dict[str, int]:
-        """Return the number of rows from each source, by name in order."""
+        """Return the number of rows of each source, sorted by name."""
         counts = sum((shard.sources() for shard in self.shards()), Counter[str]())
         return dict(sorted(counts.items()))
 
     def fingerprint_inputs(self) -> dict[str, object]:
-        """Return what a stage that reads these rows and their embeddings is made from."""
+        """Return the fingerprints that a stage depends on if it reads these rows and their embeddings."""
         return {
             "input": self.inputs.fingerprint,
             "embed": {entry.name: entry.fingerprint for entry in self.embed_outputs},
@@ -127,22 +126,22 @@ class PoolView:
 
     @cached_property
     def ids(self) -> pa.ChunkedArray:
-        """Row ids, (n,) strings, a chunk for each shard."""
+        """Row ids, (n,) strings, with one chunk per shard."""
         return pa.chunked_array([shard.ids for shard in self.shards()], pa.string())
 
     @cached_property
     def _ids(self) -> dict[int, pa.Array]:
-        """Ids of the shards that were read."""
+        """Cached row ids by shard."""
         return {}
 
     @cached_property
     def _masks(self) -> dict[tuple[str, int], pa.Array]:
-        """Which rows of an embed entry's shard are in the pool, where not all are, by entry and shard."""
+        """Masks of the rows that are in the pool, by embed entry and shard, for shards with rows that are not."""
         return {}
 
     @cached_property
     def _positions(self) -> dict[int, Rows]:
-        """Positions of the pool's rows in the input shards whose ids were compared."""
+        """Cached positions of the pool rows in their input shards."""
         return {}
 
     @cached_property
@@ -183,7 +182,7 @@ class PoolView:
 
     @property
     def higher_is_better(self) -> dict[str, bool]:
-        """Orientation of every score column."""
+        """Whether a higher value is better, for every score."""
         return {
             column.removeprefix("score_"): better
             for entry in self.score_outputs
@@ -197,11 +196,11 @@ class PoolView:
         tables = [_HITS.empty_table()]
         start = 0
         for number, size in enumerate(self.shard_sizes if self.decontaminate_output is not None else ()):
-            found = _done(self.decontaminate_output, "decontaminate").read(number, ["id", *columns])
-            if len(found):
-                place = pc.index_in(found["id"].combine_chunks(), self.shard(number).ids)
-                row = pc.add(place.cast(pa.int64()), start)
-                tables.append(pa.table([row, *found.select(columns).columns], _HITS))
+            hits = _require(self.decontaminate_output, "decontaminate").read(number, ["id", *columns])
+            if len(hits):
+                position = pc.index_in(hits["id"].combine_chunks(), self.shard(number).ids)
+                row = pc.add(position.cast(pa.int64()), start)
+                tables.append(pa.table([row, *hits.select(columns).columns], _HITS))
             start += size
         return _frame(pa.concat_tables(tables))
 
@@ -214,30 +213,30 @@ class PoolView:
 
     @property
     def ledger(self) -> pl.DataFrame:
-        """The rows' lines in the ledger, n of them."""
+        """Ledger of the pool, one line for each of the n rows."""
         return _frame(pa.concat_tables([self._ledger(shard, _LEDGER) for shard in self.shards()]))
 
     def read_ledger_rows(self, rows: Rows) -> pl.DataFrame:
-        """Return the lines of some rows in the ledger; reads one shard at a time."""
+        """Return the ledger lines of some rows; reads one shard at a time."""
         order = np.argsort(rows, kind="stable")
         ends = np.searchsorted(rows[order], np.cumsum((0, *self.shard_sizes)))
         tables: list[pa.Table] = []
         for shard, start in zip(self.shards(), np.cumsum((0, *self.shard_sizes[:-1])).tolist(), strict=True):
-            some = rows[order[ends[shard.number] : ends[shard.number + 1]]] - start
-            if len(some):
-                tables.append(self._ledger(shard, _LEDGER).take(some))
-        there = pa.concat_tables(tables or [self._ledger(self.shard(0), _LEDGER).slice(0, 0)])
-        return _frame(there.take(np.argsort(order, kind="stable")))
+            positions = rows[order[ends[shard.number] : ends[shard.number + 1]]] - start
+            if len(positions):
+                tables.append(self._ledger(shard, _LEDGER).take(positions))
+        lines = pa.concat_tables(tables or [self._ledger(self.shard(0), _LEDGER).slice(0, 0)])
+        return _frame(lines.take(np.argsort(order, kind="stable")))
 
     def find_rows(self, ids: Collection[str]) -> dict[str, int]:
-        """Return the rows with some ids, those that are in the pool; reads one shard at a time."""
-        wanted, found, start = pa.array(list(ids), pa.string()), dict[str, int](), 0
+        """Return the row of each id that is in the pool; reads one shard at a time."""
+        wanted, rows_by_id, start = pa.array(list(ids), pa.string()), dict[str, int](), 0
         for shard in self.shards() if len(ids) else ():
-            there = self._ledger(shard, ["id"])["id"]
-            rows = np.flatnonzero(pc.is_in(there, wanted).to_numpy())
-            found |= dict(zip(there.take(rows).to_pylist(), (rows + start).tolist(), strict=True))
+            shard_ids = self._ledger(shard, ["id"])["id"]
+            rows = np.flatnonzero(pc.is_in(shard_ids, wanted).to_numpy())
+            rows_by_id |= dict(zip(shard_ids.take(rows).to_pylist(), (rows + start).tolist(), strict=True))
             start += len(shard)
-        return found
+        return rows_by_id
 
     @cached_property
     def kept(self) -> NDArray[np.bool_]:
@@ -245,7 +244,7 @@ class PoolView:
         return np.concatenate([self._ledger(shard, ["selected"])["selected"].to_numpy() for shard in self.shards()])
 
     def rows_dropped_by(self, entry: str) -> Rows:
-        """Return the rows that a select entry dropped, ascending; reads one shard at a time."""
+        """Return the rows that a select entry dropped, in ascending order; reads one shard at a time."""
         columns = (self._ledger(shard, ["dropped_by"])["dropped_by"] for shard in self.shards())
         parts = [pc.equal(column, entry).fill_null(False).to_numpy() for column in columns]
         return np.flatnonzero(np.concatenate(parts))
@@ -265,13 +264,15 @@ class PoolView:
         return score if self.higher_is_better[plain] == (name == plain) else -score
 
     def groups(self, name: str) -> pl.Series:
-        """Return a column to group rows by: cluster, label, source, or one of the input, (n,)."""
+        """Return a column to group rows by, (n,): cluster, label, source, or a column of the input."""
         if name == "cluster":
             return pl.Series(self.cluster)
-        return {"label": self.label, "source": self.source}[name] if name in ("label", "source") else self._own(name)
+        if name in ("label", "source"):
+            return {"label": self.label, "source": self.source}[name]
+        return self._input_column(name)
 
     def frame(self, names: Sequence[str]) -> pl.DataFrame:
-        """Return score columns (``score_<name>``), columns of the input, and cluster, tokens, label and source."""
+        """Return a frame of columns: scores (``score_<name>``), input columns, cluster, tokens, label and source."""
         scores = {f"score_{name}": values for name, values in self.scores.items()}
         columns: dict[str, pl.Series] = {}
         for name in names:
@@ -282,18 +283,18 @@ class PoolView:
             elif name == "tokens" and name not in self.inputs.columns:
                 columns[name] = pl.Series(name, self.tokens)
             else:
-                columns[name] = pl.Series(name, self._own(name))
+                columns[name] = pl.Series(name, self._input_column(name))
         return pl.DataFrame(columns)
 
-    def _own(self, name: str) -> pl.Series:
+    def _input_column(self, name: str) -> pl.Series:
         if name not in self.inputs.columns:
             known = [*(f"score_{score}" for score in self.scores), *self.inputs.columns]
-            ours = "cluster, label, source, tokens"
-            raise DataError(f"there is no column {name!r}", hint=f"there are: {', '.join(known)}; and {ours}")
+            derived = "cluster, label, source, tokens"
+            raise DataError(f"there is no column {name!r}", hint=f"there are: {', '.join(known)}; and {derived}")
         return to_series(self.read(columns=(name,))[name], name)
 
     def read(self, roles: tuple[str, ...] = (), columns: tuple[str, ...] = ()) -> pa.Table:
-        """Read columns of the input for all rows, as ``Inputs.read`` returns them."""
+        """Read columns of the input for all rows; see ``Inputs.read``."""
         return pa.concat_tables([shard.read(roles, columns) for shard in self.shards()])
 
     # ------------------------------------------------------------ embeddings and texts
@@ -303,7 +304,7 @@ class PoolView:
         return {}
 
     def embeddings(self, name: str | None) -> Matrix:
-        """Return the vectors of one embed entry, (n, d) float32, read-only; only the last ones are kept."""
+        """Return the vectors of one embed entry, (n, d) float32, read-only; only those of the last entry are cached."""
         entry = self.embedding(name).name
         if entry not in self._matrices:
             self._matrices.clear()
@@ -312,17 +313,17 @@ class PoolView:
         return self._matrices[entry]
 
     def release_embeddings(self) -> None:
-        """Release the vectors that ``embeddings`` keeps."""
+        """Release the vectors that ``embeddings`` caches."""
         self._matrices.clear()
 
     def stream_embeddings(self, name: str | None) -> Vectors:
-        """Return the vectors of one embed entry, read one shard at a time."""
+        """Return the vectors of one embed entry, which are read one shard at a time."""
         return Vectors(
             len(self), self.embedding(name).dimensions, lambda: map(methodcaller("vectors", name), self.shards())
         )
 
     def texts(self) -> Texts:
-        """Return the texts of all rows, read one shard at a time."""
+        """Return the texts of all rows, which are read one shard at a time."""
 
         def hashes(number: int) -> NDArray[np.uint64]:
             stored = self.shard(number).read(("hash",))["hash"].combine_chunks()
@@ -332,12 +333,12 @@ class PoolView:
         return Texts(self.shard_sizes, lambda number: self.shard(number).read(("text",))["text"].to_pylist(), hashes)
 
     def read_texts(self, rows: Rows) -> list[str]:
-        """Return the texts of some rows, which ascend; reads one shard at a time."""
+        """Return the texts of some rows, given in ascending order; reads one shard at a time."""
         return [text for block in self.texts().take(rows).blocks() for text in block]
 
 
 class PoolShard:
-    """One shard's m rows of the pool; a view reads their ids once."""
+    """View of the m pool rows of one shard."""
 
     def __init__(self, pool: PoolView, number: int) -> None:
         self.pool, self.number = pool, number
@@ -352,7 +353,7 @@ class PoolShard:
         return self.pool._ids[self.number]
 
     def _load_ids(self) -> None:
-        """Read the ids of every embed entry, once, and note which of its rows are in the pool."""
+        """Read the ids of every embed entry once, and store which of its rows are in the pool."""
         if self.number in self.pool._ids:
             return
         every = {entry.name: _ids(entry, self.number) for entry in self.pool.embed_outputs}
@@ -373,26 +374,26 @@ class PoolShard:
         """Position of each row in its input shard, (m,)."""
         if self.complete:
             return np.arange(len(self))
-        known = self.pool._positions
-        if self.number not in known:
+        cached = self.pool._positions
+        if self.number not in cached:
             everything = self.pool.inputs.read(self.number, ["id"])["id"].combine_chunks()
-            known[self.number] = np.asarray(pc.index_in(self.ids, everything).to_numpy(), np.intp)
-        return known[self.number]
+            cached[self.number] = np.asarray(pc.index_in(self.ids, everything).to_numpy(), np.intp)
+        return cached[self.number]
 
     def take_pool_rows(self, table: pa.Table) -> pa.Table:
-        """Return the pool rows of a table that has a line for each row of the input shard."""
+        """Return the pool rows of a table that has one line for each row of the input shard."""
         return table if self.complete and len(table) == len(self) else table.take(self.positions)
 
     def read(self, roles: tuple[str, ...] = (), columns: tuple[str, ...] = ()) -> pa.Table:
-        """Read columns of the input, as ``Inputs.read`` returns them."""
+        """Read columns of the input; see ``Inputs.read``."""
         return self.take_pool_rows(self.pool.inputs.read(self.number, roles, columns))
 
     def sources(self) -> Counter[str]:
-        """Count the rows of each source."""
+        """Return the number of rows of each source."""
         return Counter(self.read(("source",))["source"].to_pylist())
 
     def vectors(self, name: str | None) -> Matrix:
-        """Read the embeddings by one embed entry, (m, d) float32."""
+        """Read the embeddings of one embed entry, (m, d) float32."""
         entry = self.pool.embedding(name)
         table = parquet_io.read(entry.path(self.number), ["embedding"])
         if len(table) > len(self):
@@ -405,21 +406,21 @@ def _ids(entry: EmbedOutput, shard: int) -> pa.Array:
     return parquet_io.read(entry.path(shard), ["id"])["id"].combine_chunks()
 
 
-def _done(result: T | None, stage: str) -> T:
+def _require(result: T | None, stage: str) -> T:
     if result is None:
         raise LookupError(f"the {stage} stage has not run")
     return result
 
 
 def to_series(column: pa.ChunkedArray, name: str) -> pl.Series:
-    """Return a column of the input for conditions and groups.
+    """Return a column of the input as a Polars Series, for conditions and groups.
 
-    JSON texts become the objects that they represent, with all fields of all of them, if one type holds those.
+    JSON texts are parsed to objects if one type with the fields of all of them exists.
 
     Raises
     ------
     DataError
-        Polars, which computes these, cannot represent its type.
+        If Polars cannot represent the type of the column.
     """
     if is_json(column.type):
         column = _parsed(column)
@@ -430,7 +431,7 @@ def to_series(column: pa.ChunkedArray, name: str) -> pl.Series:
     except pl.exceptions.PolarsError as error:
         raise DataError(
             f"column {name!r} is {column.type}, which conditions and groups cannot use: {str(error).splitlines()[0]}",
-            hint=f"read it as text: input.types: {{{name}: string}}",
+            hint=f"read the column as text: input.types: {{{name}: string}}",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Types of columns in the words of the ``datasets`` library, for the front matter of a dataset card."""
+"""Column types in the format of the ``datasets`` library, for the front matter of a dataset card."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pyarrow as pa
 from pyarrow import types
 
 Feature = dict[str, Any]
-"""One feature as YAML holds it, without its name: ``{dtype: int64}``, ``{list: string}``, ``{struct: […]}``."""
+"""One feature as it is written in YAML, without its name: ``{dtype: int64}``, ``{list: string}``, ``{struct: […]}``."""
 
 
 class UnknownTypeError(ValueError):
-    """Column of a type that the ``datasets`` library cannot read."""
+    """Column whose type the ``datasets`` library cannot read."""
 
 
 def describe_columns(
@@ -22,33 +22,38 @@ def describe_columns(
 ) -> list[Feature]:
     """Return the features of an export.
 
-    Without them the library takes a column's type from the first file, and fails where all its values there are null.
+    Without features, the library infers a column's type from the first file, and fails if all its values are null.
 
     Parameters
     ----------
     columns : mapping of str to pyarrow.DataType
         Name and type of every column.
     as_json : bool
-        Whether the files are JSON Lines, which hold some types as text or as numbers.
+        Whether the files are JSON Lines, which represent some types as text or as numbers.
     known : mapping of str to dict, optional
-        Features of single columns that say more than their type does, as ``overrides`` gives them.
+        Features that contain more information than the type of a column; see ``column_overrides``.
+
+    Returns
+    -------
+    list of dict
+        One feature per column.
 
     Raises
     ------
     UnknownTypeError
-        Naming the first column that the library cannot read.
+        If the library cannot read a column; the message names the first one.
 
     Examples
     --------
     >>> describe_columns({"id": pa.int64(), "tags": pa.list_(pa.string())}, as_json=True)
     [{'name': 'id', 'dtype': 'int64'}, {'name': 'tags', 'list': 'string'}]
     """
-    more = known or {}
-    return [{"name": name, **(more.get(name) or _feature(name, kind, as_json))} for name, kind in columns.items()]
+    overrides = known or {}
+    return [{"name": name, **(overrides.get(name) or _feature(name, kind, as_json))} for name, kind in columns.items()]
 
 
 def _feature(name: str, kind: pa.DataType, as_json: bool) -> Feature:
-    """Return the feature of one column, or of what is in it, which ``name`` says for the error."""
+    """Return the feature of a column, or of a nested value; ``name`` is its name for the error."""
     if isinstance(kind, pa.BaseExtensionType):
         return _feature(name, kind.storage_type, as_json)
     if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
@@ -75,9 +80,9 @@ def _is_plain(item: Feature) -> bool:
 
 
 def _dtype(kind: pa.DataType, as_json: bool) -> str:
-    """Return the library's name of a type without parts; of a type that it does not have, the nearest that holds all.
+    """Return the library's name of a type that is not nested, or the smallest type that can represent all its values.
 
-    In JSON Lines binary values are base64 text and times are text; the library converts the text of the other types.
+    In JSON Lines, binary values are base64 text and times are text; the library converts the text of other types.
     """
     plain = str(kind)
     if "binary" in plain:
@@ -90,39 +95,44 @@ def _dtype(kind: pa.DataType, as_json: bool) -> str:
     return names.get(plain, plain)
 
 
-# ---------------------------------------------------------------- what the input's own features say
+# ---------------------------------------------------------------- features in the metadata of the input
 
 
 def column_overrides(described: Mapping[str, object], *, as_json: bool) -> dict[str, Feature]:
-    """Return the features of those columns whose own say more than their type does.
+    """Return the features of columns whose metadata contain more information than their type.
 
     Parameters
     ----------
     described : mapping
         Features by column as the library writes them into the metadata of a schema: ``{"_type": "ClassLabel", …}``.
     as_json : bool
-        Whether the files are JSON Lines, which hold class labels, but no images and no sound.
+        Whether the files are JSON Lines, which can represent class labels, but no images and no audio.
+
+    Returns
+    -------
+    dict
+        Features by column name.
 
     Examples
     --------
-    >>> column_overrides({"y": {"names": ["no", "yes"], "_type": "ClassLabel"}, "n": {"dtype": "int64", "_type": "Value"}},
-    ...           as_json=True)
+    >>> label = {"names": ["no", "yes"], "_type": "ClassLabel"}
+    >>> column_overrides({"y": label, "n": {"dtype": "int64", "_type": "Value"}}, as_json=True)
     {'y': {'dtype': {'class_label': {'names': {'0': 'no', '1': 'yes'}}}}}
     """
-    found = {}
+    features_by_column = {}
     for name, feature in described.items():
         kinds = set(_kinds(feature))
         if kinds - _CONTAINERS and (not as_json or kinds <= _CONTAINERS | {"ClassLabel"}):
-            found[name] = _described(feature)
-    return found
+            features_by_column[name] = _described(feature)
+    return features_by_column
 
 
 _CONTAINERS = {"Value", "List", "LargeList", "Sequence", ""}
-"""Features that say no more than a type; the empty one is a mapping of features by name."""
+"""Kinds of features without information beyond the type; the empty one is a mapping of features by name."""
 
 
 def _kinds(feature: object) -> Iterator[str]:
-    """Yield the kind of a feature and of those in it."""
+    """Yield the kind of a feature and of its nested features."""
     if isinstance(feature, list):
         for each in feature:
             yield from _kinds(each)
@@ -134,22 +144,22 @@ def _kinds(feature: object) -> Iterator[str]:
 
 
 def _described(feature: Any) -> Feature:
-    """Return as YAML holds it what the metadata of a schema say of a column."""
+    """Return the feature of a column from the metadata of a schema."""
     if isinstance(feature, list):
         return _list(_described(feature[0]), "list")
     kind = feature.get("_type", "")
-    own = {key: value for key, value in feature.items() if key not in ("_type", "id")}
+    values = {key: value for key, value in feature.items() if key not in ("_type", "id")}
     if not kind:
-        return {"struct": [{"name": name, **_described(each)} for name, each in own.items()]}
+        return {"struct": [{"name": name, **_described(each)} for name, each in values.items()]}
     if kind == "Value":
-        return {"dtype": str(own["dtype"])}
+        return {"dtype": str(values["dtype"])}
     if kind in _CONTAINERS:
-        length = {"length": own["length"]} if own.get("length", -1) != -1 else {}
-        return _list(_described(own["feature"]), "large_list" if kind == "LargeList" else "list") | length
-    if isinstance(names := own.get("names"), list):
-        own = {"names": {str(number): name for number, name in enumerate(names)}}
+        length = {"length": values["length"]} if values.get("length", -1) != -1 else {}
+        return _list(_described(values["feature"]), "large_list" if kind == "LargeList" else "list") | length
+    if isinstance(names := values.get("names"), list):
+        values = {"names": {str(number): name for number, name in enumerate(names)}}
     word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind).lower()
-    return {"dtype": {word: own} if own else word}
+    return {"dtype": {word: values} if values else word}
 
 
 def _list(item: Feature, key: str) -> Feature:

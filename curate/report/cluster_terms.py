@@ -1,4 +1,4 @@
-"""Names clusters by the words that set their texts apart."""
+"""Names of clusters, made of the words that distinguish their texts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from curate.kernels.text.word_tokens import split_words
 from curate.kernels.types import Codes
 
 TERMS = 3
-"""Words in the name of a cluster."""
+"""Number of words in the name of a cluster."""
 
 _COMMON = 0.2
-"""Share of the clusters in which a word is common from which it names none of them."""
+"""Share of clusters above which a word that is frequent in them is not used in names."""
 
 _OFTEN = 0.1
-"""Share of a cluster's texts from which a word is common in it."""
+"""Share of a cluster's texts above which a word is frequent in the cluster."""
 
 _PUNCTUATION = re.compile(r"[!-/:-@\[-^`{-~]+")
 _CHARACTERS = 600
@@ -27,20 +27,25 @@ _FEWEST = 2
 
 
 def top_terms(texts: Sequence[str], clusters: Codes) -> dict[int, tuple[str, ...]]:
-    """Return the most telling words of each cluster, best first; nothing of a cluster that no word sets apart.
+    """Return the most distinctive words of each cluster, best first; clusters without such words are omitted.
 
     Parameters
     ----------
-    texts : n strings
+    texts : sequence of str
         Texts of a sample of each cluster.
-    clusters : (n,) int
-        The cluster of each text.
+    clusters : ndarray of int of shape (n,)
+        Cluster of each text.
+
+    Returns
+    -------
+    dict
+        Words by cluster.
 
     Notes
     -----
-    A word counts once a text. Words are ranked by p log(p / q), where p is the share of the cluster's texts that have
-    the word, and q that of all texts: a cluster's part of the Kullback-Leibler divergence. Words that are common in a
-    fifth of the clusters are left out, and so are words that begin as a better one does.
+    A word counts once per text. Words are ranked by p log(p / q), where p is the share of the cluster's texts that
+    contain the word, and q the share of all texts: the cluster's term in the Kullback-Leibler divergence. Words that
+    are frequent in a fifth of the clusters are excluded, and so are words with the same beginning as a better one.
 
     Examples
     --------
@@ -48,25 +53,28 @@ def top_terms(texts: Sequence[str], clusters: Codes) -> dict[int, tuple[str, ...
     >>> top_terms(["rye bread", "the bread", "the tide", "ebb tide"], np.array([0, 0, 1, 1]))
     {0: ('bread',), 1: ('tide',)}
     """
-    found = [_terms(text) for text in texts]
-    everywhere = Counter(term for terms in found for term in terms)
+    terms_by_text = [_terms(text) for text in texts]
+    everywhere = Counter(term for terms in terms_by_text for term in terms)
     counts, sizes = dict[int, Counter[str]](), Counter(clusters.tolist())
-    for terms, cluster in zip(found, clusters.tolist(), strict=True):
+    for terms, cluster in zip(terms_by_text, clusters.tolist(), strict=True):
         counts.setdefault(cluster, Counter()).update(terms)
     common = Counter(
-        term for cluster, own in counts.items() for term, number in own.items() if number >= _OFTEN * sizes[cluster]
+        term
+        for cluster, cluster_counts in counts.items()
+        for term, number in cluster_counts.items()
+        if number >= _OFTEN * sizes[cluster]
     )
-    most = max(1.0, _COMMON * len(counts))
-    named: dict[int, tuple[str, ...]] = {}
-    for cluster, own in sorted(counts.items()):
+    max_clusters = max(1.0, _COMMON * len(counts))
+    names: dict[int, tuple[str, ...]] = {}
+    for cluster, cluster_counts in sorted(counts.items()):
         scores: dict[str, float] = {}
-        for term, number in own.items():
-            p, q = number / sizes[cluster], everywhere[term] / len(found)
-            if number >= _FEWEST and p > q and common[term] <= most:
+        for term, number in cluster_counts.items():
+            p, q = number / sizes[cluster], everywhere[term] / len(terms_by_text)
+            if number >= _FEWEST and p > q and common[term] <= max_clusters:
                 scores[term] = p * math.log(p / q)
         if terms_of := _distinct(sorted(scores, key=lambda term: (-scores[term], term))):
-            named[cluster] = terms_of
-    return named
+            names[cluster] = terms_of
+    return names
 
 
 def _distinct(ranked: Sequence[str]) -> tuple[str, ...]:
@@ -80,7 +88,7 @@ def _distinct(ranked: Sequence[str]) -> tuple[str, ...]:
 
 
 def _terms(text: str) -> set[str]:
-    """Return what may name a cluster of a text's beginning: words, or pairs of characters where there are no blanks."""
+    """Return candidate terms from the beginning of a text: words, or pairs of characters in scripts without spaces."""
     tokens = split_words(_PUNCTUATION.sub(" ", text[:_CHARACTERS]).lower())
     terms = {token for token in tokens if _SHORTEST <= len(token) <= _LONGEST and any(map(str.isalpha, token))}
     return terms | {one + other for one, other in itertools.pairwise(tokens) if _unspaced(one, other)}

@@ -1,77 +1,82 @@
-"""What a pool was checked against: the words for the report and the card, and the hits, each beside its text."""
+"""Texts and tables about contamination, for the report and the dataset card."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from curate.report.formatting import count, listed, plural, share, short, value
+from curate.report.formatting import count, join_words, plural, share, short, value
 from curate.report.html import tables
 from curate.report.html.tags import Markup, tag
 from curate.report.report_data import ContaminatedRow, Decontamination
 
 
-def method(found: Decontamination) -> list[str]:
-    """How it was told which rows to drop, in sentences."""
-    told = []
-    if found.ngram_size is not None:
-        enough = f"at least {share(found.min_overlap_rate)} of the runs" if found.min_overlap_rate else "a run"
-        told.append(
-            f"Rows that share {enough} of {plural(found.ngram_size, 'word')} with an evaluation text were dropped, "
-            f"ignoring case and punctuation; a text of {found.min_words} to {found.ngram_size} words is one run, and a "
-            "shorter text has none."
+def method(result: Decontamination) -> list[str]:
+    """Return sentences about how contaminated rows were found."""
+    lines = []
+    if result.ngram_size is not None:
+        size = plural(result.ngram_size, "word")
+        least = (
+            f"at least {share(result.min_overlap_rate)} of the sequences" if result.min_overlap_rate else "a sequence"
         )
-        if found.max_ngram_rows is not None:
-            told.append(f"Runs of words that more than {plural(found.max_ngram_rows, 'row')} have did not count.")
-    if found.min_similarity is not None:
-        also = "were dropped too" if told else "were dropped"
-        told.append(
-            f"Rows whose embedding by {found.embedding} has a cosine of at least {found.min_similarity:g} with that of "
-            f"an evaluation text {also}."
+        lines.append(
+            f"Rows that share {least} of {size} with an evaluation text were dropped, ignoring case and punctuation. "
+            f"Evaluation texts of {result.min_words} to {result.ngram_size} words were compared as one sequence, "
+            "shorter ones were not compared."
+        )
+        if result.max_ngram_rows is not None:
+            lines.append(f"Sequences that occur in more than {plural(result.max_ngram_rows, 'row')} were ignored.")
+    if result.min_similarity is not None:
+        also = "were also dropped" if lines else "were dropped"
+        lines.append(
+            f"Rows whose embedding ({result.embedding}) has a cosine similarity of at least {result.min_similarity:g} "
+            f"to that of an evaluation text {also}."
         )
     else:
-        told.append("Embeddings were not compared, so that copies in other words were not looked for.")
-    return told
+        lines.append("Embeddings were not compared, so paraphrases of evaluation texts were not detected.")
+    return lines
 
 
-def outcome(found: Decontamination) -> str:
-    """What was found, in a sentence."""
-    names = listed([one.name for one in found.sets])
-    if not found.rows:
-        return f"No row of the pool was found to hold a text of {names}."
-    were = "was" if found.rows == 1 else "were"
-    return f"{plural(found.rows, 'row')} of the pool {were} dropped for texts of {names}."
+def outcome(result: Decontamination) -> str:
+    """Return a sentence about the result."""
+    names = join_words([one.name for one in result.sets])
+    if not result.rows:
+        return f"No row of the pool overlaps a text of {names}."
+    verb = "was" if result.rows == 1 else "were"
+    return f"{plural(result.rows, 'row')} of the pool {verb} dropped because of overlaps with texts of {names}."
 
 
-def sets(found: Decontamination) -> tuple[Sequence[str], list[Sequence[str]]]:
-    """The header and the rows of a table of the sets."""
-    head = ("Set", "Texts", "Without text", "Too short for words", "Found in the pool", "Rows dropped")
+def sets(result: Decontamination) -> tuple[Sequence[str], list[Sequence[str]]]:
+    """Return the header and the rows of a table of the evaluation sets."""
+    head = ("Evaluation set", "Texts", "Rows without text", "Too short", "Found in the pool", "Pool rows dropped")
     return head, [
         (one.name, *(count(number) for number in (one.texts, one.empty, one.short, one.found, one.rows)))
-        for one in found.sets
+        for one in result.sets
     ]
 
 
-def section(found: Decontamination | None, text: int) -> list[Markup | None]:
-    """The part of the page."""
-    if found is None:
+def section(result: Decontamination | None, text: int) -> list[Markup | None]:
+    """Return the section of the report; empty without evaluation sets."""
+    if result is None:
         return []
-    files = [(path, digest) for one in found.sets for path, digest in one.files]
+    files = [(path, digest) for one in result.sets for path, digest in one.files]
     return [
-        tag("p", " ".join((outcome(found), *method(found))), class_="aside"),
-        tables.plain("The evaluation sets; a row can be dropped for several of them", sets(found)),
-        _fold(plural(len(files), "file"), "", tables.plain("What was read", (("File", "sha256"), files))),
-        _hits(found, text) if found.hits else None,
+        tag("p", " ".join((outcome(result), *method(result))), class_="aside"),
+        tables.plain("Evaluation sets. A pool row may overlap several sets, and is counted in each", sets(result)),
+        _fold(
+            plural(len(files), "file"), "", tables.plain("Files of the evaluation sets", (("File", "sha256"), files))
+        ),
+        _hits(result, text) if result.hits else None,
     ]
 
 
-def _hits(found: Decontamination, text: int) -> Markup:
-    shown, total = len(found.hits), plural(found.total, "hit")
-    of = f"{count(shown)} of {total}; all are in decontaminate/part-*.parquet" if shown < found.total else total
+def _hits(result: Decontamination, text: int) -> Markup:
+    n_shown, total = len(result.hits), plural(result.total, "hit")
+    note = f"{count(n_shown)} of {total}; all are in decontaminate/part-*.parquet" if n_shown < result.total else total
     return _fold(
-        "Rows and evaluation texts",
-        of,
-        tag("div", *(_hit(hit, text) for hit in found.hits), class_="examples"),
+        "Overlapping rows and evaluation texts",
+        note,
+        tag("div", *(_hit(hit, text) for hit in result.hits), class_="examples"),
         opened=True,
     )
 
@@ -82,18 +87,18 @@ def _fold(title: str, note: str, body: Markup, *, opened: bool = False) -> Marku
 
 
 def _hit(row: ContaminatedRow, text: int) -> Markup:
-    hit, place = row.hit, short(f"{row.hit.file}:{row.hit.line}", 120)
-    more = f", and {plural(row.texts - 1, 'more text')} of the set" if row.texts > 1 else ""
+    hit, location = row.hit, short(f"{row.hit.file}:{row.hit.line}", 120)
+    more = f"; it overlaps {plural(row.texts - 1, 'more text')} of the set" if row.texts > 1 else ""
     similarity = math.nan if hit.similarity is None else hit.similarity
     if hit.shared is not None:
-        told = f"{share(similarity)} of the runs of words of {place}{more}"
+        overlap = f"contains {share(similarity)} of the word sequences of {location}{more}"
     else:
-        told = f"cosine similarity {value(similarity)} to {place}{more}"
+        overlap = f"has a cosine similarity of {value(similarity)} to {location}{more}"
     label = tag("p", "evaluation set ", tag("b", short(hit.set, 80)), class_="reason")
     return tag(
         "article",
-        tag("p", tag("b", short(row.id, 80)), f": {told}", class_="reason"),
-        tag("p", f"both have: {short(hit.shared, text)}", class_="reason", dir="auto") if hit.shared else None,
+        tag("p", tag("b", short(row.id, 80)), f" {overlap}", class_="reason"),
+        tag("p", f"shared text: {short(hit.shared, text)}", class_="reason", dir="auto") if hit.shared else None,
         _text(row.text, text),
         tag("div", label, _text(hit.text, text), class_="representative"),
         class_="dropped",

@@ -1,4 +1,4 @@
-"""Chooses the cosine similarity that separates near-copies from other neighbors, for the embedder at hand."""
+"""Calibration of the cosine similarity that separates near-duplicates from other neighbors, for an embedder."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from curate.kernels.types import Vector
 
 DEFAULT = 0.95
-"""Threshold where a pool has too few copies to calibrate one."""
+"""Threshold for pools with too few copies for a calibration."""
 
 FEWEST = 20
-"""Pairs of copies, and of other neighbors, that a calibration needs."""
+"""Minimum number of pairs of copies, and of other pairs, for a calibration."""
 
 OVERLAP = 0.7
-"""Share of two texts' character 4-grams that are in both from which they are copies of each other."""
+"""Jaccard similarity of the character 4-grams of two texts at which they count as copies of each other."""
 
 _LENGTH = 4
 _CHARACTERS = 1_000
@@ -24,17 +24,17 @@ _CHARACTERS = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyThreshold:
-    """Cosine similarity from which two rows count as near-copies."""
+    """Cosine similarity at which two rows count as near-duplicates."""
 
     similarity: float = DEFAULT
     pairs: int = 0
-    """Number of neighboring rows whose texts were compared."""
+    """Number of pairs of neighboring rows whose texts were compared."""
 
     copies: int = 0
-    """Number of those pairs that are copies of each other by their characters."""
+    """Number of these pairs whose texts are copies of each other."""
 
     agreement: float = 0.0
-    """F1 score of the threshold as a test for these copies; 0 where it is the default."""
+    """F1 score of the threshold as a classifier of these copies; 0 for the default threshold."""
 
     @property
     def calibrated(self) -> bool:
@@ -43,20 +43,20 @@ class CopyThreshold:
 
 
 def calibrate(similarities: Vector, pairs: Sequence[tuple[str, str]]) -> CopyThreshold:
-    """Return the similarity that best tells copies from other neighbors.
+    """Return the similarity that best separates copies from other neighbors.
 
     Parameters
     ----------
-    similarities : (m,) float32
+    similarities : ndarray of float32 of shape (m,)
         Cosine similarity of each pair.
-    pairs : m pairs of strings
-        The texts of the rows.
+    pairs : sequence of m pairs of str
+        Texts of the rows of each pair.
 
     Returns
     -------
     CopyThreshold
-        The similarity with the highest F1 score as a test for the pairs that share ``OVERLAP`` of their character
-        4-grams; the highest of several. ``DEFAULT`` with fewer than ``FEWEST`` copies or other pairs.
+        Similarity with the highest F1 score as a classifier of pairs that share ``OVERLAP`` of their character
+        4-grams, the highest one in case of ties. ``DEFAULT`` with fewer than ``FEWEST`` copies or other pairs.
 
     Examples
     --------
@@ -71,9 +71,9 @@ def calibrate(similarities: Vector, pairs: Sequence[tuple[str, str]]) -> CopyThr
         return CopyThreshold(pairs=len(pairs), copies=copies)
     order = np.argsort(-similarities, kind="stable")
     descending = similarities[order]
-    found = np.arange(1, len(order) + 1)
-    f1 = 2 * np.cumsum(is_copy[order]) / (found + copies)
-    f1[:-1][descending[:-1] == descending[1:]] = 0  # a threshold takes all pairs of one similarity
+    n_found = np.arange(1, len(order) + 1)
+    f1 = 2 * np.cumsum(is_copy[order]) / (n_found + copies)
+    f1[:-1][descending[:-1] == descending[1:]] = 0  # pairs with equal similarity are on the same side of a threshold
     best = int(f1.argmax())
     similarity = (
         np.floor(float(descending[best]) * 1000 + 1e-3) / 1000
@@ -84,7 +84,7 @@ def calibrate(similarities: Vector, pairs: Sequence[tuple[str, str]]) -> CopyThr
 
 
 def overlap(one: str, other: str) -> float:
-    """Return the Jaccard similarity of two texts' character 4-grams, without case and runs of white space.
+    """Return the Jaccard similarity of the character 4-grams of two texts, ignoring case and amounts of white space.
 
     >>> overlap("a  Copy", "A copy"), overlap("abcd", "efgh")
     (1.0, 0.0)

@@ -1,4 +1,4 @@
-"""The dataset card: the README.md that goes with exported rows, for people and for dataset hubs."""
+"""Dataset card: the README.md of an export, for people and for dataset hubs."""
 
 from __future__ import annotations
 
@@ -10,61 +10,61 @@ from curate.accounting import Count, sum_counts
 from curate.errors import escape_controls
 from curate.report import contamination_text, sentences
 from curate.report.card_features import Feature
-from curate.report.formatting import DASH, compact, count, plural, share
+from curate.report.formatting import DASH, compact, count, join_words, plural, share
 from curate.report.report_data import Report
 
 SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
-"""The bounds between the hub's size categories, each ten times the one before."""
+"""Bounds of the size categories of the hub, each ten times the previous one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """What was written, as far as the card tells."""
+    """Description of an export for the card."""
 
     suffix: str
-    """How the files' names end; they begin with ``train-``."""
+    """Suffix of the file names, which begin with ``train-``."""
 
     folder: str = "data"
-    """Where they lie; those of the first epoch, where epochs are planned."""
+    """Directory of the files; for an epoch plan, that of the first epoch."""
 
     columns: tuple[tuple[str, str], ...] = ()
     """Name and type of every column."""
 
     features: Sequence[Feature] = ()
-    """The columns as ``features.features`` gives them, for the front matter."""
+    """Features of the columns for the front matter; see ``card_features.describe_columns``."""
 
     unreadable: str = ""
     """Reason why the ``datasets`` library cannot read the export; empty if it can."""
 
     notes: tuple[str, ...] = ()
-    """Sentences on types that some readers cannot hold."""
+    """Sentences on types that some readers cannot represent."""
 
 
 def card(report: Report, export: Export) -> str:
-    """The card as Markdown with YAML front matter; says only what is known.
+    """Return the card as Markdown with YAML front matter.
 
-    Deterministic: of the report's stages it leaves out times and memory. Names and texts are escaped, so that none can
+    The card is deterministic: it contains no times and no memory use. Names and texts are escaped, so that they cannot
     break a table, open a tag or end the front matter.
     """
     parts = [
         _front(report, export),
         f"# {_plain(report.run)}",
-        f"{_plain(sentences.kept(report))}. {_plain(sentences.story(report))}",
+        f"{_plain(sentences.describe_kept(report))}. {_plain(sentences.describe_drops(report))}",
         _tokens(report),
-        _plain(sentences.changes(report)),
-        *_section("What was done", _stages(report)),
-        *_section("Checked against", _checked(report)),
+        _plain(sentences.describe_export_changes(report)),
+        *_section("Processing", _stages(report)),
+        *_section("Overlap with evaluation sets", _checked(report)),
         *_section("Rows by source", _sources(report)),
-        *_section("Beside a uniform selection of the same size", _evidence(report)),
+        *_section("Comparison with a random baseline of the same size", _evidence(report)),
         *_section("Columns", _columns(export)),
-        *_section("How to load it", _loading(report, export)),
-        *_section("How to make it again", _again(report)),
+        *_section("Loading the data", _loading(report, export)),
+        *_section("Reproducing the data", _again(report)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def size_category(rows: int) -> str:
-    """The hub's name for a data set's size.
+    """Return the size category of the hub for a number of rows.
 
     >>> size_category(999), size_category(1_000), size_category(123_456), size_category(10**13)
     ('n<1K', '1K<n<10K', '100K<n<1M', 'n>1T')
@@ -86,7 +86,7 @@ def _front(report: Report, export: Export) -> str:
         "tags": ["curate", "data-selection"],
         "configs": [{"config_name": "default", "data_files": [data]}],
     }
-    if export.features:  # else the library takes the types from the first file, where a column may be null throughout
+    if export.features:  # otherwise the library infers types from the first file, where a column may be all null
         front["dataset_info"] = {"features": [dict(feature) for feature in export.features]}
     text = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1_000)
     if yaml.safe_load(text) != front or escape_controls(text) != text:  # a name that must be escaped
@@ -97,10 +97,9 @@ def _front(report: Report, export: Export) -> str:
 def _tokens(report: Report) -> str:
     if report.tokens is None:
         return ""
-    about = "About " if report.tokens.estimated else ""
-    return (
-        f"{about}{compact(report.tokens.kept)} tokens of {compact(report.tokens.pool)}, {_plain(report.tokens.method)}."
-    )
+    kept = f"{'about ' if report.tokens.estimated else ''}{compact(report.tokens.kept)}"
+    method = _plain(report.tokens.method)
+    return f"The kept rows contain {kept} of the {compact(report.tokens.pool)} tokens of the pool ({method})."
 
 
 def _section(title: str, body: str) -> tuple[str, ...]:
@@ -110,20 +109,21 @@ def _section(title: str, body: str) -> tuple[str, ...]:
 def _stages(report: Report) -> str:
     steps = []
     for number, stage in enumerate(report.stages, 1):
-        what = _plain(stage.description).rstrip(".")
-        steps.append(f"{number}. **{_plain(stage.name)}**: {what}. {_outcome(stage.rows)}")
+        description = _plain(stage.description).rstrip(".")
+        steps.append(f"{number}. **{_plain(stage.name)}**: {description}. {_outcome(stage.rows)}")
     head = ("Stage", "Rows in", "Kept", "Dropped", "Quarantined")
     body = [(stage.name, *_numbers(stage.rows)) for stage in report.stages]
-    table = _table(head, [*body, ("whole run", *_numbers(report.rows))])
-    return "\n".join(steps) + f"\n\nRows in = kept + dropped + quarantined, for every stage:\n\n{table}"
+    table = _table(head, [*body, ("total", *_numbers(report.rows))])
+    return "\n".join(steps) + f"\n\nFor every stage, rows in = kept + dropped + quarantined:\n\n{table}"
 
 
 def _outcome(rows: Count) -> str:
     if rows.kept == rows.rows_in:
-        return f"All {plural(rows.rows_in, 'row')} went on." if rows.rows_in != 1 else "The one row went on."
-    lost = [f"{count(rows.dropped)} dropped"] if rows.dropped else []
-    lost += [f"{count(rows.quarantined)} quarantined"] if rows.quarantined else []
-    return f"Of {plural(rows.rows_in, 'row')}, {count(rows.kept)} went on, {', '.join(lost)}."
+        return f"All {plural(rows.rows_in, 'row')} were kept." if rows.rows_in != 1 else "The one row was kept."
+    outcomes = [f"{count(rows.kept)} {'was' if rows.kept == 1 else 'were'} kept"]
+    outcomes += [f"{count(rows.dropped)} dropped"] if rows.dropped else []
+    outcomes += [f"{count(rows.quarantined)} quarantined"] if rows.quarantined else []
+    return f"Of {plural(rows.rows_in, 'row')}, {join_words(outcomes)}."
 
 
 def _sources(report: Report) -> str:
@@ -136,19 +136,19 @@ def _sources(report: Report) -> str:
 
 
 def _checked(report: Report) -> str:
-    """The evaluation sets that no row shares too much with, how that was told, and what was found."""
+    """Return the section on the decontamination: method, result, evaluation sets and their files."""
     if report.decontamination is None:
         return ""
-    told = " ".join(_plain(sentence) for sentence in contamination_text.method(report.decontamination))
-    found = _plain(contamination_text.outcome(report.decontamination))
+    method = " ".join(_plain(sentence) for sentence in contamination_text.method(report.decontamination))
+    outcome = _plain(contamination_text.outcome(report.decontamination))
     head, rows = contamination_text.sets(report.decontamination)
     files = [(path, digest) for one in report.decontamination.sets for path, digest in one.files]
-    return "\n\n".join((f"{told} {found}", _table(head, rows), _table(("File", "sha256"), files, "---")))
+    return "\n\n".join((f"{method} {outcome}", _table(head, rows), _table(("File", "sha256"), files, "---")))
 
 
 def _evidence(report: Report) -> str:
     rows = [(row.name, *row.words()) for row in sentences.evidence(report)]
-    return _table(("Measure", "Pool", "Kept", "Uniform"), rows) if rows else ""
+    return _table(("Measure", "Pool", "Kept", "Random baseline"), rows) if rows else ""
 
 
 def _columns(export: Export) -> str:
@@ -163,11 +163,11 @@ import polars as pl
 files = sorted(Path("path/to/this/folder").glob("{files}"))
 rows = pl.concat([pl.read_ndjson(file, infer_schema_length=None) for file in files], how="diagonal_relaxed")""",
 }
-"""How Polars reads each format; of JSON Lines each file by itself, as a column may be null throughout one of them."""
+"""Polars snippet for each format; JSON Lines files are read one by one, as a column may be all null in one of them."""
 
 
 def _loading(report: Report, export: Export) -> str:
-    """Return a snippet for each library that reads the export, and what to know before."""
+    """Return a snippet for each library that can read the export, with notes."""
     kind = next((kind for kind in _POLARS if f".{kind}" in export.suffix), "")
     if not kind:
         return ""
@@ -175,26 +175,27 @@ def _loading(report: Report, export: Export) -> str:
     load = f"""from datasets import load_dataset
 rows = load_dataset("path/to/this/folder"{only if report.epochs else ""}, split="train")"""
     polars = _POLARS[kind].format(files=files)
-    before = ["The first epoch; without `data_files`, all of them, one after the other."] if report.epochs else []
+    note = "This loads the first epoch; without `data_files`, all epochs are loaded, one after the other."
+    before = [note] if report.epochs else []
     after = [_plain(note) for note in export.notes]
     if export.unreadable:
         after.append(f"The `datasets` library cannot read the export: {_plain(export.unreadable)}.")
     elif export.suffix.endswith(".zst"):
-        after.append("`datasets` needs the package `zstandard` for this.")
+        after.append("`datasets` needs the package `zstandard` to read these files.")
     code = polars if export.unreadable else f"{load}\n\n{polars}"
     return "\n\n".join((*before, _fenced(code, "python"), *after))
 
 
 def _again(report: Report) -> str:
     commands = _fenced("\n".join(report.reproduce), "shell") if report.reproduce else ""
-    made = f"Made with curate {_plain(report.version)} and seed {report.seed}."
-    config = f"The resolved configuration:\n\n{_fenced(report.config, 'yaml')}" if report.config else ""
-    return "\n\n".join(part for part in (made, commands, config) if part)
+    origin = f"Created with curate {_plain(report.version)} and seed {report.seed}."
+    config = f"Resolved configuration:\n\n{_fenced(report.config, 'yaml')}" if report.config else ""
+    return "\n\n".join(part for part in (origin, commands, config) if part)
 
 
 def _numbers(rows: Count) -> tuple[str, ...]:
     numbers = (rows.rows_in, rows.kept, rows.dropped, rows.quarantined)
-    return tuple(count(number) if number or place < 2 else DASH for place, number in enumerate(numbers))
+    return tuple(count(number) if number or column < 2 else DASH for column, number in enumerate(numbers))
 
 
 def _table(head: Sequence[str], body: Sequence[Sequence[str]], other: str = "---:") -> str:
@@ -204,7 +205,7 @@ def _table(head: Sequence[str], body: Sequence[Sequence[str]], other: str = "---
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown shows as it is, on one line, with control characters written out."""
+    """Return a text on one line that Markdown shows literally, with control characters escaped."""
     safe = escape_controls(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~])", r"\\\1", safe)
 

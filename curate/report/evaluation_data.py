@@ -1,4 +1,4 @@
-"""What evaluating a selection found: plain data that is measured elsewhere, kept as JSON, and read by the page."""
+"""Result of the evaluation of a selection as plain data, which is stored as JSON and read by the report."""
 
 from __future__ import annotations
 
@@ -7,76 +7,79 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SIGNIFICANT = 0.05
-"""The chance that is taken of a false finding among all that is compared."""
+"""Significance level, for all comparisons together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean over seeds."""
+    """Mean over seeds."""
 
     mean: float
     half_width: float
-    """Of the 95 % confidence interval; NaN where the data do not allow one: one seed, or seeds that all agree."""
+    """Half width of the 95 % confidence interval; NaN with a single seed, or if all seeds agree."""
 
     p: float
-    """How likely a mean as far from 0 would be if the truth were 0; NaN where that cannot be told."""
+    """p value of the hypothesis that the true mean is 0; NaN if it cannot be computed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One number of the selection beside that of uniform ones of the same size."""
+    """Value of one measure for the selection, the random baseline, and all rows."""
 
     name: str
     quantity: str
-    """What it measures: accuracy, which several models may have."""
+    """Measured quantity, such as accuracy, which several models may share."""
 
     unit: str
     rate: bool
-    """Whether it is a share, which is written in per cent."""
+    """Whether the value is a share, which is shown in percent."""
 
     higher_is_better: bool | None
-    """None where neither is better."""
+    """Whether a higher value is better; None if the measure has no orientation."""
 
     learns: bool
-    """Whether it is of a model that learnt from the selection."""
+    """Whether the measure is of a model that was trained on the selection."""
 
     selection: Estimate
     uniform: Estimate
+    """Value for the random baseline."""
+
     full: Estimate | None = None
-    """With every row; None for a measure of the choice itself."""
+    """Value for all rows; None for a measure without a model."""
 
     difference: Estimate
-    """The selection less uniform."""
+    """Difference between the selection and the random baseline."""
 
     resampled: tuple[float, ...] = ()
-    """The 95 % interval of that difference once more, by a paired bootstrap over test rows and seeds: from and to; none
-    where it is not known what became of each test row."""
+    """Bounds of the 95 % interval of the difference by a paired bootstrap over test rows and seeds; empty if the
+    outcomes of individual test rows are unknown."""
 
     p: float
-    """Probability of such a difference where there is none: of the primary metric as it is, of an exploratory one
-    corrected by Holm among all that are exploratory; NaN where nothing is tested."""
+    """p value of the difference: uncorrected for the primary metric, Holm-corrected for exploratory metrics; NaN if
+    there is no test."""
 
     exploratory: bool
-    """Whether the verdict does not go by it."""
+    """Whether the measure is exploratory, and not the primary one."""
 
     seeds_needed: int | None = 0
-    """Number of seeds that would show the difference; 0 where there is nothing to say, None if no number would."""
+    """Number of seeds at which the difference would be significant; 0 if it does not apply, None if no number would
+    suffice."""
 
     cost: Estimate | None = None
-    """The selection less every row."""
+    """Difference between the selection and all rows."""
 
     @property
     def sign(self) -> int:
-        """1 where a better choice has the higher number, −1 where the lower, 0 where neither is better."""
+        """Orientation: 1 if higher is better, −1 if lower is better, 0 if neither."""
         return {True: 1, False: -1, None: 0}[self.higher_is_better]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """One group of test rows."""
+    """Accuracy on one group of test rows."""
 
     grouping: str
-    """label, source or cluster."""
+    """Kind of the group: label, source or cluster."""
 
     name: str
     rows: int
@@ -84,54 +87,56 @@ class Slice:
     uniform: float
     full: float
     lost: Estimate
-    """The selection's accuracy less that with every row."""
+    """Accuracy with the selection minus accuracy with all rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stability:
-    """How much of a choice stays the same."""
+    """Stability of a selection."""
 
     over_seeds: float
-    """The mean Jaccard index of the choices of two seeds; NaN for one seed."""
+    """Mean Jaccard index of the selections of two seeds; NaN for one seed."""
 
     when_removed: float
-    """The Jaccard index with a choice from the same rows less one in a hundred, over the rows of both."""
+    """Jaccard index with a selection after removing 1 % of the rows, over the rows available to both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """All of it."""
+    """Evaluation of a selection."""
 
     run: str
     select: str
-    """The fingerprint of the selection that was evaluated."""
+    """Fingerprint of the evaluated selection."""
 
     seeds: int
     rows: int
-    """Rows in the selection."""
+    """Number of rows in the selection."""
 
     pool: int
+    """Number of rows in the pool."""
+
     tested: str
-    """What the learning metrics are measured on, in words."""
+    """Description of the rows that models are trained and tested on."""
 
     primary: str | None
-    """Name of the line that the verdict goes by; None if no metric has a better side."""
+    """Name of the primary measure; None if no measure has an orientation."""
 
     metrics: tuple[Line, ...]
     sliced: str | None = None
-    """The name of the line that the groups are compared in; None without labels."""
+    """Name of the measure in which the groups are compared; None without labels."""
 
     slices: tuple[Slice, ...] = ()
-    """The group that loses most first."""
+    """Groups of test rows, largest loss first."""
 
     stability: Mapping[str, Stability] = field(default_factory=dict)
-    """Of the selection and of uniform, by these names."""
+    """Stability of the selection and of the random baseline (``uniform``)."""
 
     left_out: Mapping[str, Any] = field(default_factory=dict)
-    """Test rows that are not tested on, and why."""
+    """Excluded test rows, with the reasons."""
 
     notes: tuple[str, ...] = ()
 
     def line(self, name: str | None) -> Line | None:
-        """The line of that name."""
+        """Return the line with a name, None if there is none."""
         return next((line for line in self.metrics if line.name == name), None)

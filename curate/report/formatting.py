@@ -1,4 +1,4 @@
-"""How numbers and shortened texts are written, the same in every part of a report."""
+"""Formatting of numbers and texts, shared by all parts of a report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ DASH = "–"
 
 
 def count(number: float) -> str:
-    """
+    """Format a number of things.
+
     >>> count(12345), count(0), count(3.7)
     ('12,345', '0', '4')
     """
@@ -19,7 +20,8 @@ def count(number: float) -> str:
 
 
 def compact(number: float) -> str:
-    """
+    """Format a large number with a unit prefix.
+
     >>> [compact(n) for n in (812, 12_345, 999_960, 3_400_000, 2.5e9, 4e12)]
     ['812', '12.3 k', '1 M', '3.4 M', '2.5 B', '4 T']
     """
@@ -30,17 +32,18 @@ def compact(number: float) -> str:
 
 
 def plural(number: int, noun: str) -> str:
-    """
+    """Format a number with a noun in the singular or plural.
+
     >>> plural(1, "row"), plural(2000, "row"), plural(2, "address")
     ('1 row', '2,000 rows', '2 addresses')
     """
     return f"{count(number)} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
-def in_epochs(rows: Sequence[int]) -> str:
-    """What is said after the rows that are kept of a plan with so many in each epoch.
+def format_epochs(rows: Sequence[int]) -> str:
+    """Return the phrase on the rows per epoch of an epoch plan, which follows the number of kept rows.
 
-    >>> in_epochs([1_000, 1_000]), in_epochs([])
+    >>> format_epochs([1_000, 1_000]), format_epochs([])
     (', 1,000 in each of 2 epochs', '')
     """
     return f", {count(rows[0])} in each of {plural(len(rows), 'epoch')}" if rows else ""
@@ -56,35 +59,36 @@ _KINDS = {
 }
 
 
-def masked(rows: int, spans: Mapping[str, int]) -> str:
-    """What of personal data was replaced when rows were written.
+def describe_masked(rows: int, spans: Mapping[str, int]) -> str:
+    """Return the phrase on personal data that was masked in the export.
 
-    >>> masked(9, {"email": 12, "phone": 0})
+    >>> describe_masked(9, {"email": 12, "phone": 0})
     'masked: 12 e-mail addresses and 0 phone numbers in 9 rows'
     """
-    found = [plural(number, _KINDS.get(kind, kind)) for kind, number in spans.items()]
-    return f"masked: {listed(found)} in {plural(rows, 'row')}"
+    counts = [plural(number, _KINDS.get(kind, kind)) for kind, number in spans.items()]
+    return f"masked: {join_words(counts)} in {plural(rows, 'row')}"
 
 
-def cut(rows: int, spans: int, words: int, empty: int) -> str:
-    """What of repeated spans was cut out when rows were written.
+def describe_removed_spans(rows: int, spans: int, words: int, empty: int) -> str:
+    """Return the phrase on repeated spans that were removed in the export.
 
-    >>> cut(rows=2, spans=3, words=1200, empty=1)
-    'cut: 3 repeated spans of 1,200 words out of 2 rows, of which 1 has nothing left'
+    >>> describe_removed_spans(rows=2, spans=3, words=1200, empty=1)
+    'removed: 3 repeated spans with 1,200 words from 2 rows, 1 of which is now empty'
     """
-    left = f", of which {count(empty)} {'has' if empty == 1 else 'have'} nothing left" if empty else ""
-    return f"cut: {plural(spans, 'repeated span')} of {plural(words, 'word')} out of {plural(rows, 'row')}{left}"
+    empty_rows = f", {count(empty)} of which {'is' if empty == 1 else 'are'} now empty" if empty else ""
+    spans_text = f"{plural(spans, 'repeated span')} with {plural(words, 'word')}"
+    return f"removed: {spans_text} from {plural(rows, 'row')}{empty_rows}"
 
 
-def share(part: float, whole: float = 1.0) -> str:
-    """A fraction in per cent; never rounded to all or nothing.
+def share(part: float, total: float = 1.0) -> str:
+    """Format a fraction in percent, never rounded to 0 % or 100 %.
 
     >>> share(1, 8), share(1, 100_000), share(99_999, 100_000), share(0, 5), share(5, 5), share(0, 0)
     ('12.5 %', '<0.1 %', '>99.9 %', '0 %', '100 %', '–')
     """
-    if not whole or math.isnan(part):
+    if not total or math.isnan(part):
         return DASH
-    percent = 100 * part / whole
+    percent = 100 * part / total
     if 0 < percent < 0.1:
         return "<0.1 %"
     if 99.9 < percent < 100:
@@ -93,7 +97,7 @@ def share(part: float, whole: float = 1.0) -> str:
 
 
 def value(number: float) -> str:
-    """A score or similarity, in three significant digits.
+    """Format a score or similarity with three significant digits.
 
     >>> value(0.12345), value(1234.5), value(2.0), value(-0.00001), value(float("nan"))
     ('0.123', '1,234', '2', '−1e-05', '–')
@@ -105,7 +109,8 @@ def value(number: float) -> str:
 
 
 def seconds(number: float) -> str:
-    """
+    """Format a duration in seconds.
+
     >>> seconds(0.0312), seconds(3.14159), seconds(75), seconds(7322), seconds(float("nan"))
     ('0.03 s', '3.1 s', '1 min 15 s', '2 h 2 min', '–')
     """
@@ -115,14 +120,15 @@ def seconds(number: float) -> str:
         return f"{number:.2f} s"
     if number < 59.95:
         return f"{number:.1f} s"
-    whole = round(number)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+    total = round(number)
+    if total < 3600:
+        return f"{total // 60} min {total % 60} s"
+    return f"{total // 3600:,} h {total % 3600 // 60} min"
 
 
 def size(number: int | None) -> str:
-    """
+    """Format a number of bytes.
+
     >>> size(412_300_000), size(2_500_000_000), size(900), size(None)
     ('412 MB', '2.5 GB', '900 B', '–')
     """
@@ -137,7 +143,7 @@ def size(number: int | None) -> str:
 
 
 def short(text: str, length: int) -> str:
-    """At most ``length`` characters, ending in an ellipsis if some are left out.
+    """Shorten a text to at most ``length`` characters, with an ellipsis at the end.
 
     >>> short("abcdef", 4), short("abcd", 4)
     ('abc…', 'abcd')
@@ -145,71 +151,74 @@ def short(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
-def listed(words: list[str]) -> str:
-    """
-    >>> listed(["a"]), listed(["a", "b", "c"])
+def join_words(words: list[str]) -> str:
+    """Join words to a list in a sentence.
+
+    >>> join_words(["a"]), join_words(["a", "b", "c"])
     ('a', 'a, b and c')
     """
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
-def begun(text: str) -> str:
+def capitalize(text: str) -> str:
+    """Return a text that begins with a capital letter, unless it begins with a name that contains an underscore.
+
+    >>> capitalize("use ccs"), capitalize("knn_probe: few test rows")
+    ('Use ccs', 'knn_probe: few test rows')
     """
-    >>> begun("use ccs")
-    'Use ccs'
-    """
-    return text[:1].upper() + text[1:]
+    return text if "_" in text.partition(" ")[0] else text[:1].upper() + text[1:]
 
 
-# ---------------------------------------------------------------- what was measured, with its error
+# ---------------------------------------------------------------- estimates with errors
 
 
-def number(found: float, *, rate: bool) -> str:
-    """A share in per cent, anything else in three significant digits.
+def number(mean: float, *, rate: bool) -> str:
+    """Format a share in percent, or another number with three significant digits.
 
     >>> number(0.8971, rate=True), number(12.5, rate=False), number(math.nan, rate=True)
     ('89.7 %', '12.5', '–')
     """
-    if math.isnan(found):
+    if math.isnan(mean):
         return DASH
-    return f"{100 * found:.1f} %" if rate else value(found)
+    return f"{100 * mean:.1f} %" if rate else value(mean)
 
 
-def plus_minus(found: Estimate, *, rate: bool) -> str:
-    """A mean, with how far chance may have moved it where that is known.
+def plus_minus(estimate: Estimate, *, rate: bool) -> str:
+    """Format a mean with the half width of its confidence interval, if known.
 
     >>> plus_minus(Estimate(0.8971, 0.0149, 0), rate=True)
     '89.7 ± 1.5 %'
     """
-    if math.isnan(found.half_width):
-        return number(found.mean, rate=rate)
+    if math.isnan(estimate.half_width):
+        return number(estimate.mean, rate=rate)
     if rate:
-        return f"{100 * found.mean:.1f} ± {100 * found.half_width:.1f} %"
-    return f"{value(found.mean)} ± {value(found.half_width)}"
+        return f"{100 * estimate.mean:.1f} ± {100 * estimate.half_width:.1f} %"
+    return f"{value(estimate.mean)} ± {value(estimate.half_width)}"
 
 
-def signed(found: Estimate, *, rate: bool) -> str:
-    """A difference with its sign; of shares in percentage points.
+def signed(estimate: Estimate, *, rate: bool) -> str:
+    """Format a difference with its sign; differences of shares are in percentage points.
 
     >>> signed(Estimate(0.096, 0.0149, 0), rate=True)
     '+9.6 ± 1.5'
     """
-    told = plus_minus(found, rate=rate).removesuffix(" %").replace("-", "−")
-    return f"+{told}" if found.mean > 0 else told
+    text = plus_minus(estimate, rate=rate).removesuffix(" %").replace("-", "−")
+    return f"+{text}" if estimate.mean > 0 else text
 
 
-def points(by: float, half_width: float, *, rate: bool) -> str:
-    """By how much, without a sign.
+def points(difference: float, half_width: float, *, rate: bool) -> str:
+    """Format the size of a difference, without a sign.
 
     >>> points(-0.096, 0.0149, rate=True), points(0.25, math.nan, rate=False)
     ('9.6 ± 1.5 points', '0.25')
     """
-    known = [abs(by)] if math.isnan(half_width) else [abs(by), half_width]
+    known = [abs(difference)] if math.isnan(half_width) else [abs(difference), half_width]
     return f"{' ± '.join(f'{100 * part:.1f}' if rate else value(part) for part in known)}{' points' if rate else ''}"
 
 
 def probability(p: float) -> str:
-    """
+    """Format a p value.
+
     >>> probability(0.0004), probability(0.031), probability(math.nan)
     ('<0.001', '0.031', '–')
     """

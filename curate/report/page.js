@@ -1,4 +1,4 @@
-// Draws the charts in the page's colours, redraws them when the colours change, and shows the card beside a dot.
+// Draws the charts in the colors of the page, redraws them when the colors change, and shows the card next to a dot.
 "use strict";
 (() => {
   const figures = JSON.parse(document.getElementById("figures").textContent);
@@ -7,18 +7,18 @@
 
   const root = () => getComputedStyle(document.documentElement);
 
-  // A colour is written "@role" and stands under a key that ends in "color"; texts stand under other keys.
-  function coloured(value, style, key = "") {
-    if (Array.isArray(value)) return value.map((item) => (item && typeof item === "object" ? coloured(item, style) : item));
+  // A color is written as "@role" under a key that ends in "color"; texts are under other keys.
+  function resolveColors(value, style, key = "") {
+    if (Array.isArray(value)) return value.map((item) => (item && typeof item === "object" ? resolveColors(item, style) : item));
     if (value && typeof value === "object") {
-      return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, coloured(item, style, name)]));
+      return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, resolveColors(item, style, name)]));
     }
     const role = typeof value === "string" && /color$/.test(key) && value.startsWith("@");
     return role ? style.getPropertyValue("--" + value.slice(1)).trim() : value;
   }
 
   function layout(figure, style, width) {
-    const own = coloured(figure.layout, style);
+    const own = resolveColors(figure.layout, style);
     const get = (name) => style.getPropertyValue("--" + name).trim();
     const font = { family: get("sans"), size: 12.5, color: get("muted") };
     const axis = { automargin: true, gridcolor: get("line"), zeroline: false, tickcolor: "rgba(0,0,0,0)", fixedrange: true };
@@ -28,7 +28,7 @@
       plot_bgcolor: "rgba(0,0,0,0)",
       margin: { l: 6, r: 10, t: 10, b: 8 },
       hoverlabel: { bgcolor: get("surface"), bordercolor: get("line"), font: { ...font, color: get("ink") }, align: "left" },
-      showlegend: false, // the page has its own
+      showlegend: false, // the page draws its own legend
       modebar: { bgcolor: "rgba(0,0,0,0)", color: get("rest"), activecolor: get("ink") },
       uirevision: "kept",
       ...own,
@@ -40,7 +40,7 @@
 
   const GLYPHS = { circle: "●", diamond: "◆", square: "■", "triangle-up": "▲", cross: "✚", star: "★", x: "✖", "line-ns": "┃" };
 
-  function drawLegend(place, traces) {
+  function drawLegend(container, traces) {
     const items = traces.map((trace) => {
       const item = element("li", "", trace.name);
       const glyph = element("span", "glyph", trace.type === "bar" ? "■" : GLYPHS[trace.marker?.symbol] || "━");
@@ -49,16 +49,16 @@
       item.prepend(glyph);
       return item;
     });
-    place.previousElementSibling.replaceChildren(...items);
+    container.previousElementSibling.replaceChildren(...items);
   }
 
   function draw(figure, width = 0) {
     const style = root();
-    const place = document.getElementById("figure-" + figure.key);
+    const container = document.getElementById("figure-" + figure.key);
     const shown = figure.views.length ? figure.views[figure.view || 0].shown : [];
-    drawLegend(place, figure.data.filter((trace, i) => trace.showlegend !== false && (!shown.length || shown[i])));
-    const data = coloured(figure.data, style).map((trace, i) => ({ ...trace, visible: shown.length ? shown[i] : true }));
-    return Plotly.react(place, data, layout(figure, style, width), {
+    drawLegend(container, figure.data.filter((trace, i) => trace.showlegend !== false && (!shown.length || shown[i])));
+    const data = resolveColors(figure.data, style).map((trace, i) => ({ ...trace, visible: shown.length ? shown[i] : true }));
+    return Plotly.react(container, data, layout(figure, style, width), {
       responsive: true,
       displaylogo: false,
       displayModeBar: figure.key === "map" ? "hover" : false,
@@ -67,25 +67,25 @@
   }
 
   function element(name, className, text) {
-    const made = document.createElement(name);
-    if (className) made.className = className;
-    made.textContent = text;
-    return made;
+    const node = document.createElement(name);
+    if (className) node.className = className;
+    node.textContent = text;
+    return node;
   }
 
   function show(rows, row, x, y) {
     const text = element("p", "text", rows.text[row]);
     text.dir = "auto";
     const facts = document.createElement("dl");
-    const chance = rows.uniform[row] ? "chosen too" : "not chosen";
-    const told = { reason: rows.reason[row], id: rows.id[row], cluster: rows.cluster[row], source: rows.source[row], uniform: chance };
-    for (const [name, value] of Object.entries(told)) {
+    const baseline = rows.uniform[row] ? "kept" : "dropped";
+    const entries = { reason: rows.reason[row], id: rows.id[row], cluster: rows.cluster[row], source: rows.source[row], "random baseline": baseline };
+    for (const [name, value] of Object.entries(entries)) {
       if (!value) continue;
       const line = document.createElement("div");
       line.append(element("dt", "", name), element("dd", "", value));
       facts.append(line);
     }
-    card.replaceChildren(element("p", rows.kept[row] ? "fate kept" : "fate", rows.fate[row]), text, facts);
+    card.replaceChildren(element("p", rows.kept[row] ? "outcome kept" : "outcome", rows.outcome[row]), text, facts);
     card.hidden = false;
     const gap = 16;
     const left = x + gap + card.offsetWidth > innerWidth ? x - gap - card.offsetWidth : x + gap;
@@ -99,13 +99,13 @@
   }
 
   for (const figure of figures) {
-    const place = document.getElementById("figure-" + figure.key);
+    const container = document.getElementById("figure-" + figure.key);
     draw(figure).then(() => {
       if (!figure.rows.text) return;
-      place.on("plotly_hover", ({ points, event }) => show(figure.rows, points[0].customdata, event.clientX, event.clientY));
-      place.on("plotly_unhover", hide);
+      container.on("plotly_hover", ({ points, event }) => show(figure.rows, points[0].customdata, event.clientX, event.clientY));
+      container.on("plotly_unhover", hide);
     });
-    const buttons = place.parentElement.querySelectorAll("[data-view]");
+    const buttons = container.parentElement.querySelectorAll("[data-view]");
     for (const button of buttons) {
       button.addEventListener("click", () => {
         figure.view = Number(button.dataset.view);
@@ -114,15 +114,15 @@
       });
     }
   }
-  // The dot moves away from under the pointer: forget it, so that pointing at it again shows the card again.
-  const forget = () => card.hidden || Plotly.Fx.unhover("figure-map");
-  // A chart that is drawn while folded away has no width.
+  // Scrolling moves the dot away from the pointer: end the hover, so that pointing at the dot shows the card again.
+  const endHover = () => card.hidden || Plotly.Fx.unhover("figure-map");
+  // A chart that is drawn inside a closed <details> has no width, so draw it again when that opens.
   for (const fold of document.querySelectorAll("details")) {
     const inside = figures.filter((figure) => fold.querySelector("#figure-" + figure.key));
     if (inside.length) fold.addEventListener("toggle", () => fold.open && inside.forEach((figure) => draw(figure)));
   }
 
-  addEventListener("scroll", forget, { passive: true });
+  addEventListener("scroll", endHover, { passive: true });
 
   const redraw = (width) => figures.forEach((figure) => draw(figure, width));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw());

@@ -1,4 +1,4 @@
-"""The Prometheus text format, which node_exporter's textfile collector reads."""
+"""Prometheus text format, as read by the textfile collector of node_exporter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LABEL = r'"((?:[^"\\]|\\.)*)"'
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """A metric that may go up and down, with the labels and the value of each of its samples."""
+    """Metric that may go up and down, with the labels and values of its samples."""
 
     name: str
     about: str
@@ -21,7 +21,7 @@ class Gauge:
 
 
 def render(gauges: Iterable[Gauge]) -> str:
-    r"""The gauges that have samples, as text.
+    r"""Return the gauges that have samples as text.
 
     >>> print(render([Gauge("rows", "Rows kept.", [({"run": 'a "b"'}, 3)])]), end="")
     # HELP rows Rows kept.
@@ -33,15 +33,15 @@ def render(gauges: Iterable[Gauge]) -> str:
         if gauge.samples:
             lines += [f"# HELP {gauge.name} {gauge.about}", f"# TYPE {gauge.name} gauge"]
         for labels, value in gauge.samples:
-            named = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
-            lines.append(f"{gauge.name}{{{named}}} {value!r}")
+            labels_text = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
+            lines.append(f"{gauge.name}{{{labels_text}}} {value!r}")
     return "".join(f"{line}\n" for line in lines)
 
 
 def read_sample(text: str, name: str) -> tuple[str, float] | None:
-    """The label and value of the first sample of a gauge that has the label ``run`` only; None if there is none."""
-    found = re.search(rf"^{name}\{{run={_LABEL}\}} (\S+)$", text, re.MULTILINE)
-    return None if found is None else (_plain(found[1]), float(found[2]))
+    """Return label and value of the first sample of a gauge whose only label is ``run``; None if there is none."""
+    match = re.search(rf"^{name}\{{run={_LABEL}\}} (\S+)$", text, re.MULTILINE)
+    return None if match is None else (_plain(match[1]), float(match[2]))
 
 
 def _escaped(text: str) -> str:
@@ -50,4 +50,4 @@ def _escaped(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"\\(.)", lambda found: "\n" if found[1] == "n" else found[1], text)
+    return re.sub(r"\\(.)", lambda match: "\n" if match[1] == "n" else match[1], text)

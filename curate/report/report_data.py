@@ -1,4 +1,4 @@
-"""What a report says: plain data that the pipeline fills and that the page, the card and the summary read."""
+"""Content of a report as plain data, which the pipeline fills in and the page, the card and the summary read."""
 
 from __future__ import annotations
 
@@ -16,164 +16,164 @@ from curate.report.copy_threshold import CopyThreshold
 from curate.report.evaluation_data import Evaluation
 
 OTHERS = "\udcff"
-"""In place of a source's name: all sources that are not listed. No text in a file holds this character alone."""
+"""Key for the sum of all sources that are not listed; no text in a file can consist of this character."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One stage, or one entry of ``select``, in the order they ran."""
+    """Step of the run: a stage, or one entry of a stage."""
 
     name: str
-    """What the user calls it: ``embed``, ``score el2n``, ``select.1 semdedup``."""
+    """Name for the reader: ``embed``, ``score el2n``, ``select semdedup``."""
 
     description: str
-    """What it does, in one plain sentence (a plugin's summary), without numbers."""
+    """Description of the step in one sentence (the summary of its plugin), without numbers."""
 
     rows: Count
     sources: Mapping[str, Count] = field(default_factory=dict)
-    """The same account for each source; empty if the pool has no source column. Under ``OTHERS`` are sources that are
-    not listed, added up."""
+    """Row counts by source; empty if the pool has no source column. ``OTHERS`` is the sum of the sources that are not
+    listed."""
 
     seconds: float = math.nan
     """Wall time; NaN if unknown."""
 
     peak_bytes: int | None = None
-    """Highest resident memory of any of its processes."""
+    """Highest memory use of any of its processes, in bytes."""
 
     reused: bool = False
-    """Taken over from an earlier run, because nothing it depends on had changed."""
+    """Whether the result of an earlier run was reused, because nothing it depends on has changed."""
 
     removed_kind: str = ""
-    """What the rows are that it drops, if it drops nothing else: ``duplicate``."""
+    """Kind of the dropped rows, if all of them have the same kind: ``duplicate``."""
 
     reuse_note: str = ""
-    """What it took over of an earlier run, with numbers; "" if nothing."""
+    """Description of the parts reused from an earlier run, with numbers; "" if there are none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """How much text went in and came out."""
+    """Number of tokens in the pool and in the selection."""
 
     pool: int
     kept: int
     method: str
-    """How the tokens were obtained: ``estimated from the text``, ``counted with <tokenizer>``, ``column n_tokens``."""
+    """Method of counting tokens: ``estimated from the text``, ``counted with <tokenizer>``, ``column n_tokens``."""
 
     estimated: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """How the export differs from the one that was published before it."""
+    """Difference between the export and the previously published version."""
 
     before: str
-    """Its version."""
+    """Previously published version."""
 
     added: int
     removed: int
     rate: float
-    """Of the rows in either."""
+    """Added and removed rows as a share of the rows in either version."""
 
 
 @dataclass(frozen=True, slots=True)
 class MaskedPii:
-    """What of personal data was replaced by placeholders when the export was written."""
+    """Numbers of rows and spans in which personal data was replaced by placeholders in the export."""
 
     rows: int
-    """Rows in which anything was."""
+    """Number of rows with at least one replacement."""
 
     spans: Mapping[str, int]
-    """How often each kind was, of those that were asked for."""
+    """Number of replacements by kind, for all configured kinds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovedSpans:
-    """What of repeated spans was cut out when the export was written."""
+    """Numbers of repeated spans that were removed in the export, and of the affected rows."""
 
     rows: int
-    """Rows out of which anything was."""
+    """Number of rows with at least one removal."""
 
     spans: int
     words: int
     empty: int
-    """Rows that have no word left."""
+    """Number of rows without any remaining word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolMap:
-    """A sample of the pool in the plane; element i of every field is the same row."""
+    """Sample of the pool projected to two dimensions; element i of every field belongs to the same row."""
 
     positions: NDArray[np.float32]
-    """(m, 2), from ``projection.project``."""
+    """Coordinates of the rows, (m, 2), from ``projection.project``."""
 
     ids: tuple[str, ...]
     texts: tuple[str, ...]
-    """Whole texts or their beginnings; the page shortens them."""
+    """Texts, or their beginnings; the page shortens them."""
 
     kept: NDArray[np.bool_]
     uniform: NDArray[np.bool_]
-    """Whether a uniform selection of the same budget keeps the row."""
+    """Mask of the rows that a random baseline of the same size keeps."""
 
     dropped_by: tuple[str, ...]
-    """The stage or entry that dropped it; "" for kept rows."""
+    """Stage or entry that dropped each row; "" for kept rows."""
 
     reasons: tuple[str, ...]
-    """Why it was dropped; "" for kept rows."""
+    """Reason why each row was dropped; "" for kept rows."""
 
     clusters: tuple[str, ...] = ()
-    """Names of the rows' clusters; empty if there are none."""
+    """Names of the clusters of the rows; empty if there are none."""
 
     sources: tuple[str, ...] = ()
-    """Names of the rows' sources; empty if there are none."""
+    """Names of the sources of the rows; empty if there are none."""
 
     pool_rows: int
-    """The number of rows the sample was drawn from."""
+    """Number of rows from which the sample was drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """One score's distribution over the rows kept, dropped, and kept by a uniform selection (see ``measure``)."""
+    """Distribution of a score over the kept rows, the dropped rows, and the random baseline."""
 
     name: str
     unit: str = ""
     higher_is_better: bool | None = None
-    """None if neither end is the better one."""
+    """Whether a higher score is better; None if the score has no orientation."""
 
     edges: NDArray[np.float64]
-    """(b + 1,) ascending; values beyond the first and the last are counted in the outermost bins."""
+    """Ascending bin edges, (b + 1,); values beyond the edges are counted in the outermost bins."""
 
     kept: NDArray[np.int64]
-    """(b,) rows in each bin."""
+    """Number of kept rows in each bin, (b,)."""
 
     dropped: NDArray[np.int64]
     uniform: NDArray[np.int64]
     pool_median: float
     medians: tuple[float, float, float]
-    """Of the rows kept, dropped, uniform; NaN where there are none."""
+    """Medians of the kept rows, the dropped rows and the random baseline; NaN for a set without rows."""
 
     outside: int = 0
-    """Values beyond the edges."""
+    """Number of values beyond the edges."""
 
     missing: int = 0
-    """Rows without a finite value; they are in no bin."""
+    """Number of rows without a finite value; they are in no bin."""
 
     higher_means: str = ""
-    """What a higher value says of a row; "" if the scorer does not declare it."""
+    """Meaning of a higher value; "" if the scorer does not declare it."""
 
     fit_note: str = ""
-    """What the scorer learnt from, and how well; "" for one that learns nothing."""
+    """Data that the scorer was fitted to, and the quality of the fit; "" for a scorer without a fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shares:
-    """How many rows of each group there are in the pool, in the selection, and in a uniform one (see ``measure``)."""
+    """Number of rows of each group in the pool, in the selection, and in the random baseline."""
 
     grouping: str
-    """What the groups are: ``cluster``, ``source``, ``label``."""
+    """Kind of the groups: ``cluster``, ``source``, ``label``."""
 
     names: tuple[str, ...]
     before: NDArray[np.int64]
-    """(g,) rows of the pool in each group."""
+    """Number of pool rows in each group, (g,)."""
 
     after: NDArray[np.int64]
     uniform: NDArray[np.int64]
@@ -181,41 +181,38 @@ class Shares:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """A group of similar rows."""
+    """Cluster of similar rows."""
 
     name: str
-    """Number and most telling words, or the user's name."""
+    """Number and most distinctive words of the cluster, or its name in the data."""
 
     rows: int
-    """Number of rows of the pool."""
+    """Number of pool rows."""
 
     kept: int
-    """Number of rows of the selection."""
+    """Number of selected rows."""
 
     example: str
-    """Text of the row most similar to the centroid."""
+    """Text of the row that is most similar to the centroid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbors:
-    """Cosine similarity of each row to its nearest other row, within the pool, the selection and a uniform selection.
-
-    Rows without another row have no value.
-    """
+    """Cosine similarity of each row to its nearest neighbor, in the pool, the selection and the random baseline."""
 
     before: NDArray[np.float32]
     after: NDArray[np.float32]
     uniform: NDArray[np.float32]
     method: str = ""
-    """How it was measured, if not on all rows: ``for at most 2,000 rows of each``."""
+    """Description of the sample, if not all rows were measured: ``for at most 2,000 rows of each``."""
 
     copies: CopyThreshold = field(default_factory=CopyThreshold)
-    """Similarity from which two rows count as near-copies."""
+    """Similarity at which two rows count as near-duplicates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryRetention(RetentionCurve):
-    """Number of rows that each threshold of a de-duplicating entry would keep."""
+    """Number of rows that a deduplicating entry would keep at each threshold."""
 
     entry: str
     """Name of the entry."""
@@ -223,7 +220,7 @@ class EntryRetention(RetentionCurve):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """One row to look at."""
+    """Example row."""
 
     id: str
     text: str
@@ -232,19 +229,19 @@ class Example:
     cluster: str = ""
     scores: Mapping[str, float] = field(default_factory=dict)
     relation: str = ""
-    """What it is to its representative: ``duplicate of``, ``represented by``."""
+    """Relation to the representative: ``duplicate of``, ``represented by``."""
 
     representative: str = ""
-    """The id of the row that it was dropped for; "" if there is none."""
+    """Id of the representative; "" if there is none."""
 
     representative_dropped_by: str = ""
-    """The entry that dropped the representative later; "" if none did."""
+    """Entry that dropped the representative later; "" if it was not dropped."""
 
     kept_instead: str = ""
-    """The id of the row that was kept in the end: the representative, or the one that represents that; "" if none."""
+    """Id of the row that was finally kept, which is the last representative of the chain; "" if there is none."""
 
     representative_text: str = ""
-    """Text of the row that was kept in the end, or of the representative."""
+    """Text of the row that was finally kept, or else of the representative."""
 
     similarity: float = math.nan
     """Similarity to the representative."""
@@ -252,58 +249,58 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examples:
-    """Some of the rows that one entry dropped, or that the run kept."""
+    """Example rows that one entry dropped, or that the run kept."""
 
     entry: str
-    """The stage or entry that dropped them; "" for the rows that were kept."""
+    """Stage or entry that dropped the rows; "" for kept rows."""
 
     total: int
-    """How many rows the examples were chosen from."""
+    """Number of rows from which the examples were drawn."""
 
     rows: tuple[Example, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelGroup:
-    """The rows of one text that have the same label."""
+    """Rows with the same text and the same label."""
 
     label: str
     rows: int
     ids: tuple[str, ...]
-    """Of the first of them."""
+    """Ids of the first rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conflict:
-    """A text that has different labels in different rows."""
+    """Text with conflicting labels."""
 
     text: str
     rows: int
-    """With any label."""
+    """Number of rows with the text and a label."""
 
     n_labels: int
-    """How many labels there are."""
+    """Number of distinct labels."""
 
     labels: tuple[LabelGroup, ...]
-    """The first of them, in the pool's order."""
+    """First labels, in the order of the pool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conflicts:
-    """Rows of the pool whose texts are the same and whose labels are not; a row without a label is in none."""
+    """Texts that have different labels in different rows; rows without a label are ignored."""
 
     texts: int
     rows: int
     kept: int
-    """Of these rows."""
+    """Number of these rows that were kept."""
 
     groups: tuple[Conflict, ...]
-    """The first of the texts, in the pool's order."""
+    """First texts, in the order of the pool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContaminatedRow:
-    """Row of the pool that was dropped for an evaluation text."""
+    """Pool row that was dropped because it overlaps an evaluation text."""
 
     id: str
     text: str
@@ -311,12 +308,12 @@ class ContaminatedRow:
 
     hit: Hit
     texts: int
-    """Number of texts of the evaluation set that the row has enough in common with."""
+    """Number of texts in the evaluation set that the row overlaps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decontamination:
-    """What the pool was checked against, how, and what was found."""
+    """Evaluation sets, settings and result of the decontamination."""
 
     sets: tuple[EvaluationSet, ...]
     ngram_size: int | None
@@ -326,99 +323,99 @@ class Decontamination:
     min_similarity: float | None
     embedding: str
     rows: int
-    """Rows of the pool that were dropped."""
+    """Number of dropped pool rows."""
 
     total: int
-    """How many hits there are."""
+    """Number of hits."""
 
     hits: tuple[ContaminatedRow, ...] = ()
-    """The first of them."""
+    """First hits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroundTruthTable:
-    """What is known of some rows, beside what became of them."""
+    """Cross-tabulation of ground-truth kinds and outcomes."""
 
     outcomes: tuple[str, ...]
-    """``kept``, and the entries that drop rows."""
+    """Possible outcomes: ``kept``, and the names of the entries that drop rows."""
 
     rows: tuple[tuple[str, tuple[int, ...]], ...]
-    """A kind, and how many of its rows met each of the fates; last the rows that the key does not name."""
+    """Each kind with its number of rows by outcome; the last kind is that of rows without ground truth."""
 
     unknown: int = 0
-    """Rows of the key that are not in the pool."""
+    """Number of ground-truth rows that are not in the pool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Everything the page shows. Parts that do not apply are left at their defaults."""
+    """Complete content of a report; parts that do not apply keep their defaults."""
 
     run: str
     seed: int
     version: str
-    """Of curate."""
+    """Version of curate."""
 
     stages: tuple[Stage, ...]
-    """At least one; the pool enters the first, and what the last keeps is the result."""
+    """Steps of the run, at least one; the first reads the pool, and the last keeps the result."""
 
     epochs: tuple[int, ...] = ()
-    """How many rows are in each epoch; empty where no epochs are planned."""
+    """Number of rows in each epoch; empty without an epoch plan."""
 
     tokens: Tokens | None = None
     change: Change | None = None
     masked: MaskedPii | None = None
-    """None where nothing was to be masked."""
+    """Counts of masked personal data; None if masking is not configured."""
 
     cut: RemovedSpans | None = None
-    """None where nothing was to be cut."""
+    """Counts of removed repeated spans; None if removal is not configured."""
 
     warnings: tuple[str, ...] = ()
     map: PoolMap | None = None
     scores: tuple[Histogram, ...] = ()
     shares: tuple[Shares, ...] = ()
     clusters: tuple[Cluster, ...] = ()
-    """The largest clusters, largest first."""
+    """Largest clusters, largest first."""
 
     neighbors: Neighbors | None = None
     retention: tuple[EntryRetention, ...] = ()
-    """Of each entry that drops duplicates."""
+    """Threshold curve of each entry that drops duplicates."""
 
     conflicts: Conflicts | None = None
-    """None if the pool has no labels."""
+    """Conflicting labels; None if the pool has no labels."""
 
     examples: tuple[Examples, ...] = ()
-    """The kept rows' examples first, then one group for each entry that dropped rows."""
+    """Examples of kept rows, followed by one group for each entry that dropped rows."""
 
     decontamination: Decontamination | None = None
-    """What the pool was checked against; None if it was not."""
+    """Result of the decontamination; None if it is not configured."""
 
     ground_truth: GroundTruthTable | None = None
     evaluation: Evaluation | None = None
-    """What ``curate evaluate`` found of this selection."""
+    """Result of ``curate evaluate`` for this selection."""
 
     unevaluated: str = ""
-    """Why there is no evaluation, and how to get one."""
+    """Reason why there is no evaluation, and how to run one."""
 
     comparison: str = ""
-    """A page that compares selectors, beside this one; "" if there is none."""
+    """File name of the page of ``curate compare`` in the same directory; "" if there is none."""
 
     config: str = ""
-    """The resolved configuration as YAML text."""
+    """Resolved configuration as YAML."""
 
     reproduce: tuple[str, ...] = ()
-    """Shell commands that make this run again."""
+    """Shell commands that reproduce the run."""
 
     unlisted_sources: int = 0
-    """Number of sources that are added up under ``OTHERS``."""
+    """Number of sources in the sum under ``OTHERS``."""
 
     @property
     def rows(self) -> Count:
-        """The whole run's account."""
+        """Row counts of the complete run."""
         return chain_counts([stage.rows for stage in self.stages])
 
     @property
     def sources(self) -> dict[str, Count]:
-        """The whole run's account for each source, largest first."""
+        """Row counts of the complete run by source, largest first."""
         names = dict.fromkeys(name for stage in self.stages for name in stage.sources)
         nothing = Count()
         accounts = {name: chain_counts([stage.sources.get(name, nothing) for stage in self.stages]) for name in names}
@@ -426,5 +423,5 @@ class Report:
 
     @property
     def source_count(self) -> int:
-        """Number of sources, with those that are not listed."""
+        """Number of sources, including those that are not listed."""
         return len({name for stage in self.stages for name in stage.sources} - {OTHERS}) + self.unlisted_sources

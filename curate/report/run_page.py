@@ -1,4 +1,4 @@
-"""The report of a run, as one page."""
+"""HTML report of a run."""
 
 from __future__ import annotations
 
@@ -9,39 +9,43 @@ from curate.report import contamination_text, evaluation_text, ground_truth_tabl
 from curate.report.charts import bars, error_bars, scatter, threshold_curve
 from curate.report.charts.bars import Figure
 from curate.report.evaluation_data import Evaluation
-from curate.report.formatting import count, listed, number, plural, seconds, share, short, value
+from curate.report.formatting import capitalize, count, join_words, number, plural, seconds, share, short, value
 from curate.report.html import page_frame, tables
 from curate.report.html.page_frame import section
 from curate.report.html.tags import Markup, tag
 from curate.report.report_data import Example, Examples, Report
 
 MOST_BYTES = 2_000_000
-"""Size that a page stays below, by shortening the texts that it quotes."""
+"""Maximum size of a page in bytes; quoted texts are shortened to stay below it."""
 
 TEXTS = (700, 350, 175, 80, 40, 20)
-"""Characters of a quoted text: the first with which the page is small enough, else the last."""
+"""Maximum lengths of quoted texts in characters: the first one with which the page is small enough, else the last."""
 
 FACTS = 4
-"""Scores shown with an example; more of them are folded away."""
+"""Maximum number of scores shown directly with an example; otherwise they are collapsed."""
 
 CLUSTER_TEXT = 160
-"""Most characters of the example of a cluster."""
+"""Maximum number of characters of the example of a cluster."""
 
-UNIFORM = (
-    "A uniform selection is as many rows, drawn at random from the pool: what choosing rows gains is the difference."
+BASELINE = (
+    "The random baseline contains the same number of rows as the selection, drawn uniformly at random from the pool. "
+    "The difference between the two is the effect of the selection."
 )
 
-_PAIRED = "the difference to uniform is paired, seed by seed"
-_LEARNT = f"What models reach on test rows; {_PAIRED}"
-_ITSELF = f"What needs no model; {_PAIRED}"
-_GROUPS = "Groups of test rows, those that lose most first"
-_CAPTIONS = ("The lowest accuracy of any group of test rows", "How stable the choice is: 1 is the same rows, 0 none")
+_PAIRED = "Differences from the random baseline are paired by seed"
+_MODELS = f"Metrics that train a model on the selection and test it on the test rows. {_PAIRED}"
+_NO_MODELS = f"Metrics that do not train a model. {_PAIRED}"
+_GROUPS = "Groups of test rows, largest loss first"
+_CAPTIONS = (
+    "Lowest accuracy of any group of test rows, with the group in brackets",
+    "Stability: Jaccard index of two selections, 1 if they contain the same rows, 0 if they share none",
+)
 
 
 def render(report: Report) -> str:
-    """Return the page, of at most ``MOST_BYTES`` bytes unless names and the configuration alone take more.
+    """Return the page, of at most ``MOST_BYTES`` bytes unless names and the configuration alone are larger.
 
-    Its bytes depend on the report alone.
+    The page depends only on the report.
     """
     for text in TEXTS:
         page = _page(report, text)
@@ -54,23 +58,23 @@ def _page(report: Report, text: int) -> str:
     drawn = _figures(report, text)
     title = f"{sentences.headline(report)} · {report.run}"
     sections = _sections(report, drawn, text)
-    shown = [(key, name, body) for key, name, parts in sections if (body := section(key, name, parts)) is not None]
-    header = _header(report, [(key, name) for key, name, _ in shown], text)
-    return page_frame.document(title, header, [body for *_, body in shown], list(drawn.values()), report.version)
+    visible = [(key, name, body) for key, name, parts in sections if (body := section(key, name, parts)) is not None]
+    header = _header(report, [(key, name) for key, name, _ in visible], text)
+    return page_frame.document(title, header, [body for *_, body in visible], list(drawn.values()), report.version)
 
 
 def _figures(report: Report, text: int) -> dict[str, Figure]:
-    drawn = [scatter.of_map(report, report.map, text)] if report.map is not None and report.map.ids else []
+    drawn = [scatter.draw_map(report, report.map, text)] if report.map is not None and report.map.ids else []
     if report.neighbors is not None and any(map(len, (report.neighbors.before, report.neighbors.after))):
-        drawn.append(bars.of_neighbors(report.neighbors))
-    drawn += [bars.of_shares(number, part) for number, part in enumerate(report.shares) if len(part.names) > 1]
-    drawn += [threshold_curve.of_retention(number, part) for number, part in enumerate(report.retention) if part.rows]
+        drawn.append(bars.draw_neighbors(report.neighbors))
+    drawn += [bars.draw_shares(number, part) for number, part in enumerate(report.shares) if len(part.names) > 1]
+    drawn += [threshold_curve.draw_retention(number, part) for number, part in enumerate(report.retention) if part.rows]
     scores = sentences.scores(report)
-    drawn += [bars.of_scores(f"score-{number}", score) for number, score in enumerate(scores.leading)]
-    drawn += [bars.of_scores(f"folded-{number}", score) for number, score in enumerate(scores.others)]
+    drawn += [bars.draw_score(f"score-{number}", score) for number, score in enumerate(scores.leading)]
+    drawn += [bars.draw_score(f"folded-{number}", score) for number, score in enumerate(scores.others)]
     if report.evaluation is not None:
-        groups = error_bars.of_groups(report.evaluation)
-        drawn += [*error_bars.of_models(report.evaluation), *([groups] if groups else [])]
+        groups = error_bars.draw_groups(report.evaluation)
+        drawn += [*error_bars.draw_models(report.evaluation), *([groups] if groups else [])]
     return {figure.key: figure for figure in drawn}
 
 
@@ -79,7 +83,7 @@ def _header(report: Report, parts: list[tuple[str, str]], text: int) -> Markup:
     kept_tokens, of_tokens = sentences.tokens(report)
     spent = sum(stage.seconds for stage in report.stages if not stage.reused)
     verdict = evaluation_text.sentence(report.evaluation) if report.evaluation else ""
-    gained = [*sentences.gains(report), *([verdict] if verdict else [])]
+    gained = [*sentences.list_gains(report), *([verdict] if verdict else [])]
     tiles = [
         ("Pool", count(rows.rows_in), f"rows from {plural(sources, 'source')}" if sources else "rows"),
         ("Kept", count(rows.kept), f"rows, {share(rows.kept, rows.rows_in)} of the pool"),
@@ -91,10 +95,10 @@ def _header(report: Report, parts: list[tuple[str, str]], text: int) -> Markup:
         "header",
         tag("p", tag("span", "curate", class_="brand"), tag("span", report.run), class_="run"),
         tag("h1", sentences.headline(report)),
-        tag("p", sentences.story(report), class_="story"),
+        tag("p", sentences.describe_drops(report), class_="story"),
         tag("ul", *(tag("li", line) for line in gained), class_="gains") if gained else None,
-        tag("p", sentences.change(report), class_="aside") if report.change else None,
-        tag("p", changes, class_="aside") if (changes := sentences.changes(report)) else None,
+        tag("p", sentences.describe_change(report), class_="aside") if report.change else None,
+        tag("p", changes, class_="aside") if (changes := sentences.describe_export_changes(report)) else None,
         _warnings(report.warnings),
         tag("dl", *(page_frame.tile(*tile) for tile in tiles if tile is not None), class_="tiles"),
         tag("p", f"seed {report.seed} · curate {report.version}{_shortened(text)}", class_="meta"),
@@ -103,16 +107,20 @@ def _header(report: Report, parts: list[tuple[str, str]], text: int) -> Markup:
 
 
 def _shortened(text: int) -> str:
-    """Return that texts are shorter than usual, where they are."""
-    return "" if text == TEXTS[0] else f" · texts cut to {text} characters, to keep the page small"
+    """Return a remark if quoted texts are shorter than usual."""
+    return "" if text == TEXTS[0] else f" · quoted texts are cut to {text} characters to keep the page small"
 
 
-def _judged(found: Evaluation | None) -> tuple[str, str, str] | None:
-    """The tile of what was measured."""
-    line = None if found is None else found.line(found.primary)
+def _judged(evaluation: Evaluation | None) -> tuple[str, str, str] | None:
+    """Return the tile of the primary metric."""
+    line = None if evaluation is None else evaluation.line(evaluation.primary)
     if line is None:
         return None
-    return evaluation_text.titled(line), number(line.selection.mean, rate=line.rate), evaluation_text.beside(line)
+    return (
+        evaluation_text.title(line),
+        number(line.selection.mean, rate=line.rate),
+        evaluation_text.describe_comparison(line),
+    )
 
 
 def _warnings(warnings: tuple[str, ...]) -> Markup | None:
@@ -123,12 +131,12 @@ def _warnings(warnings: tuple[str, ...]) -> Markup | None:
 
 
 def _sections(report: Report, drawn: dict[str, Figure], text: int) -> list[tuple[str, str, Sequence[Markup | None]]]:
-    """Return the key, the title and the parts of each section; those without parts are not shown."""
+    """Return the key, the title and the parts of each section; sections without parts are not shown."""
 
     def charts(prefix: str) -> list[Markup]:
         return [page_frame.figure(figure) for key, figure in drawn.items() if key.startswith(prefix)]
 
-    alone = [sentences.of_shares(part) for part in report.shares if len(part.names) == 1]
+    alone = [sentences.describe_shares(part) for part in report.shares if len(part.names) == 1]
     notes = [_aside(f"{line}.") for line in alone]
     unevaluated = [_aside(report.unevaluated)] if report.unevaluated else []
     more = charts("folded")
@@ -138,28 +146,28 @@ def _sections(report: Report, drawn: dict[str, Figure], text: int) -> list[tuple
     scores = [page_frame.grid(charts("score")), folded, _constant(report)]
     checked = contamination_text.section(report.decontamination, text)
     return [
-        ("models", "Does it train a better model?", _models(report, charts)),
-        ("stages", "What each stage did", [tables.stages(report)]),
-        ("map", "The pool and the selection", charts("map")),
-        ("evidence", "Compared with a uniform selection", [_aside(UNIFORM), *compared] if any(compared) else []),
-        ("answers", "Compared with the ground truth", ground_truth_table.section(report.ground_truth)),
-        ("shares", "What the selection is made of", shares),
-        ("conflicts", "The same text, different labels", _conflicts(report)),
+        ("models", "Models trained on the selection", _models(report, charts)),
+        ("stages", "Rows, time and memory by stage", [tables.stages(report)]),
+        ("map", "Map of the pool", charts("map")),
+        ("evidence", "Comparison with the random baseline", [_aside(BASELINE), *compared] if any(compared) else []),
+        ("ground-truth", "Comparison with the ground truth", ground_truth_table.section(report.ground_truth)),
+        ("shares", "Composition of the selection", shares),
+        ("conflicts", "Conflicting labels", _conflicts(report)),
         ("scores", "Scores", scores),
-        ("duplicates", "What other thresholds would keep", [page_frame.grid(charts("retention"))]),
-        ("sources", "What became of each source", [tables.sources(report)]),
-        ("examples", "Rows to look at", [_examples(group, text) for group in report.examples if group.rows]),
-        ("decontamination", "Checked against evaluation sets", checked),
-        ("again", "How to make it again", _again(report)),
+        ("duplicates", "Deduplication thresholds", [page_frame.grid(charts("retention"))]),
+        ("sources", "Rows by source", [tables.sources(report)]),
+        ("examples", "Example rows", [_examples(group, text) for group in report.examples if group.rows]),
+        ("decontamination", "Overlap with evaluation sets", checked),
+        ("again", "Reproduce this run", _again(report)),
     ]
 
 
 def _conflicts(report: Report) -> list[Markup | None]:
-    """Texts with different labels, in a sentence where there are none."""
+    """Return the table of conflicting labels, or a sentence if there are none."""
     part = report.conflicts
     if part is None:
         return []
-    return [tables.conflicts(part) or _aside(f"{sentences.of_conflicts(part)}.")]
+    return [tables.conflicts(part) or _aside(f"{sentences.describe_conflicts(part)}.")]
 
 
 def _aside(*children: str) -> Markup:
@@ -167,27 +175,30 @@ def _aside(*children: str) -> Markup:
 
 
 def _models(report: Report, charts: Callable[[str], list[Markup]]) -> list[Markup | None]:
-    """What an evaluation found; and where selectors were compared."""
+    """Return the results of the evaluation, and a link to the comparison of selectors."""
     link = tag("a", report.comparison, href=report.comparison) if report.comparison else None
-    compared: list[Markup | None] = [_aside("Other selectors, other prune rates: ", link, ".")] if link else []
-    found = report.evaluation
-    if found is None:
+    compared: list[Markup | None] = (
+        [_aside("Comparison with other selectors and prune rates: ", link, ".")] if link else []
+    )
+    evaluation = report.evaluation
+    if evaluation is None:
         return compared
-    learnt = [line for line in found.metrics if line.learns]
-    others = [line for line in found.metrics if not line.learns]
-    more, smaller = charts("probes"), (evaluation_text.worst(found), evaluation_text.stability(found))
-    itself = tables.plain(_ITSELF, evaluation_text.metrics(others))
+    trained = [line for line in evaluation.metrics if line.learns]
+    others = [line for line in evaluation.metrics if not line.learns]
+    more = charts("probes")
+    small_tables = (evaluation_text.worst(evaluation), evaluation_text.stability(evaluation))
+    others_table = tables.plain(_NO_MODELS, evaluation_text.metrics(others))
     return [
         *charts("models"),
-        tables.plain(_LEARNT, evaluation_text.metrics(learnt)) if learnt else _aside("No metric trained a model."),
+        tables.plain(_MODELS, evaluation_text.metrics(trained)) if trained else _aside("No metric trained a model."),
         *charts("groups"),
-        _fold("The same groups as a table", tables.plain(_GROUPS, evaluation_text.groups(found)))
-        if found.slices
+        _fold("The same groups as a table", tables.plain(_GROUPS, evaluation_text.groups(evaluation)))
+        if evaluation.slices
         else None,
-        *(tables.plain(told, table) for told, table in zip(_CAPTIONS, smaller, strict=True) if table[1]),
+        *(tables.plain(caption, table) for caption, table in zip(_CAPTIONS, small_tables, strict=True) if table[1]),
         _fold(f"{plural(len(more), 'more chart')} of models", page_frame.grid(more)) if more else None,
-        _fold(f"{plural(len(others), 'number')} of the choice itself", itself) if others else None,
-        *(_aside(f"{note}.") for note in found.notes),
+        _fold(f"{plural(len(others), 'metric')} without a model", others_table) if others else None,
+        *(_aside(f"{capitalize(note)}.") for note in evaluation.notes),
         *compared,
     ]
 
@@ -197,25 +208,25 @@ def _fold(title: str, body: Markup | None) -> Markup:
 
 
 def _constant(report: Report) -> Markup | None:
-    """Scores that say nothing about this pool, in a sentence instead of a chart."""
-    alike, empty = [], []
+    """Return a sentence on scores that have a single value or no value, which are not drawn."""
+    constant, empty = [], []
     for score in sentences.scores(report).constant:
         if math.isnan(score.pool_median):
             empty.append(score.name)
         else:
-            alike.append(f"{score.name} ({value(score.pool_median)})")
-    parts = [f"One value throughout: {listed(alike)}."] if alike else []
-    parts += [f"No value in any row: {listed(empty)}."] if empty else []
+            constant.append(f"{score.name} ({value(score.pool_median)})")
+    parts = [f"Scores with the same value in all rows: {join_words(constant)}."] if constant else []
+    parts += [f"Scores without a value in any row: {join_words(empty)}."] if empty else []
     return tag("p", " ".join(parts), class_="aside") if parts else None
 
 
 def _examples(group: Examples, text: int) -> Markup:
-    shown = len(group.rows)
-    what = f"Dropped by {group.entry}" if group.entry else "Kept"
-    of = f"{count(shown)} of {plural(group.total, 'row')}" if shown < group.total else plural(shown, "row")
+    n_shown = len(group.rows)
+    title = f"Dropped by {group.entry}" if group.entry else "Kept"
+    note = f"{count(n_shown)} of {plural(group.total, 'row')}" if n_shown < group.total else plural(n_shown, "row")
     return tag(
         "details",
-        tag("summary", tag("span", what), tag("small", of)),
+        tag("summary", tag("span", title), tag("small", note)),
         tag("div", *(_example(example, text, kept=not group.entry) for example in group.rows), class_="examples"),
         open="",
     )
@@ -246,7 +257,7 @@ def _facts(facts: list[tuple[str, str]]) -> Markup:
 
 
 def _representative(example: Example, text: int) -> Markup:
-    before, name, after = sentences.of_representative(example)
+    before, name, after = sentences.describe_representative(example)
     label = tag("p", before, tag("b", name), after, class_="reason")
     return tag("div", label, _text(example.representative_text, text), class_="representative")
 

@@ -1,4 +1,4 @@
-"""Turns arrays over rows into the parts of a report: histograms, shares, and what they say in a number or two."""
+"""Statistics of a report, computed from arrays over rows: histograms, shares and summary numbers."""
 
 from __future__ import annotations
 
@@ -22,16 +22,26 @@ def histogram(
     unit: str = "",
     higher_is_better: bool | None = None,
 ) -> Histogram:
-    """The distribution of a score, in bins that all three groups share.
+    """Compute the histogram of a score for kept rows, dropped rows and the random baseline, with common bins.
 
-    The bins span the values; where a few values lie far out, they span the middle 99 % and count the rest in the
-    outermost bins, so that the bulk can be seen. A score with few whole values gets a bin for each.
+    The bins span all values. If there are outliers, the bins span the middle 99 % of the values, and the outermost
+    bins count the rest. A score with few integer values has one bin per value.
 
     Parameters
     ----------
-    values : (n,) the score of every row of the pool; NaN and infinities are counted as missing
-    kept, uniform : (n,) the two selections
+    name : str
+        Name of the score.
+    values : ndarray of shape (n,)
+        Score of every pool row; NaN and infinity count as missing.
+    kept, uniform : ndarray of bool of shape (n,)
+        Masks of the selection and of the random baseline.
+    unit : str
+        Unit of the score.
+    higher_is_better : bool, optional
+        Orientation of the score.
 
+    Examples
+    --------
     >>> kept, uniform = np.array([[True, True, False, False], [False, False, True, True]])
     >>> h = histogram("length", np.array([1.0, 2, 2, np.nan]), kept, uniform)
     >>> h.kept.tolist(), h.dropped.tolist(), h.medians, h.missing
@@ -67,7 +77,7 @@ def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
     inner_low, inner_high = np.percentile(values, [0.5, 99.5])
     if inner_high > inner_low and high - low > 2 * (inner_high - inner_low):
         low, high = float(inner_low), float(inner_high)
-    if not high - low > 1e-9 * max(abs(low), abs(high)):  # one value, but for rounding
+    if not high - low > 1e-9 * max(abs(low), abs(high)):  # all values are equal up to rounding
         half = max(0.5, abs(low) * 1e-3)
         return np.array([low - half, low + half])
     return np.linspace(low, high, BINS + 1)
@@ -82,12 +92,23 @@ def shares(
     *,
     none: str = "none",
 ) -> Shares:
-    """How many rows of each group there are, in the pool and in both selections.
+    """Count the rows of each group in the pool, in the selection and in the random baseline.
 
     Parameters
     ----------
-    codes : (n,) index into ``names`` of each row's group, -1 for rows in none, which become a group called ``none``
+    of : str
+        Kind of the groups: ``cluster``, ``source``, ``label``.
+    codes : ndarray of int of shape (n,)
+        Index of each row's group in ``names``; rows with -1 form a group called ``none``.
+    names : sequence of str
+        Names of the groups.
+    kept, uniform : ndarray of bool of shape (n,)
+        Masks of the selection and of the random baseline.
+    none : str
+        Name of the group of rows without a group.
 
+    Examples
+    --------
     >>> part = shares("source", np.array([0, 1, 1]), ["a", "b"], np.array([1, 0, 0], bool), np.array([0, 0, 1], bool))
     >>> part.before.tolist(), part.after.tolist(), part.uniform.tolist()
     ([1, 2], [1, 0], [0, 1])
@@ -105,17 +126,22 @@ def shares(
 
 
 def conflicts(texts: pl.Series, labels: pl.Series) -> pl.DataFrame:
-    """The rows whose text occurs with more than one label, those of a text together.
+    """Return the rows whose text occurs with more than one label, grouped by text.
 
     Parameters
     ----------
-    texts : (n,) the texts, or what stands for them, such as their hashes
-    labels : (n,) strings, or null for a row without a label, which conflicts with none
+    texts : polars.Series of length n
+        Texts, or values that identify them, such as hashes.
+    labels : polars.Series of str of length n
+        Labels; rows without a label (null) are ignored.
 
     Returns
     -------
-    ``row`` and ``first``, the first row with the same text; texts in the order of their first rows
+    polars.DataFrame
+        Columns ``row`` and ``first``, the first row with the same text, in the order of the first rows.
 
+    Examples
+    --------
     >>> conflicts(pl.Series(["a", "b", "a", "b", "a"]), pl.Series(["x", "x", "y", "x", None])).rows()
     [(0, 0), (2, 0)]
     """
@@ -125,7 +151,7 @@ def conflicts(texts: pl.Series, labels: pl.Series) -> pl.DataFrame:
 
 
 def effective_groups(counts: NDArray[np.int64]) -> float:
-    """The number of equally large groups that would be as varied as these: the exponential of the entropy.
+    """Return the effective number of groups, which is the exponential of the entropy of their shares.
 
     >>> round(effective_groups(np.array([5, 5, 5, 0])), 6), effective_groups(np.array([0]))
     (3.0, 0.0)
@@ -137,7 +163,7 @@ def effective_groups(counts: NDArray[np.int64]) -> float:
 
 
 def copies(similarities: NDArray[np.float32], threshold: float) -> float:
-    """Return the share of rows whose nearest row is at least as similar as a threshold; NaN without rows.
+    """Return the share of rows whose similarity to the nearest neighbor reaches a threshold; NaN without rows.
 
     >>> copies(np.float32([0.5, 0.875]), 0.875)
     0.5
@@ -146,5 +172,5 @@ def copies(similarities: NDArray[np.float32], threshold: float) -> float:
 
 
 def median(values: NDArray[np.floating]) -> float:
-    """The median; NaN without rows."""
+    """Return the median; NaN without values."""
     return float(np.median(values)) if len(values) else float("nan")

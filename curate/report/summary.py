@@ -1,4 +1,4 @@
-"""What a report says as plain data, for machines."""
+"""Content of a report as plain data for programs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from curate.report.report_data import OTHERS, Decontamination, GroundTruthTable,
 
 
 def summary(report: Report) -> dict[str, object]:
-    """The report's numbers and sentences as JSON types; without figures and examples. Unknown numbers are None.
+    """Return the numbers and sentences of a report as JSON types, without figures and examples.
+
+    Unknown numbers are None.
 
     >>> from curate.report.report_data import Stage
     >>> run = Report(run="a", seed=0, version="1", stages=(Stage(name="input", description="", rows=Count(3, 2, 1)),))
@@ -46,8 +48,8 @@ def summary(report: Report) -> dict[str, object]:
         "seed": report.seed,
         "version": report.version,
         "headline": sentences.headline(report),
-        "story": sentences.story(report),
-        "gains": sentences.gains(report),
+        "story": sentences.describe_drops(report),
+        "gains": sentences.list_gains(report),
         "warnings": list(report.warnings),
         "rows": _account(report.rows),
         "change": dataclasses.asdict(report.change) if report.change else None,
@@ -67,32 +69,32 @@ def summary(report: Report) -> dict[str, object]:
     }
 
 
-def _answered(found: GroundTruthTable) -> dict[str, object]:
-    kinds = {kind: dict(zip(found.outcomes, counts, strict=True)) for kind, counts in found.rows}
-    return {"kinds": kinds, "unknown": found.unknown}
+def _answered(data_in: GroundTruthTable) -> dict[str, object]:
+    kinds = {kind: dict(zip(data_in.outcomes, counts, strict=True)) for kind, counts in data_in.rows}
+    return {"kinds": kinds, "unknown": data_in.unknown}
 
 
 def _conflicts(report: Report) -> dict[str, object] | None:
-    """As in the model, but for the texts, of which the beginnings are enough."""
+    """Return the conflicting labels as plain data, with shortened texts."""
     if report.conflicts is None:
         return None
-    told = dataclasses.asdict(report.conflicts)
-    groups = [{**group, "text": short(group["text"], sentences.EXCERPT)} for group in told["groups"]]
-    return {**told, "finding": sentences.of_conflicts(report.conflicts), "groups": groups}
+    data = dataclasses.asdict(report.conflicts)
+    groups = [{**group, "text": short(group["text"], sentences.EXCERPT)} for group in data["groups"]]
+    return {**data, "finding": sentences.describe_conflicts(report.conflicts), "groups": groups}
 
 
-def _checked(found: Decontamination) -> dict[str, object]:
-    told = dataclasses.asdict(found)
-    del told["hits"]
-    return {**told, "sets": [dict(one, files=dict(one["files"])) for one in told["sets"]]}
+def _checked(data_in: Decontamination) -> dict[str, object]:
+    data = dataclasses.asdict(data_in)
+    del data["hits"]
+    return {**data, "sets": [dict(one, files=dict(one["files"])) for one in data["sets"]]}
 
 
 def _by_source(sources: Mapping[str, Count], unlisted: int) -> dict[str, object]:
-    """Return the account of each listed source, and one for all others if there are any."""
-    found: dict[str, object] = {"sources": {name: _account(rows) for name, rows in sources.items() if name != OTHERS}}
+    """Return the row counts of each listed source, and the sum of all others if there are any."""
+    data: dict[str, object] = {"sources": {name: _account(rows) for name, rows in sources.items() if name != OTHERS}}
     if OTHERS in sources:
-        found["other_sources"] = {"sources": unlisted, **_account(sources[OTHERS])}
-    return found
+        data["other_sources"] = {"sources": unlisted, **_account(sources[OTHERS])}
+    return data
 
 
 def _account(rows: Count) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What a stage is, what it receives, and one step of its work: reuse the result on disk, or produce it."""
+"""Base class of stages, their context, and the execution of one step: reuse the result on disk, or produce it."""
 
 from __future__ import annotations
 
@@ -41,113 +41,113 @@ QUARANTINE = "quarantine"
 
 
 class NotReadyError(Exception):
-    """A plan reached a step whose work would have to be done first."""
+    """A plan reached a step that depends on work not done yet."""
 
 
-# ---------------------------------------------------------------- what a stage receives
+# ---------------------------------------------------------------- context and plans
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """What a run would do with one step."""
+    """Planned action of a run for one step."""
 
     stage: str
     name: str
     state: State | Literal["maybe"]
-    """Maybe: whether it runs depends on what the steps before it produce."""
+    """State of the step; ``maybe`` if it depends on the results of earlier steps."""
 
     reason: str = ""
     rows: int | None = None
-    """Number of rows that would come out of it, in each epoch of a plan; None where only running it shows."""
+    """Number of output rows, in each epoch of a plan; None if only a run can tell."""
 
     error: float = 0.0
-    """Largest error of the number of rows, as a share; 0 where the rows of the input were counted."""
+    """Largest relative error of the number of rows; 0 if the input rows were counted."""
 
     epochs: int = 1
-    """Number of epochs that are planned."""
+    """Number of planned epochs."""
 
     seconds: float | None = None
-    """Estimated duration in seconds: from the last time, or from a table of measurements; None if it has no line."""
+    """Estimated duration in seconds, from the last run or the table of measurements; None if neither has the step."""
 
     memory: int | None = None
-    """Estimated peak memory of a process in bytes."""
+    """Estimated peak memory of a process, in bytes."""
 
     disk: int | None = None
-    """Estimated size of what it would write, in bytes."""
+    """Estimated size of the written files, in bytes."""
 
     note: str = ""
-    """What to know before it starts."""
+    """Warning to read before the step starts, such as about its cost."""
 
     changed: bool = False
-    """Whether its result, which is there, was made from other inputs."""
+    """Whether the existing result was made from other inputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One run under way."""
+    """Context of one run."""
 
     config: RunConfig
     executor: Executor
     progress: Progress
     plan: list[PlannedStep] | None = None
-    """Where given, nothing is done: each step appends what it would do."""
+    """Planned steps, to which each step appends its action instead of running; None for a run."""
 
     verify: bool = False
-    """Hash every input file again, whatever its stamp says."""
+    """Whether to hash every input file again, even if its stamp is unchanged."""
 
     stages: tuple[AnyStage, ...] = ()
-    """The pipeline that the run goes through."""
+    """Stages of the pipeline."""
 
     def nested(self, config: RunConfig) -> Context:
-        """Return the context of a nested run that reads other files, whose steps are no steps of this one."""
+        """Return the context of a nested run that reads other files and does not report steps of this run."""
         from curate.progress import NestedProgress
 
         return Context(config, self.executor, NestedProgress(self.progress), verify=self.verify)
 
     @property
     def folder(self) -> Path:
-        """The run directory."""
+        """Run directory."""
         return paths.parse_path(self.config.run)
 
     @property
     def scratch(self) -> Path:
-        """A folder on a local disk, for files that are mapped into memory."""
+        """Folder on a local disk for memory-mapped files."""
         return Path(tempfile.gettempdir()) if paths.is_object(self.folder) else self.folder / SCRATCH
 
     @property
     def recipe(self) -> dict[str, object]:
-        """The configuration without what cannot change a result: where it is written, and how it is held or judged."""
-        aside = ("run", "memory_limit", "guard", "metrics", "evaluate")
-        kept = {key: value for key, value in self.config.resolved.items() if key not in aside}
+        """Configuration without the settings that cannot change a result, such as the run directory and the guards."""
+        without_effect = ("run", "memory_limit", "guard", "metrics", "evaluate")
+        kept = {key: value for key, value in self.config.resolved.items() if key not in without_effect}
         export = {key: value for key, value in kept["export"].items() if key != "keep_versions"}
-        refresh = {"keep_previous_weight": self.config.refresh.keep_previous_weight}  # a fit is known by its pool
+        refresh = {"keep_previous_weight": self.config.refresh.keep_previous_weight}  # a fit has its own fingerprint
         return {**kept, "export": export, "refresh": refresh}
 
     @property
     def yaml(self) -> str:
-        """The configuration with every default filled in."""
+        """Configuration as YAML with all defaults filled in."""
         return yaml_positions.dump_yaml(dict(self.config.resolved))
 
     def map(
         self,
-        what: str,
+        description: str,
         fn: Callable[[Task], Value],
         tasks: Sequence[Task],
         sizes: Sequence[int],
         unit: str = "rows",
     ) -> tuple[list[Value], list[ShardError], int]:
-        """Run ``fn`` on every task, and report the progress by ``sizes``, which are numbers of a unit.
+        """Run ``fn`` on every task and report progress; ``sizes`` are the sizes of the tasks in ``unit``.
 
         Returns
         -------
         values : list
-            In task order, of the tasks that succeeded.
+            Results of the successful tasks, in task order.
         failed : list of ShardError
-            Why the others did not.
+            Errors of the failed tasks.
         peak_memory : int
-            Bytes, the highest of the workers.
+            Highest peak memory of a worker, in bytes.
         """
-        self.progress.begin(what, sum(sizes), unit)
+        self.progress.begin(description, sum(sizes), unit)
         results: list[Result[Value]] = []
         with finish_running_tasks():
             for result in self.executor.map(
@@ -162,12 +162,12 @@ class Context:
 
 
 SCRATCH = "scratch"
-"""Name of the folder in a run directory whose files are mapped into memory."""
+"""Name of the folder of memory-mapped files in a run directory."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompletedStages:
-    """What the stages that are done left behind."""
+    """Records and results of the completed stages."""
 
     records: tuple[Record[StageResult], ...] = ()
     warnings: tuple[str, ...] = ()
@@ -177,15 +177,15 @@ class CompletedStages:
 
     @property
     def pool(self) -> PoolView:
-        """The pool.
+        """View of the pool.
 
         Raises
         ------
         NotReadyError
-            The input was not read.
+            The input has not been read.
         """
         if self.view is None:
-            raise NotReadyError("the input was not read")
+            raise NotReadyError("the input has not been read")
         return self.view
 
     def records_of(self, stage: str) -> list[Record[StageResult]]:
@@ -193,7 +193,7 @@ class CompletedStages:
         return [record for record in self.records if record.stage == stage]
 
     def record_of(self, stage: str, result: type[R]) -> Record[R]:
-        """Return the record of a stage that has one step.
+        """Return the record of a stage with a single step.
 
         Raises
         ------
@@ -202,7 +202,7 @@ class CompletedStages:
         """
         for record in self.records_of(stage):
             if isinstance(record.result, result):
-                return replace(record, result=record.result)  # type: ignore[return-value] # its result was checked
+                return replace(record, result=record.result)  # type: ignore[return-value] # checked by isinstance
         raise NotReadyError(f"the {stage} stage has not run")
 
     def fingerprints(self) -> dict[str, str]:
@@ -212,16 +212,16 @@ class CompletedStages:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Rows that reach the next step of a plan."""
+    """Number of rows that reach the next step of a plan."""
 
     rows: int | None
-    """Expected number; None where only running the steps before shows it."""
+    """Expected number of rows; None if only running the earlier steps can tell."""
 
     max_rows: int
-    """Upper bound: a filter leaves fewer, but nothing says how many."""
+    """Upper bound of the number of rows, because the number that a filter drops is unknown."""
 
     largest: Mapping[str, int]
-    """Number of rows in the largest group, by the column of the groups, where it is known."""
+    """Number of rows in the largest group, by grouping column, where it is known."""
 
 
 # ---------------------------------------------------------------- a stage
@@ -230,8 +230,8 @@ class Forecast:
 class Stage(ABC, Generic[E, S]):
     """One stage of the pipeline.
 
-    The pipeline, plans, estimates, the check for links, the report and the docs iterate over stages; nothing else
-    knows which there are. A stage has one step for each of its ``entries``.
+    The pipeline, plans, estimates, the check for links, the report and the docs iterate over the stages; there is no
+    other list of stages. A stage has one step for each of its ``entries``.
     """
 
     name: ClassVar[str]
@@ -241,24 +241,24 @@ class Stage(ABC, Generic[E, S]):
     """Key of its section in the YAML file."""
 
     result: ClassVar[type[StageResult]]
-    """What a step of it leaves in its manifest."""
+    """Class of the result that its steps store in their manifests."""
 
     summary: ClassVar[str] = ""
-    """What it does, for a stage whose entries are no plugins."""
+    """Description of the stage, if its entries are no plugins."""
 
     has_single_step: ClassVar[bool] = False
-    """Whether it has one step only, which needs no name of its own."""
+    """Whether the stage has a single step, which has no separate name."""
 
     extra_outputs: ClassVar[tuple[str, ...]] = ()
-    """Entries of the run directory that it writes, besides the folder that has its name."""
+    """Entries of the run directory that it writes besides the folder with its name."""
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Every entry of the run directory that the stage writes."""
+        """All entries of the run directory that the stage writes."""
         return (self.name, *self.extra_outputs)
 
     def entries(self, config: RunConfig) -> Sequence[E]:
-        """Return the entries of its section, a step for each; none if the section is missing."""
+        """Return the entries of its section, one per step; none if the section is missing."""
         section = getattr(config, self.section)
         return section if isinstance(section, tuple) else () if section is None else (section,)
 
@@ -277,39 +277,39 @@ class Stage(ABC, Generic[E, S]):
         Raises
         ------
         NotReadyError
-            The context only plans, and there is work to do.
+            The context only plans, and the step is not up to date.
         """
 
     @abstractmethod
     def extend(self, context: Context, done: CompletedStages, results: Sequence[S]) -> CompletedStages:
-        """Add the results of its steps, one for each entry, to what later stages see."""
+        """Return the completed stages with the results of the steps, one for each entry."""
 
     def prepare(self, context: Context) -> None:
         """Check the files that the stage reads itself, before any stage runs."""
 
     def guard(self, context: Context, done: CompletedStages) -> Sequence[str]:
-        """Return warnings about what is done, or refuse to go on."""
+        """Return warnings about the completed stages, or raise an error to stop the run."""
         return ()
 
     # ------------------------------------------------------------ plans
 
     def forecast(self, config: RunConfig, step: PlannedStep, before: Forecast) -> tuple[list[PlannedStep], Forecast]:
-        """Return the planned step with its rows, as one or several lines, and the rows that reach the next step."""
+        """Return the planned step with its rows, as one or more lines, and the rows that reach the next step."""
         return [replace(step, rows=before.rows)], before
 
     def largest_groups(self, record: Record[StageResult]) -> Mapping[str, int]:
-        """Return the sizes of the largest groups that a step knows, by the column of the groups."""
+        """Return the sizes of the largest groups that the record of a step contains, by grouping column."""
         return {}
 
     def estimate(self, context: Context, step: PlannedStep, last: Record[StageResult], folder: Path) -> PlannedStep:
-        """Return the planned step with its cost, in proportion to that of the last time."""
+        """Return the planned step with its cost, scaled from the last run."""
         scale = 1.0 if step.rows is None or step.epochs > 1 else step.rows / last.count.kept
         seconds = last.seconds * self.estimate_slowdown(context.config, step, scale)
         written = round(self.count_written_bytes(context.config, step, last, folder) * scale)
         return replace(step, seconds=round(seconds, 1), memory=last.peak_memory, disk=written)
 
     def estimate_slowdown(self, config: RunConfig, step: PlannedStep, scale: float) -> float:
-        """Return how many times as long a step takes on ``scale`` times as many rows."""
+        """Return the factor of the duration for ``scale`` times as many rows."""
         return scale
 
     def count_written_bytes(self, config: RunConfig, step: PlannedStep, last: Record[StageResult], folder: Path) -> int:
@@ -319,13 +319,13 @@ class Stage(ABC, Generic[E, S]):
     # ------------------------------------------------------------ reports
 
     def describe(self, entry: E) -> Mapping[str, str]:
-        """Return what each line of the report about the step does, by the name of the line."""
+        """Return a description of each report line of the step, by the name of the line."""
         if isinstance(entry, Entry):
             return {entry.name: entry.spec.plugin().summary()}
         return {self.entry_name(entry): self.summary}
 
     def remarks(self, record: Record[StageResult]) -> list[str]:
-        """Return what a step took over from before the pool changed, and how far that has drifted."""
+        """Return remarks about reused results of an earlier pool and their drift."""
         return []
 
 
@@ -337,7 +337,7 @@ AnyStage = Stage[Any, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome(Generic[R]):
-    """What the work of a step produced."""
+    """Outcome of the work of a step."""
 
     sources: Mapping[str, Count]
     shards: int
@@ -348,7 +348,7 @@ class Outcome(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[R]):
-    """Which step is run: its stage and name, where it writes, and what its result looks like."""
+    """Step to run: its stage, name, folder and class of result."""
 
     context: Context
     stage: str
@@ -365,27 +365,27 @@ def run_step(
     work: Callable[[str], Outcome[R]],
     damage: Callable[[Record[R]], str] = lambda _: "",
 ) -> Record[R]:
-    """Return the record of a step that is done: now, or before.
+    """Run a step unless its result on disk is up to date, and return its record.
 
-    The old manifest goes first and the new one comes last, so that a folder with a manifest was complete once. Shards
-    left by an interrupted run, or next to a damaged one, are kept where their footers say that they fit. A file that is
-    not as its manifest says is deleted before the work begins.
+    The old manifest is deleted first and the new one is written last, so a folder with a manifest was once complete.
+    Shards of an interrupted run, or next to a damaged shard, are kept if their fingerprints match. A file that
+    differs from its manifest is deleted before the work begins.
 
     Parameters
     ----------
     step : Step
-        Which step.
+        Step to run.
     inputs : mapping
         Everything that can change its result, as plain data.
     work : callable
-        Does the work; receives the fingerprint.
+        Function that does the work, given the fingerprint.
     damage : callable
-        Returns which file that the manifest does not seal is missing or corrupt; empty if none is.
+        Function that returns the problem of a file that the manifest does not seal; "" if there is none.
 
     Raises
     ------
     NotReadyError
-        The context only plans, and there is work to do.
+        The context only plans, and the step is not up to date.
     """
     context, folder = step.context, step.folder
     context.progress.enter(step.stage, step.name)
@@ -405,13 +405,13 @@ def run_step(
         return record
     if context.plan is not None:
         raise NotReadyError(f"{step.stage} {step.name} is {state}" + f" ({folder}: {why})" * bool(why))
-    for name in (manifest.NAME, *broken):  # the footer of a broken shard may tell of other rows than it holds
+    for name in (manifest.NAME, *broken):  # the footer of a broken shard may not match its rows
         paths.unlink(folder / name, missing_ok=True)
     begun = time.perf_counter()
     reset_peak_memory()
     fingerprint = manifest.fingerprint(inputs)
     outcome = work(fingerprint)
-    pa.default_memory_pool().release_unused()  # what Arrow keeps for itself would be counted as the next step's
+    pa.default_memory_pool().release_unused()  # otherwise Arrow's free memory counts for the next step
     for name in paths.list_names(folder):
         number = name.removeprefix("part-").removesuffix(".parquet")
         if name == f"part-{number}.parquet" and number.isdecimal() and int(number) >= outcome.shards:
@@ -436,10 +436,10 @@ def run_step(
 
 
 def missing_shard(record: Record[R], folder: Path) -> str:
-    """Return which shard of a complete step is missing, in words; empty if none is."""
-    there = paths.list_names(folder)
+    """Return which shard of a complete step is missing, as a phrase; "" if none is."""
+    names = paths.list_names(folder)
     shards = (parquet_io.shard_path(folder, number).name for number in range(record.shards))
-    return next((f"{name} is missing" for name in shards if name not in there), "")
+    return next((f"{name} is missing" for name in shards if name not in names), "")
 
 
 def count_all_kept(sources: Mapping[str, int]) -> dict[str, Count]:
@@ -448,29 +448,35 @@ def count_all_kept(sources: Mapping[str, int]) -> dict[str, Count]:
 
 
 def raise_if_failed(failed: Sequence[ShardError]) -> None:
-    """End the run with exit code 3 if a shard could not be processed; the others are done and will be reused."""
+    """Raise an error if any shard failed; the other shards are complete and will be reused.
+
+    Raises
+    ------
+    DataError
+        With the first three errors.
+    """
     if failed:
         raise DataError(
             f"{len(failed)} shards could not be processed: " + "; ".join(str(error) for error in failed[:3]),
-            hint="the other shards are done; mend these and run again",
+            hint="fix the cause and run again; the other shards are complete and will be reused",
         )
 
 
 def is_current_shard(path: Path, fingerprint: str) -> bool:
-    """Return whether an interrupted run left a complete shard that can be kept."""
+    """Return whether an interrupted run left a complete shard that can be reused."""
     return parquet_io.is_current(path, fingerprint)
 
 
 @contextmanager
 def plugin_errors(spec: PluginSpec, name: str) -> Iterator[None]:
-    """Turn what a plugin's method raises into an error that names the entry and the line.
+    """Convert exceptions of a plugin into errors that name the entry and the line.
 
     BLAS runs on one thread, so that no plugin's sums depend on the number of threads.
 
     Raises
     ------
     PluginFailedError
-        Caused by what was raised; errors of this package pass untouched.
+        The plugin raised an exception, which is the cause; errors of this package pass unchanged.
     """
     try:
         with convert_panics(), one_blas_thread():
@@ -482,6 +488,6 @@ def plugin_errors(spec: PluginSpec, name: str) -> Iterator[None]:
             raise DataError(f"{spec.kind} {name!r}: {short.message}", hint=short.hint) from error
         file = inspect.getfile(spec.plugin().cls)
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-        place = f"{file}:{lines[-1]}" if lines else file
+        location = f"{file}:{lines[-1]}" if lines else file
         message = f"{spec.kind} {name!r} failed: {type(error).__name__}: {error}".rstrip(": ")
-        raise PluginFailedError(message, where=place) from error
+        raise PluginFailedError(message, where=location) from error

@@ -1,6 +1,6 @@
-"""The cluster stage: centres learnt from the pool's embeddings, then every row to its most similar one.
+"""Cluster stage: fit centroids to the pool's embeddings, then assign every row to its most similar centroid.
 
-Memory: one shard a worker; the fit reads the embeddings shard by shard, once an iteration.
+Memory: one shard per worker; the fit reads the embeddings shard by shard, once per iteration.
 """
 
 from __future__ import annotations
@@ -54,28 +54,30 @@ _FACTS = b"curate.facts"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterResult(StageResult):
-    """What clustering leaves in its manifest."""
+    """Result of the cluster stage, as stored in its manifest."""
 
     clusters: int
     largest: int
     """Number of rows in the largest cluster."""
 
     empty: int
+    """Number of empty clusters."""
+
     recipe: str
-    """Fingerprint of how rows are assigned, whatever the pool."""
+    """Fingerprint of the settings that assign rows to clusters, independent of the pool."""
 
     similarity: float
-    """Mean cosine of a row to its centroid."""
+    """Mean cosine similarity of a row to its centroid."""
 
     drift: float | None
-    """How much less similar that is than when the centroids were made, as a share of that."""
+    """Relative decrease of the mean similarity since the centroids were fitted."""
 
     fit: Mapping[str, float]
-    """What the clusterer reports: inertia, iterations, …"""
+    """Facts reported by the clusterer: inertia, iterations, …"""
 
 
 class Cluster(Stage["ClusterEntry", ClusterOutput]):
-    """Vectors to groups of similar rows."""
+    """Stage that groups similar rows by their vectors."""
 
     name = "cluster"
     section = "cluster"
@@ -116,35 +118,35 @@ def cluster(context: Context, pool: PoolView) -> tuple[ClusterOutput, Record[Clu
         "embedding": pool.embedding(entry.embedding).recipe,
         "columns": None if column is None else pool.inputs.fingerprint,
     }
-    today = manifest.fingerprint({"embed": [embedded.fingerprint for embedded in pool.embed_outputs]})
+    current_pool = manifest.fingerprint({"embed": [embedded.fingerprint for embedded in pool.embed_outputs]})
 
     def done(fitted_on: str) -> Record[ClusterResult]:
-        made = {**recipe, "fitted_on": fitted_on}
-        parts = {**made, "embed": {embedded.name: embedded.fingerprint for embedded in pool.embed_outputs}}
+        fit_inputs = {**recipe, "fitted_on": fitted_on}
+        parts = {**fit_inputs, "embed": {embedded.name: embedded.fingerprint for embedded in pool.embed_outputs}}
         fit = fitted_state.Fit(recipe=manifest.fingerprint(recipe), pool=fitted_on, fidelity=None)
         return run_step(
             Step(context, "cluster", entry.name, folder, ClusterResult),
             parts,
-            lambda _: _work(context, pool, folder, fit, manifest.fingerprint(made)),
+            lambda _: _work(context, pool, folder, fit, manifest.fingerprint(fit_inputs)),
         )
 
-    if column is not None:  # groups the user has are not learnt
-        record = done(today)
+    if column is not None:  # the user's groups are not fitted
+        record = done(current_pool)
     else:
         record = fitted_state.run_with_fit(
             context,
             folder / CENTROIDS,
-            lambda fit: _whole(folder / CENTROIDS, fit.fingerprint),
+            lambda fit: _are_complete(folder / CENTROIDS, fit.fingerprint),
             manifest.fingerprint(recipe),
-            today,
+            current_pool,
             done,
-            lambda found: found.drift,
+            lambda result: result.drift,
         )
     return ClusterOutput(folder, record.fingerprint, record.result.recipe, entry.embedding), record
 
 
-def _whole(centroids: Path, fingerprint: str) -> bool:
-    """Return whether the centroids of a fit are on disk, as they were written."""
+def _are_complete(centroids: Path, fingerprint: str) -> bool:
+    """Return whether the centroids of a fit are on disk and intact."""
     if not parquet_io.is_current(centroids, fingerprint):
         return False
     try:
@@ -157,8 +159,9 @@ def _whole(centroids: Path, fingerprint: str) -> bool:
 def _work(context: Context, pool: PoolView, folder: Path, fit: fitted_state.Fit, recipe: str) -> Outcome[ClusterResult]:
     entry = context.config.cluster
     if not len(pool):
-        raise DataError("there is no row to cluster", hint="every row was set aside when it was embedded")
-    reported = _fitted(context, pool, folder, fit)
+        hint = "every row was quarantined by the embed stage; see embed/*/quarantine in the run directory"
+        raise DataError("there are no rows to cluster", hint=hint)
+    reported = _fit_centroids(context, pool, folder, fit)
     kept = fitted_state.load(folder)
     keys = [manifest.fingerprint({"recipe": recipe, **digest}) for digest in pool.digests]
     tasks = [
@@ -189,23 +192,24 @@ def _work(context: Context, pool: PoolView, folder: Path, fit: fitted_state.Fit,
     )
 
 
-def _fitted(context: Context, pool: PoolView, folder: Path, fit: fitted_state.Fit) -> dict[str, float]:
-    """Learn the centroids of ``fit``, unless they are on disk.
+def _fit_centroids(context: Context, pool: PoolView, folder: Path, fit: fitted_state.Fit) -> dict[str, float]:
+    """Fit the centroids of ``fit`` unless they are on disk.
 
     Returns
     -------
-    What the clusterer tells of them.
+    dict
+        Facts reported by the clusterer.
     """
     entry, path = context.config.cluster, folder / CENTROIDS
     if parquet_io.is_current(path, fit.fingerprint):
-        if (of := fitted_state.load(folder)) is not None and of.fingerprint != fit.fingerprint:
+        if (stored := fitted_state.load(folder)) is not None and stored.fingerprint != fit.fingerprint:
             paths.unlink(folder / fitted_state.NAME)
         return dict(json.loads((parquet_io.read_schema(path).metadata or {})[_FACTS]))
     paths.unlink(folder / fitted_state.NAME, missing_ok=True)
     column = _column(entry)
     names = None if column is None else _names(pool, column)
     if column is not None and names is not None:
-        clustering = _means(pool, entry.embedding, column, names)
+        clustering = _mean_directions(pool, entry.embedding, column, names)
     else:
         context.progress.begin(f"clustering with {entry.name}", len(pool))
         rng = rng_for(context.config.seed, f"cluster/{entry.name}")
@@ -230,7 +234,7 @@ def _write_centroids(path: Path, fingerprint: str, clustering: Clustering, names
     parquet_io.write(table, path, fingerprint)
 
 
-# ---------------------------------------------------------------- groups the user already has
+# ---------------------------------------------------------------- groups of the user
 
 
 def _column(entry: ClusterEntry) -> str | None:
@@ -239,7 +243,7 @@ def _column(entry: ClusterEntry) -> str | None:
 
 
 def _names(pool: PoolView, column: str) -> pa.Array:
-    """The distinct values of the column over all shards, sorted."""
+    """Return the distinct values of the column over all shards, sorted."""
     parts = [unique_categories(_values(shard, column)) for shard in pool.shards()]
     return unique_categories(pa.concat_arrays(parts))
 
@@ -248,7 +252,7 @@ def _values(shard: PoolShard, column: str) -> pa.ChunkedArray:
     return inputs.as_text(shard.read(columns=(column,))[column])
 
 
-def _means(pool: PoolView, embedding: str | None, column: str, names: pa.Array) -> Clustering:
+def _mean_directions(pool: PoolView, embedding: str | None, column: str, names: pa.Array) -> Clustering:
     blocks = ((encode_categories(_values(shard, column), names), shard.vectors(embedding)) for shard in pool.shards())
     return Clustering(streamed_mean_directions(blocks, len(names), pool.embedding(embedding).dimensions))
 
@@ -271,7 +275,7 @@ class _Task:
 class _Done:
     sizes: NDArray[np.int64]
     similarity: float
-    """To the centroids, summed over the rows."""
+    """Similarity to the centroids, summed over the rows."""
 
     sources: Counter[str]
 
@@ -280,7 +284,7 @@ class _Done:
 def _centroids(folder: Path, fingerprint: str) -> tuple[Matrix, pa.Array]:
     path = folder / CENTROIDS
     if not parquet_io.is_current(path, fingerprint):
-        raise DataError("the centroids are not whole", where=str(path), hint="run the cluster stage again")
+        raise DataError("the centroids are missing or corrupt", where=str(path), hint="run again to fit them again")
     table = parquet_io.read(path)
     return embedding_matrix.to_matrix(table["centroid"]), table["name"].combine_chunks()
 
@@ -291,19 +295,21 @@ def _assign(task: _Task) -> _Done:
     sources = shard.sources()
     if is_current_shard(path, task.fingerprint):
         table = parquet_io.read(path, ["cluster", "centroid_similarity"])
-        return _summed(table["cluster"].to_numpy(), table["centroid_similarity"].to_numpy(), len(centroids), sources)
+        return _summarize(table["cluster"].to_numpy(), table["centroid_similarity"].to_numpy(), len(centroids), sources)
     x = shard.vectors(task.embedding)
     if task.column is None:
         cells, similarity = lloyd.assign(x, centroids)
     else:
         cells = encode_categories(_values(shard, task.column), names)
-        own = centroids[np.maximum(cells, 0)]
-        similarity = np.where(cells < 0, np.float32(0), np.einsum("ij,ij->i", x, own))
+        nearest = centroids[np.maximum(cells, 0)]
+        similarity = np.where(cells < 0, np.float32(0), np.einsum("ij,ij->i", x, nearest))
     table = pa.table([shard.ids, pa.array(cells), pa.array(similarity)], names=schemas.CLUSTER.names)
     parquet_io.write(schemas.check(table, schemas.CLUSTER, str(path)), path, task.fingerprint)
-    return _summed(cells, similarity, len(centroids), sources)
+    return _summarize(cells, similarity, len(centroids), sources)
 
 
-def _summed(cells: NDArray[np.int32], similarity: NDArray[np.float32], clusters: int, sources: Counter[str]) -> _Done:
+def _summarize(
+    cells: NDArray[np.int32], similarity: NDArray[np.float32], clusters: int, sources: Counter[str]
+) -> _Done:
     sizes = np.bincount(cells[cells >= 0], minlength=clusters).astype(np.int64)
     return _Done(sizes, float(similarity.sum(dtype=np.float64)), sources)

@@ -1,4 +1,4 @@
-"""Names of the columns that the stages add, and what to do where the pool has a column of the same name."""
+"""Names of the columns that the stages add, and the check for conflicts with columns of the pool."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from curate.config.model import RunConfig
 
 PREFIX = "curate_"
-"""Begins the name of every column that ``export.add`` adds."""
+"""Prefix of the columns that ``export.add`` adds."""
 
 EPOCH = "epoch"
-"""The column that readers of folders such as ``epoch=003`` make of their names."""
+"""Name of the column that readers derive from folders such as ``epoch=003``."""
 
 GROUPS = ("cluster", "label", "source")
-"""Columns to group rows by that are not simply one of the pool."""
+"""Grouping columns that are computed or configured, not plain columns of the pool."""
 
 
 def added_columns(config: RunConfig) -> dict[str, str]:
-    """Return the columns that conditions may name next to those of the pool, each with a phrase of what it is.
+    """Return the columns that conditions may use besides those of the pool, each with a description.
 
-    A column that is the pool's own under the same name, such as ``input.label: label``, is not among them.
+    A column of the pool with the same name and meaning, such as ``input.label: label``, is not included.
     """
     pool, clusterer = config.input, config.cluster.spec
     names = {"cluster": "the cluster of a row", "tokens": "its number of tokens"}
@@ -37,7 +37,7 @@ def added_columns(config: RunConfig) -> dict[str, str]:
 
 
 def score_columns(config: RunConfig) -> list[str]:
-    """Return the columns of all scores: ``score_``, the name of the entry and, if it gives several, of the column."""
+    """Return the columns of all scores: ``score_``, the name of the entry and, if it has several, of the column."""
     return [
         "_".join(filter(None, ("score", entry.name, column.name)))
         for entry in config.score
@@ -46,37 +46,40 @@ def score_columns(config: RunConfig) -> list[str]:
 
 
 def check(config: RunConfig, columns: Collection[str]) -> None:
-    """Refuse names of which it is not clear what they mean, and columns that the export would overwrite.
+    """Raise an error for ambiguous column names, and for columns that the export would overwrite.
 
     Parameters
     ----------
-    columns : those of the pool
+    columns : Collection[str]
+        Columns of the pool.
 
     Raises
     ------
-    DataError : names the key of the configuration and the column
+    DataError
+        A name is ambiguous or taken; the error names the configuration key and the column.
     """
     meanings = added_columns(config)
     if config.input.source == "file" and "file" in columns:
-        hint = 'rename the column; or take the source from the path in another way: {path: "{source}.jsonl"}'
-        raise DataError("input.source: 'file' is the path of a row's file, and the pool has a column 'file'", hint=hint)
-    for key, name in _named(config):
+        hint = 'rename the column, or derive the source from the path in another way: {path: "{source}.jsonl"}'
+        message = "input.source: 'file' is ambiguous: it means the path of the file, but the pool has a column 'file'"
+        raise DataError(message, hint=hint)
+    for key, name in _used_columns(config):
         if name in meanings and name in columns:
             raise DataError(
                 f"{key}: {name!r} is ambiguous: it is a column of the pool, and {meanings[name]}",
                 hint=_remedy(name, meanings),
             )
     if config.select[-1].epochs > 1 and EPOCH in columns:
-        message = f"the input has a column {EPOCH!r}, and so have the rows of a plan, from the names of its folders"
-        raise DataError(message, hint="rename that column, or set epochs: 1 in the select section")
+        message = f"the input has a column {EPOCH!r}, which conflicts with the epoch in the folder names of the export"
+        raise DataError(message, hint="rename the column, or set epochs: 1 in the select section")
     exported = [PREFIX + name for name in config.export.add if name != "scores"]
     exported += [PREFIX + name for name in score_columns(config) if "scores" in config.export.add]
     if taken := next((name for name in exported if name in columns), None):
-        raise DataError(f"export.add would overwrite the input's own column {taken!r}", hint="rename that column")
+        raise DataError(f"export.add would overwrite the input column {taken!r}", hint="rename the input column")
 
 
-def _named(config: RunConfig) -> Iterator[tuple[str, str]]:
-    """Yield the columns that the select entries name, each with the key that names it."""
+def _used_columns(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """Yield the columns that the select entries use, each with its configuration key."""
     for number, entry in enumerate(config.select):
         if entry.within in GROUPS:
             yield f"select.{number}.within", entry.within

@@ -1,6 +1,6 @@
-"""Time, memory and disk of a step that never ran, from a table that was measured once and comes with the package.
+"""Estimated time, memory and disk of a step that never ran, from a table of measurements in the package.
 
-``benchmarks/calibration.py`` writes the table. Other machines and texts differ from it by a factor of up to three.
+``benchmarks/calibration.py`` writes the table. Other machines and texts differ by a factor of up to three.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ class Cost:
     """Estimated cost of a step."""
 
     seconds: float
+    """Duration in seconds."""
+
     memory: int
     """Peak memory of a process in bytes."""
 
     disk: int
-    """Size of what it writes, in bytes."""
+    """Size of the written files, in bytes."""
 
 
 @lru_cache(maxsize=1)
@@ -36,16 +38,16 @@ def _table() -> dict[str, Any]:
 
 
 def estimate(stage: str, entry: Entry | None, rows: int, bytes_per_row: float) -> Cost | None:
-    """Return the estimated cost of a step; None if its plugin was never measured.
+    """Estimate the cost of a step; return None if its plugin was never measured.
 
     Parameters
     ----------
     stage : str
-        Name of its stage.
+        Name of the stage.
     entry : Entry or None
-        Its entry, where it is of a plugin.
+        Entry of the step, if it has a plugin.
     rows : int
-        Number of rows that it is given.
+        Number of input rows.
     bytes_per_row : float
         Mean size of a row in the input files.
     """

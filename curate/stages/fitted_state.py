@@ -1,4 +1,4 @@
-"""What a plugin learnt from the pool: kept while the pool changes, until the refresh section asks for a new fit."""
+"""Fitted states of plugins: kept while the pool changes, until the refresh section requires a new fit."""
 
 from __future__ import annotations
 
@@ -25,25 +25,26 @@ NAME = "fit.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """What was learnt from, and how well it did."""
+    """Description of a fit: its recipe, its pool and its fidelity."""
 
     recipe: str
-    """Fingerprint of everything that it was learnt with, but for the pool."""
+    """Fingerprint of everything that the fit depends on except the pool."""
 
     pool: str
-    """Fingerprint of the rows that it was learnt from."""
+    """Fingerprint of the rows that the plugin was fitted to."""
 
     fidelity: float | None
-    """The mean share of a row of that pool which it expresses; None where the plugin cannot tell."""
+    """Mean share of a row of that pool that the fit expresses; None if the plugin does not measure it."""
 
     @property
     def fingerprint(self) -> str:
+        """Fingerprint of the fit."""
         return fingerprint(self.recipe, self.pool)
 
 
 @dataclass(frozen=True, slots=True)
 class StateFile:
-    """Where the arrays are that a plugin learnt, and what they were learnt from."""
+    """Path of the fitted arrays of a plugin, and the fingerprint of the fit."""
 
     path: Path
     fingerprint: str
@@ -51,45 +52,46 @@ class StateFile:
 
 @lru_cache(maxsize=2)
 def build_fitted(spec: PluginSpec, state: StateFile | None) -> Any:
-    """The plugin with what it learnt, or as it is if it learns nothing; built once a process.
-
-    Raises
-    ------
-    DataError : what it learnt is not there, or not whole
-    """
-    plugin = spec.build()
-    if state is None:
-        return plugin
-    learnt = npz.load(state.path, state.fingerprint)
-    if learnt is None:
-        told = f"what the {spec.kind} {spec.name!r} learnt is not whole"
-        raise DataError(told, where=str(state.path), hint="run the stage again")
-    with plugin_errors(spec, spec.name):
-        return plugin.restore(learnt)
-
-
-def fingerprint(recipe: str, pool: str) -> str:
-    """The same for every fit that comes out the same."""
-    return manifest.fingerprint({"recipe": recipe, "pool": pool})
-
-
-def load(folder: Path) -> Fit | None:
-    """Return the fit in ``folder``; None if there is none.
+    """Return the plugin with its fitted state, or as configured if it is not fitted; built once per process.
 
     Raises
     ------
     DataError
-        If it is not as it was written.
+        The fitted state is missing or corrupt.
     """
-    return parse_dataclass(Fit, parquet_io.read_required_json(folder / NAME, _again(folder)))
+    plugin = spec.build()
+    if state is None:
+        return plugin
+    arrays = npz.load(state.path, state.fingerprint)
+    if arrays is None:
+        message = f"the fitted state of the {spec.kind} {spec.name!r} is missing or corrupt"
+        raise DataError(message, where=str(state.path), hint="run again to fit it again")
+    with plugin_errors(spec, spec.name):
+        return plugin.restore(arrays)
 
 
-def _again(folder: Path) -> str:
-    return f"restore it from a copy, or delete {folder}: the fitted state is lost then, and fitted again to the pool"
+def fingerprint(recipe: str, pool: str) -> str:
+    """Return the fingerprint of a fit with this recipe and pool."""
+    return manifest.fingerprint({"recipe": recipe, "pool": pool})
 
 
-def _was_there(context: Context, folder: Path) -> bool:
-    """Return whether the last run that ended had the step of a folder."""
+def load(folder: Path) -> Fit | None:
+    """Return the fit in ``folder``; None if it is missing.
+
+    Raises
+    ------
+    DataError
+        The file is corrupt.
+    """
+    return parse_dataclass(Fit, parquet_io.read_required_json(folder / NAME, _recovery_hint(folder)))
+
+
+def _recovery_hint(folder: Path) -> str:
+    return f"restore the file from a backup, or delete {folder}: the plugin is then fitted again to the current pool"
+
+
+def _existed(context: Context, folder: Path) -> bool:
+    """Return whether the last completed run had the step of a folder."""
     last = parquet_io.read_json(context.folder / manifest.NAME) or {}
     return any(
         stage.folder(context.folder, stage.entry_name(entry)) == folder
@@ -99,50 +101,54 @@ def _was_there(context: Context, folder: Path) -> bool:
     )
 
 
-def _earlier(context: Context, arrays: Path, is_whole: Callable[[Fit], bool], recipe: str, pool: str) -> Fit | None:
-    """Return the fit to go on with; None where learning from today's pool gives the same, or is what is wanted.
+def _reusable_fit(
+    context: Context, arrays: Path, is_complete: Callable[[Fit], bool], recipe: str, pool: str
+) -> Fit | None:
+    """Return the fit to reuse; None if the plugin is to be fitted to the current pool.
 
     Raises
     ------
     DataError
-        If it was fitted to an earlier pool, and is missing or corrupt.
+        A fit to an earlier pool is missing or corrupt.
     """
     folder = arrays.parent
     fit = load(folder)
     if fit is None:
         record = manifest.load(folder)
         if record is not None and NAME in record.seals:
-            raise DataError("the fitted state is missing", where=str(folder / NAME), hint=_again(folder))
-        if not paths.list_names(folder) and _was_there(context, folder):
-            context.progress.warn(f"{folder} is missing: the fitted state is lost, and is fitted again to today's pool")
+            raise DataError("the fitted state is missing", where=str(folder / NAME), hint=_recovery_hint(folder))
+        if not paths.list_names(folder) and _existed(context, folder):
+            context.progress.warn(
+                f"{folder} is missing: its fitted state is lost, and is fitted again to the current pool"
+            )
         return None
     record = manifest.load(folder)
     if fit.recipe != recipe:
         sealed = None if record is None else record.seals.get(NAME)
         if sealed and parquet_io.seal(folder / NAME) != sealed:
-            told = f"{folder / NAME} is not what was written: the fitted state is lost, and is fitted again"
-            context.progress.warn(f"{told} to today's pool")
+            message = f"{folder / NAME} is corrupt: the fitted state is lost, and is fitted again"
+            context.progress.warn(f"{message} to the current pool")
         return None
     sealed = None if record is None else record.seals.get(arrays.name)
-    if not is_whole(fit) or (sealed and parquet_io.seal(arrays) != sealed):
+    if not is_complete(fit) or (sealed and parquet_io.seal(arrays) != sealed):
         if fit.pool != pool:
-            raise DataError("the fitted state is missing or corrupt", where=str(arrays), hint=_again(folder))
+            raise DataError("the fitted state is missing or corrupt", where=str(arrays), hint=_recovery_hint(folder))
         return None
     return fit
 
 
 def save(folder: Path, fit: Fit) -> None:
-    """Say what the fit in ``folder`` is of; once its own files are whole."""
+    """Write the description of the fit in ``folder``, after its arrays are complete."""
     parquet_io.write_json(folder / NAME, asdict(fit))
 
 
-def describe_drift(drifted: float | None) -> list[str]:
-    """Return what a report says of the drift of a fit; nothing if there is none."""
-    return [f"what it learnt before drifted by {drifted:.2%}"] if drifted else []
+def describe_drift(drift: float | None) -> list[str]:
+    """Return a remark about the drift of a fit; no remark if there is no drift."""
+    return [f"the reused fitted state has drifted by {drift:.2%}"] if drift else []
 
 
 def compute_drift(fit: Fit | None, now: float | None) -> float | None:
-    """How much less of the rows a fit expresses now than when it was made, as a share of what it did then.
+    """Return the relative decrease of the fidelity of a fit since it was made; None if it is unknown.
 
     >>> compute_drift(Fit(recipe="", pool="", fidelity=0.5), 0.25)
     0.5
@@ -155,43 +161,43 @@ def compute_drift(fit: Fit | None, now: float | None) -> float | None:
 def run_with_fit(
     context: Context,
     arrays: Path,
-    is_whole: Callable[[Fit], bool],
+    is_complete: Callable[[Fit], bool],
     recipe: str,
     pool: str,
-    do: Callable[[str], Record[R]],
+    run: Callable[[str], Record[R]],
     drift_of: Callable[[R], float | None] = lambda _: None,
 ) -> Record[R]:
-    """Return the record of a step that rests on a fit: the one on disk, or one of today's pool.
+    """Run a step that depends on a fit, either the one on disk or a new one, and return its record.
 
-    With ``refit: drift`` the step is done with the earlier fit, and once more with a new one if that drifted too far.
+    With ``refit: drift`` the step runs with the earlier fit, and again with a new fit if the drift is too large.
 
     Parameters
     ----------
     context : Context
-        The run.
+        Context of the run.
     arrays : Path
-        The file of the fitted arrays, in the folder of the step.
-    is_whole : callable
-        Returns whether those of a fit are there, as they were written.
+        File of the fitted arrays, in the folder of the step.
+    is_complete : callable
+        Function that returns whether the arrays of a fit are on disk and intact.
     recipe, pool : str
-        Fingerprints of what a fit of today would be made with and from.
-    do : callable
-        Runs the step with the fit of the pool whose fingerprint it receives.
+        Fingerprints of the recipe and the pool of a new fit.
+    run : callable
+        Function that runs the step with the fit to the pool with the given fingerprint.
     drift_of : callable
-        Returns the drift that a result reports.
+        Function that returns the drift reported by a result.
 
     Raises
     ------
     DataError
-        If the fitted state of an earlier pool is missing or corrupt.
+        The fitted state of an earlier pool is missing or corrupt.
     """
     refresh = context.config.refresh
-    kept = None if refresh.refit == "always" else _earlier(context, arrays, is_whole, recipe, pool)
+    kept = None if refresh.refit == "always" else _reusable_fit(context, arrays, is_complete, recipe, pool)
     if kept is None:
-        return do(pool)
-    record = do(kept.pool)
-    drifted = drift_of(record.result) or 0.0
-    if refresh.refit == "drift" and drifted > refresh.max_drift:
-        context.progress.note(f"{record.stage} {record.name}: drifted by {drifted:.2%}, learns anew")
-        return do(pool)
+        return run(pool)
+    record = run(kept.pool)
+    drift = drift_of(record.result) or 0.0
+    if refresh.refit == "drift" and drift > refresh.max_drift:
+        context.progress.note(f"{record.stage} {record.name}: the fitted state drifted by {drift:.2%}; fitting again")
+        return run(pool)
     return record

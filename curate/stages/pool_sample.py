@@ -1,4 +1,4 @@
-"""The first records of every input file and the number of all, read in seconds: what can be known before a run.
+"""Sample of a pool before a run: the first records of every input file and the number of all records, read in seconds.
 
 Memory: two batches of records, and the first rows of each file.
 """
@@ -30,27 +30,27 @@ if TYPE_CHECKING:
     from curate.store.inputs import Inputs
 
 MAX_EXAMINED = 1_000
-"""Most records of a file that are examined."""
+"""Largest number of records of a file that are examined."""
 
 _BYTES = 1 << 18
-"""Bytes of a JSONL file that hold its first records."""
+"""Number of bytes of a JSONL file that are read for its first records."""
 
 _BLOCK = 1 << 22
 
 _ERROR = 0.1
-"""Usual error of a number of records in proportion to the bytes that were read."""
+"""Typical relative error of a number of records that is estimated from the bytes read."""
 
 _ARRAY_ERROR = 0.3
-"""Usual error of a number of records in proportion to their size in memory."""
+"""Typical relative error of a number of records that is estimated from their size in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowCount:
-    """Number of records."""
+    """Number of records, counted or estimated."""
 
     rows: int
     error: float = 0.0
-    """Usual error of the number, as a share; 0 where every record was counted."""
+    """Typical relative error of the number; 0 if all records were counted."""
 
     def __add__(self, other: RowCount) -> RowCount:
         rows = self.rows + other.rows
@@ -61,7 +61,7 @@ class RowCount:
 
     @property
     def max_rows(self) -> int:
-        """Largest number of records that there may be."""
+        """Upper bound of the number of records."""
         return math.ceil(self.rows * (1 + self.error))
 
 
@@ -73,25 +73,25 @@ class PoolSample:
     """Files that were opened."""
 
     columns: Mapping[str, pa.DataType | None]
-    """Columns and their types; None where the files disagree."""
+    """Types by column; None if the files have no common type."""
 
     complete: bool
-    """Whether there can be no other column: each file was read to its end, or names its columns at its beginning."""
+    """Whether the columns are complete: each file was read to its end, or lists its columns at its beginning."""
 
     row_count: RowCount
     """Number of records in all files."""
 
     table: pa.Table
-    """The first records of the first file, with all columns whose type is known."""
+    """First records of the first file, with all columns of known type."""
 
     examined: int = 0
     """Number of records that were read."""
 
     bad_records: tuple[tuple[str, BadRecord], ...] = ()
-    """Records that cannot be read, each with its file."""
+    """Bad records, each with its file."""
 
     bytes_per_row: float = 0.0
-    """Mean size of a record in memory."""
+    """Mean size of a record in memory, in bytes."""
 
     @property
     def description(self) -> str:
@@ -101,7 +101,7 @@ class PoolSample:
 
 
 def sample_inputs(source: Inputs, names: Collection[str]) -> PoolSample:
-    """Return what is known of a pool after it was read completely, with the first values of some columns."""
+    """Return the sample of a completely read pool, with the first values of some columns."""
     columns = source.columns
     first = next((number for number, rows in enumerate(source.shards) if rows), 0)
     table = source.read(first, columns=[name for name in columns if name in names]).slice(0, MAX_EXAMINED)
@@ -109,16 +109,16 @@ def sample_inputs(source: Inputs, names: Collection[str]) -> PoolSample:
 
 
 def sample_files(config: InputConfig, files: Mapping[str, FileInfo], seconds: float) -> PoolSample:
-    """Read the first records of the files, and count all records as far as the time suffices.
+    """Read the first records of the files, and count all records as far as the time permits.
 
     Parameters
     ----------
     config : InputConfig
-        How the files are read.
+        Configuration of the input.
     files : mapping
         Stamp of each file, by its path.
     seconds : float
-        Time after which no further file is opened and numbers of records are estimated.
+        Time in seconds after which no further file is opened and numbers of records are estimated.
 
     Raises
     ------
@@ -126,30 +126,30 @@ def sample_files(config: InputConfig, files: Mapping[str, FileInfo], seconds: fl
         A file cannot be read.
     """
     ends = time.monotonic() + seconds
-    found = _Found()
+    builder = _SampleBuilder()
     for path, facts in files.items():
-        if found.files and time.monotonic() > ends:
+        if builder.files and time.monotonic() > ends:
             break
-        found.add(config, path, facts["size"], ends)
-    rest = sum(facts["size"] for path, facts in list(files.items())[len(found.files) :])
-    counted = found.row_count
+        builder.add(config, path, facts["size"], ends)
+    rest = sum(facts["size"] for path, facts in list(files.items())[len(builder.files) :])
+    counted = builder.row_count
     if rest:
-        counted += RowCount(round(counted.rows * rest / max(1, found.size)), _ARRAY_ERROR)
-    columns = {name: _type(column, name) for name, column in found.columns.items()}
+        counted += RowCount(round(counted.rows * rest / max(1, builder.size)), _ARRAY_ERROR)
+    columns = {name: _type(column, name) for name, column in builder.columns.items()}
     return PoolSample(
-        tuple(found.files),
+        tuple(builder.files),
         columns,
-        found.complete and len(found.files) == len(files),
+        builder.complete and len(builder.files) == len(files),
         counted,
-        _typed(found.table, columns),
-        found.examined,
-        tuple(found.bad_records),
-        found.bytes / max(1, found.examined),
+        _convert_types(builder.table, columns),
+        builder.examined,
+        tuple(builder.bad_records),
+        builder.bytes / max(1, builder.examined),
     )
 
 
 def count_rows(config: InputConfig, files: Sequence[FileInfo], seconds: float) -> RowCount:
-    """Count the records of files that were scanned; those that only reading can count as far as the time suffices."""
+    """Count the records of scanned files; files that must be read are counted as far as the time permits."""
     ends = time.monotonic() + seconds
     total = RowCount(0)
     for file in files:
@@ -162,7 +162,7 @@ def count_rows(config: InputConfig, files: Sequence[FileInfo], seconds: float) -
 
 
 @dataclass(slots=True)
-class _Found:
+class _SampleBuilder:
     files: list[str] = field(default_factory=list)
     size: int = 0
     columns: dict[str, Column] = field(default_factory=dict)
@@ -188,8 +188,8 @@ class _Found:
         table, _ = declared_types.convert_columns(batch.table.slice(0, MAX_EXAMINED), declared)
         for name, values in zip(table.column_names, table.columns, strict=True):
             array = pa.concat_arrays(values.chunks) if values.num_chunks else pa.nulls(0, values.type)
-            own = describe_cells if name in batch.cells and name not in declared else describe_array
-            self.columns.setdefault(name, Column()).add(own(array, path))
+            describe = describe_cells if name in batch.cells and name not in declared else describe_array
+            self.columns.setdefault(name, Column()).add(describe(array, path))
         if not len(self.table):
             self.table = table
         self.bad_records += [(path, one) for one in batch.bad_records]
@@ -203,7 +203,7 @@ def _records(batch: Batch) -> RowCount:
 
 
 def _first(config: InputConfig, path: str, stop: int | None) -> tuple[Batch, bool]:
-    """Return the first records of a file, and whether they are all."""
+    """Return the first records of a file, and whether they are all of its records."""
     batches = readers.read(Piece(path, 0, 0, stop), read_options(config))
     first = next(batches, None)
     if first is None:
@@ -214,12 +214,12 @@ def _first(config: InputConfig, path: str, stop: int | None) -> tuple[Batch, boo
 def _type(column: Column, name: str) -> pa.DataType | None:
     try:
         return column.type(name)
-    except DataError:  # reading the input says which files disagree
+    except DataError:  # reported when the input is read
         return None
 
 
-def _typed(table: pa.Table, columns: Mapping[str, pa.DataType | None]) -> pa.Table:
-    """Return the table with every column whose type is known, as input shards have it."""
+def _convert_types(table: pa.Table, columns: Mapping[str, pa.DataType | None]) -> pa.Table:
+    """Return the table with all columns of known type, converted as in input shards."""
     arrays = {
         name: convert_column(table[name], kind) if name in table.column_names else pa.nulls(len(table), kind)
         for name, kind in columns.items()
@@ -232,17 +232,17 @@ def _typed(table: pa.Table, columns: Mapping[str, pa.DataType | None]) -> pa.Tab
 
 
 def _count(path: str, size: int, first: Batch, ends: float) -> RowCount:
-    """Count the records of a file until the time ends; the rest is estimated from the first ones."""
+    """Count the records of a file until the time limit; estimate the rest from the first records."""
     kind, compression = readers.detect_format(Path(path))
-    place = paths.parse_path(path)
+    location = paths.parse_path(path)
     if kind == "parquet":
-        with paths.convert_store_errors(place), parquet_records.open_parquet(place) as file:
+        with paths.convert_store_errors(location), parquet_records.open_parquet(location) as file:
             return RowCount(file.metadata.num_rows)
     if kind == "json":
         return _elements(path, size, ends, compressed=bool(compression))
-    with paths.convert_store_errors(place):
+    with paths.convert_store_errors(location):
         try:
-            with paths.open_binary(place) as packed, decompression.open_decompressed(packed, compression) as plain:
+            with paths.open_binary(location) as packed, decompression.open_decompressed(packed, compression) as plain:
                 lines, quoted, read, last = 0, 0, 0, b"\n"
                 while block := plain.read(_BLOCK):
                     new, quoted = _line_ends(block, quoted, quotes=kind in ("csv", "tsv"))
@@ -251,13 +251,14 @@ def _count(path: str, size: int, first: Batch, ends: float) -> RowCount:
                     if time.monotonic() > ends and read < size:
                         return RowCount(max(1, round(lines * size / max(1, read))), _ERROR)
         except decompression.ERRORS as error:
-            raise DataError(f"cannot read the file: {error}", where=path, hint="is the file complete?") from error
+            hint = "check that the file is complete, or replace it"
+            raise DataError(f"cannot read the file: {error}", where=path, hint=hint) from error
     header = int(kind in ("csv", "tsv") and bool(first.lines) and first.lines[0] > 1)
     return RowCount(max(0, lines + (last != b"\n") - header))
 
 
 def _line_ends(block: bytes, quoted: int, *, quotes: bool) -> tuple[int, int]:
-    """Count the line ends of a block that are in no quotes, of which ``quoted`` is 1 if it begins in some."""
+    """Count the line ends of a block outside of quotes; ``quoted`` is 1 if the block begins within quotes."""
     if not quotes or (not quoted and b'"' not in block):
         return block.count(b"\n"), quoted
     letters = np.frombuffer(block, np.uint8)
@@ -266,12 +267,12 @@ def _line_ends(block: bytes, quoted: int, *, quotes: bool) -> tuple[int, int]:
 
 
 def _elements(path: str, size: int, ends: float, *, compressed: bool) -> RowCount:
-    """Count the elements of a JSON array until the time ends."""
-    rows = held = 0
+    """Count the elements of a JSON array until the time limit."""
+    rows = memory = 0
     for batch in readers.read(Piece(path, 0)):
         rows += _records(batch).rows
-        held += batch.table.nbytes + len(batch.rows) * sum(len(name) + 6 for name in batch.table.column_names)
+        memory += batch.table.nbytes + len(batch.rows) * sum(len(name) + 6 for name in batch.table.column_names)
         if time.monotonic() > ends:
             times = 4 if compressed else 1
-            return RowCount(max(rows, round(rows * times * size / max(1, held))), _ARRAY_ERROR * (1 + 2 * compressed))
+            return RowCount(max(rows, round(rows * times * size / max(1, memory))), _ARRAY_ERROR * (1 + 2 * compressed))
     return RowCount(rows)

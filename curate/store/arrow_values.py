@@ -1,4 +1,4 @@
-"""Which Arrow types an input shard stores, and conversions between them that lose nothing."""
+"""Arrow types that input shards store, and lossless conversions between them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ def storable_type(kind: pa.DataType) -> pa.DataType:
     """Return the type in which values of ``kind`` are stored and exported.
 
     Dictionaries and run-end encoded arrays become their values, views become plain strings, binary and lists, and every
-    field may be null. What Parquet cannot represent takes its nearest equivalent: dates count days, times and
-    timestamps have at least milliseconds, and an object that never has a field is null. Extension types within lists
-    and objects become their storage, as hardly a function of Arrow handles them there.
+    field may be null. Types that Parquet cannot represent become their nearest equivalent: dates count days, times and
+    timestamps have at least milliseconds, and an object without fields is null. Extension types within lists and
+    objects become their storage type, because few functions of Arrow support them there.
 
     Raises
     ------
-    TypeError : there is no equivalent (a union, an interval), or an object has two fields of one name
+    TypeError
+        There is no equivalent (a union, an interval), or an object has two fields with the same name.
     """
     if isinstance(kind, pa.BaseExtensionType) and _inner(kind.storage_type) == kind.storage_type:
         return kind
@@ -49,7 +50,7 @@ _EQUIVALENTS = {
 def _storable_struct(kind: pa.StructType) -> pa.DataType:
     names = [field.name for field in kind]
     if len(set(names)) < len(names):
-        raise TypeError(f"objects with two fields of one name cannot be stored: {kind}")
+        raise TypeError(f"an object with two fields of the same name cannot be stored: {kind}")
     fields = [pa.field(field.name, _inner(field.type)) for field in kind]
     return pa.struct(fields) if fields else pa.null()
 
@@ -73,7 +74,7 @@ _FAMILIES: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.DataType], pa
 
 
 def leaf_types(kind: pa.DataType) -> Iterator[pa.DataType]:
-    """Yield the types that a nested type is made of; a type that is not nested is its own only leaf."""
+    """Yield the leaf types of a nested type; a type that is not nested is its own only leaf."""
     if types.is_nested(kind):
         for number in range(kind.num_fields):
             yield from leaf_types(kind.field(number).type)
@@ -87,27 +88,30 @@ def to_storable(array: pa.Array) -> pa.Array:
 
 
 def convert(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Convert an array to a type that holds all of its values, such as ``column_types`` finds.
+    """Convert an array to a type that can represent all of its values, such as one that ``column_types`` finds.
 
-    Structs gain fields, which are null, and lists and objects may become JSON texts. Numbers and times are checked: a
-    value that ``kind`` does not hold is an error.
+    Structs gain null fields, and lists and objects may become JSON texts. Numbers and times are checked: a value that
+    ``kind`` cannot represent is an error.
 
     Parameters
     ----------
-    array : (n,) of any type
-    kind : type of the result
+    array : pa.Array
+        Array of any type, shape (n,).
+    kind : pa.DataType
+        Type of the result.
 
     Raises
     ------
-    ArrowException : a value would be lost
+    ArrowException
+        A value would be lost.
     """
     if is_json(kind) and array.type != kind:
         array = pa.ExtensionArray.from_storage(kind, to_json_texts(array).storage.cast(kind.storage_type))
-    array = _decoded(array, kind)
+    array = _decode(array, kind)
     if array.type == kind:
         return array
     if types.is_null(array.type) or types.is_null(kind) or array.null_count == len(array):
-        return _nulls_of(array, kind)
+        return _convert_nulls(array, kind)
     if types.is_struct(array.type):
         return _convert_struct(array, kind)
     if types.is_map(array.type):
@@ -118,8 +122,8 @@ def convert(array: pa.Array, kind: pa.DataType) -> pa.Array:
     return array.cast(kind)
 
 
-def _decoded(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Decode dictionaries, runs and extensions until the array has the type ``kind``, or nothing is left to decode."""
+def _decode(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Decode dictionaries, runs and extensions until the array has the type ``kind`` or needs no more decoding."""
     while array.type != kind:
         if types.is_dictionary(array.type):
             array = array.dictionary_decode()
@@ -137,7 +141,7 @@ def convert_column(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArra
     return pa.chunked_array([convert(chunk, kind) for chunk in column.chunks], kind)
 
 
-def _nulls_of(array: pa.Array, kind: pa.DataType) -> pa.Array:
+def _convert_nulls(array: pa.Array, kind: pa.DataType) -> pa.Array:
     empty_objects = types.is_struct(array.type) and array.type.num_fields == 0
     if array.null_count < len(array) and not empty_objects:
         raise pa.ArrowInvalid(f"values of type {array.type} would be lost")
@@ -148,9 +152,11 @@ def _convert_struct(array: pa.StructArray, kind: pa.StructType) -> pa.Array:
     names = [field.name for field in array.type]
     if lost := set(names) - {field.name for field in kind}:
         raise pa.ArrowInvalid(f"fields would be lost: {', '.join(sorted(lost))}")
-    given = dict(zip(names, array.flatten(), strict=True))
+    children_by_name = dict(zip(names, array.flatten(), strict=True))
     children = [
-        convert(given[field.name], field.type) if field.name in given else pa.nulls(len(array), field.type)
+        convert(children_by_name[field.name], field.type)
+        if field.name in children_by_name
+        else pa.nulls(len(array), field.type)
         for field in kind
     ]
     return pa.StructArray.from_arrays(children, fields=list(kind), mask=array.is_null())

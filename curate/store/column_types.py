@@ -1,4 +1,4 @@
-"""The type of a column over all input files: the narrowest that holds every value, whatever the order of the files."""
+"""Narrowest type of a column that can represent its values in all input files, whatever the order of the files."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from curate.kernels.text.json_values import is_binary, is_json
 from curate.store import arrow_values
 
 Span = tuple[int, int]
-"""The smallest and the largest of some integers."""
+"""Smallest and largest of some integers."""
 
 MAX_EXACT_INTEGER = 1 << 53
-"""Integers up to this size are exact in a float64."""
+"""Largest absolute value up to which every integer is exact in a float64."""
 
-_MOST_DIGITS = 76  # of a decimal256
+_MAX_DIGITS = 76  # of a decimal256
 
 
 @dataclass(slots=True)
 class Cells:
-    """What is known of the cells of a CSV column: whether numbers write them back as they are."""
+    """Properties of the cells of a CSV column: whether numbers can be written back exactly as they were."""
 
     integers: bool = True
-    """Whether every cell is an integer, without leading zeros, a plus sign or a negative zero."""
+    """Whether every cell is an integer without leading zeros, a plus sign or a negative zero."""
 
     span: Span | None = None
-    """Of the integers, if all cells are."""
+    """Range of the cells, if all of them are integers."""
 
     writers: frozenset[str] = frozenset()
-    """The ways of writing float64 numbers that give every cell back exactly."""
+    """Number formats for float64 that reproduce every cell exactly."""
 
     def __or__(self, other: Cells) -> Cells:
         return Cells(self.integers and other.integers, _union(self.span, other.span), self.writers & other.writers)
 
     @property
     def kind(self) -> pa.DataType:
-        """The type that the cells can take without losing anything."""
+        """Narrowest lossless type of the cells."""
         if self.integers and self.span is not None:
             return _integer(self.span)
         return pa.float64() if self.writers else pa.string()
@@ -54,42 +54,43 @@ class Cells:
 
 @dataclass(slots=True)
 class Column:
-    """The types that a column has in some files, and what their join depends on."""
+    """Types of a column in some files, and the value ranges that their common type depends on."""
 
     kinds: dict[pa.DataType, str] = field(default_factory=dict)
-    """Each type but null, and the first file that has it."""
+    """Types other than null, each with the first file that has it."""
 
     spans: dict[tuple[str, pa.DataType], Span] = field(default_factory=dict)
-    """The range of the values at a path (``.field``, ``[]``) of a type whose join depends on it."""
+    """Range of the values by path (``.field``, ``[]``) and type, for types whose common type depends on it."""
 
     cells: Cells | None = None
-    """Of the text files."""
+    """Properties of the cells of CSV and TSV files."""
 
     cells_file: str = ""
-    """The first file with a cell that is not empty."""
+    """First file with a cell that is not empty."""
 
     from_json: set[pa.DataType] = field(default_factory=set)
-    """Those of ``kinds`` that JSON files have."""
+    """Types in ``kinds`` that occur in JSON files."""
 
     def add(self, other: Column) -> None:
-        """Add what is known of later files."""
+        """Merge the column of later files into this one."""
         for kind, file in other.kinds.items():
             self.kinds.setdefault(kind, file)
         self.from_json |= other.from_json
         for key, span in other.spans.items():
-            self.spans[key] = _joined_span(self.spans.get(key), span)
+            self.spans[key] = _join_spans(self.spans.get(key), span)
         if other.cells is not None:
             self.cells_file = self.cells_file or other.cells_file
             self.cells = other.cells if self.cells is None else self.cells | other.cells
 
     def type(self, name: str) -> pa.DataType:
-        """Find the narrowest type that holds every value of the column ``name``.
+        """Return the narrowest type that can represent every value of the column ``name``.
 
-        Lists and objects of JSON files have one only if all are of one shape; else they are carried as JSON texts.
+        Lists and objects of JSON files keep their type only if all have one shape; otherwise they become JSON texts.
 
         Raises
         ------
-        DataError : there is none; names two files
+        DataError
+            No such type exists; the error names two files.
         """
         kinds, spans = dict(self.kinds), dict(self.spans)
         if self.cells is not None:
@@ -97,15 +98,11 @@ class Column:
             if any(map(_is_text, kinds)):
                 kind = pa.string()
             elif self.cells.span is not None and types.is_integer(kind):
-                spans["", kind] = _joined_span(spans.get(("", kind)), self.cells.span)
+                spans["", kind] = _join_spans(spans.get(("", kind)), self.cells.span)
             kinds.setdefault(kind, self.cells_file)
         nested = any(types.is_nested(kind) or is_json(kind) for kind in self.from_json)
         others = kinds.keys() - self.from_json
-        if (
-            nested
-            and all(map(_is_carried, others))
-            and not (have_same_fields(list(kinds)) and _have_join(kinds, spans))
-        ):
+        if nested and all(map(_fits_json, others)) and not (have_same_fields(list(kinds)) and _have_join(kinds, spans)):
             return _jsons(list(filter(is_json, kinds)))
         try:
             return join(list(kinds), spans)
@@ -114,33 +111,34 @@ class Column:
 
     def _conflict(self, name: str, error: _ConflictError, kinds: Mapping[pa.DataType, str]) -> DataError:
         files = [
-            next((kinds[kind] for kind in kinds if one in _at(kind, error.path)), "another file") for one in error.kinds
+            next((kinds[kind] for kind in kinds if one in _type_at(kind, error.path)), "another file")
+            for one in error.kinds
         ]
         path = f"{name}{error.path}"
         return DataError(
-            f"column {path!r} is {error.kinds[0]} in {files[0]} and {error.kinds[1]} in {files[1]}, and {error.why}",
-            hint=f"make it one type in all files, or read it as text: input.types: {{{name}: string}}",
+            f"column {path!r} is {error.kinds[0]} in {files[0]} and {error.kinds[1]} in {files[1]}: {error.reason}",
+            hint=f"use one type in all files, or read the column as text: input.types: {{{name}: string}}",
         )
 
 
 class _ConflictError(Exception):
-    def __init__(self, kinds: tuple[pa.DataType, pa.DataType], path: str, why: str) -> None:
-        super().__init__(why)
-        self.kinds, self.path, self.why = kinds, path, why
+    def __init__(self, kinds: tuple[pa.DataType, pa.DataType], path: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kinds, self.path, self.reason = kinds, path, reason
 
 
-# ---------------------------------------------------------------- what a file has
+# ---------------------------------------------------------------- columns of one file
 
 
 def describe_array(array: pa.Array, file: str, *, from_json: bool = False) -> Column:
-    """Describe the values of an array of a storable type that ``file`` has."""
+    """Describe the values of an array of a storable type from ``file``."""
     if types.is_null(array.type):
         return Column()
     return Column({array.type: file}, dict(_spans(array, "")), from_json={array.type} if from_json else set())
 
 
 def describe_cells(array: pa.StringArray, file: str) -> Column:
-    """Describe the cells of a text file; an empty one is null."""
+    """Describe the cells of a CSV or TSV file; an empty cell is null."""
     cells = array.drop_null()
     return Column(cells=_cells(cells), cells_file=file) if len(cells) else Column()
 
@@ -173,7 +171,7 @@ def _has_span(kind: pa.DataType) -> bool:
 _INTEGER = r"^(0|-?[1-9][0-9]*)$"
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 _LONG_INTEGER = r"^-?[0-9]{16,}$"
-_UNUSUAL = r"[eE]|^-?0\.000|^-?[0-9]{15,}"  # where the writers differ in more than a final .0
+_UNUSUAL = r"[eE]|^-?0\.000|^-?[0-9]{15,}"  # the number formats differ in more than a final .0
 _WRITERS = frozenset({"shortest", "repr", "ryu"})
 
 
@@ -189,49 +187,53 @@ def _cells(cells: pa.StringArray) -> Cells:
 
 
 def _writers(cells: pa.StringArray) -> frozenset[str]:
-    """Find the ways of writing float64 numbers that give every cell back: an integer is 10, or it is 10.0."""
+    """Return the float64 formats that reproduce every cell; some write an integer as 10, others as 10.0."""
     if not pc.all(pc.match_substring_regex(cells, _NUMBER)).as_py():
         return frozenset()
     if pc.any(pc.match_substring_regex(cells, _LONG_INTEGER)).as_py():
-        return frozenset()  # beyond 2**53, or not written by anything that writes float64
+        return frozenset()  # beyond 2**53, or written by a program that does not use float64
     unusual = pc.match_substring_regex(cells, _UNUSUAL)
     plain = cells.filter(pc.invert(unusual))
     shortest = plain.cast(pa.float64()).cast(pa.string())
     fraction = pc.match_substring(shortest, ".")
     with_fraction = pc.if_else(fraction, shortest, pc.binary_join_element_wise(shortest, ".0", ""))
-    found = set()
+    formats = set()
     if pc.all(pc.equal(shortest, plain), min_count=0).as_py():
-        found.add("shortest")
+        formats.add("shortest")
     if pc.all(pc.equal(with_fraction, plain), min_count=0).as_py():
-        found |= {"repr", "ryu"}
+        formats |= {"repr", "ryu"}
     for cell in cells.filter(unusual).to_pylist():
         number = float(cell)
         if not np.isfinite(number):
             return frozenset()
         forms = {"repr": repr(number), "ryu": orjson.dumps(number).decode(), "shortest": _shortest(number)}
-        found = {writer for writer in found if forms[writer] == cell}
-    return frozenset(found)
+        formats = {writer for writer in formats if forms[writer] == cell}
+    return frozenset(formats)
 
 
 def _shortest(number: float) -> str:
     return str(pa.scalar(number, pa.float64()).cast(pa.string()).as_py())
 
 
-# ---------------------------------------------------------------- the join
+# ---------------------------------------------------------------- common types
 
 
 def join(kinds: Sequence[pa.DataType], spans: Mapping[tuple[str, pa.DataType], Span], path: str = "") -> pa.DataType:
-    """Find the narrowest type that holds all values of some types.
+    """Return the narrowest type that can represent all values of some types.
 
     Parameters
     ----------
-    kinds : storable types
-    spans : the range of the values of those types whose join depends on it, by path and type
-    path : where in a column these types are
+    kinds : Sequence[pa.DataType]
+        Storable types.
+    spans : Mapping[tuple[str, pa.DataType], Span]
+        Range of the values by path and type, for types whose common type depends on it.
+    path : str, default ''
+        Path of these types in the column.
 
     Raises
     ------
-    _ConflictError : there is none
+    _ConflictError
+        No such type exists.
     """
     kinds = [kind for kind in dict.fromkeys(kinds) if not types.is_null(kind)]
     if len(kinds) < 2:
@@ -239,8 +241,8 @@ def join(kinds: Sequence[pa.DataType], spans: Mapping[tuple[str, pa.DataType], S
     for belongs, joined in _FAMILIES:
         if all(map(belongs, kinds)):
             return joined(kinds, spans, path)
-    left, right = _strangers(kinds)
-    raise _ConflictError((left, right), path, "no type holds the values of both")
+    left, right = _conflicting_pair(kinds)
+    raise _ConflictError((left, right), path, "no type can represent the values of both")
 
 
 def _have_join(kinds: Iterable[pa.DataType], spans: Mapping[tuple[str, pa.DataType], Span]) -> bool:
@@ -267,12 +269,12 @@ def have_same_fields(kinds: Sequence[pa.DataType]) -> bool:
     return have_same_fields([kind for kind in lists if not types.is_null(kind)]) if len(lists) == len(kinds) else True
 
 
-def _is_carried(kind: pa.DataType) -> bool:
-    """Return whether JSON holds all values of a type of lists and objects, or of JSON texts."""
-    return is_json(kind) or (types.is_nested(kind) and all(map(_is_in_json, arrow_values.leaf_types(kind))))
+def _fits_json(kind: pa.DataType) -> bool:
+    """Return whether JSON can represent all values of a type of lists and objects, or of JSON texts."""
+    return is_json(kind) or (types.is_nested(kind) and all(map(_is_json_scalar, arrow_values.leaf_types(kind))))
 
 
-def _is_in_json(kind: pa.DataType) -> bool:
+def _is_json_scalar(kind: pa.DataType) -> bool:
     same = types.is_null(kind) or types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind)
     return bool(same or _is_text(kind))
 
@@ -281,8 +283,8 @@ def _jsons(kinds: Sequence[pa.DataType], *_: object) -> pa.DataType:
     return pa.json_() if all(kind == pa.json_() for kind in kinds) else pa.json_(pa.large_string())
 
 
-def _strangers(kinds: Sequence[pa.DataType]) -> tuple[pa.DataType, pa.DataType]:
-    """Return two types that have no join."""
+def _conflicting_pair(kinds: Sequence[pa.DataType]) -> tuple[pa.DataType, pa.DataType]:
+    """Return two types that have no common type."""
     for left, right in itertools.combinations(kinds, 2):
         if not any(belongs(left) and belongs(right) for belongs, _ in _FAMILIES):
             return left, right
@@ -334,19 +336,19 @@ def _numbers(kinds: Sequence[pa.DataType], spans: Mapping[tuple[str, pa.DataType
     floats = [kind for kind in kinds if types.is_floating(kind)]
     decimals = [kind for kind in kinds if types.is_decimal(kind)]
     if floats and decimals:
-        raise _ConflictError((floats[0], decimals[0]), path, "a float does not hold every decimal")
+        raise _ConflictError((floats[0], decimals[0]), path, "a float cannot represent every decimal")
     if decimals:
         return _decimal(integers, decimals, spans, path)
     if floats and not integers:
         return max(floats, key=lambda kind: kind.bit_width)
     if floats:
         for kind in integers:
-            low, high = _span_of(kind, spans, path)
+            low, high = _value_range(kind, spans, path)
             if max(-low, high) > MAX_EXACT_INTEGER:
-                why = f"a float holds integers only up to 2^53; the first has {low if -low > high else high}"
-                raise _ConflictError((kind, floats[0]), path, why)
+                reason = f"a float is exact only up to 2^53, but the integers reach {low if -low > high else high}"
+                raise _ConflictError((kind, floats[0]), path, reason)
         return pa.float64()
-    low, high = reduce(_joined_span, (_span_of(kind, spans, path) for kind in integers))
+    low, high = reduce(_join_spans, (_value_range(kind, spans, path) for kind in integers))
     if any(kind in _WIDE for kind in integers):
         return _integer((low, high)) if high < 1 << 64 and (low >= 0 or high < 1 << 63) else pa.decimal128(20, 0)
     return next(kind for kind in _NARROW if _bounds(kind)[0] <= low and high <= _bounds(kind)[1])
@@ -365,12 +367,12 @@ def _decimal(
     scale = max(scale, 0) if integers else scale
     digits = {kind: kind.precision - kind.scale for kind in decimals}
     digits |= {kind: len(str(_bounds(kind)[1])) for kind in integers}
-    if max(digits.values()) + scale > _MOST_DIGITS:  # than those of any integer of the type, the values may have fewer
-        digits |= {kind: len(str(max(map(abs, _span_of(kind, spans, path))))) for kind in integers}
+    if max(digits.values()) + scale > _MAX_DIGITS:  # the values may have fewer digits than their type allows
+        digits |= {kind: len(str(max(map(abs, _value_range(kind, spans, path))))) for kind in integers}
     precision = max(digits.values()) + scale
-    if precision > _MOST_DIGITS:
+    if precision > _MAX_DIGITS:
         longest, finest = max(digits, key=lambda kind: digits[kind]), max(decimals, key=lambda kind: kind.scale)
-        raise _ConflictError((longest, finest), path, f"a decimal holds at most {_MOST_DIGITS} digits")
+        raise _ConflictError((longest, finest), path, f"a decimal has at most {_MAX_DIGITS} digits")
     return pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
 
 
@@ -379,7 +381,7 @@ def _timestamps(kinds: Sequence[pa.DataType], spans: Mapping[tuple[str, pa.DataT
     if None in zones and len(zones) > 1:
         with_zone = next(kind for kind in kinds if kind.tz is not None)
         without = next(kind for kind in kinds if kind.tz is None)
-        raise _ConflictError((without, with_zone), path, "only one of them has a time zone")
+        raise _ConflictError((without, with_zone), path, "only one of the types has a time zone")
     unit = _finest(kinds, spans, path)
     return pa.timestamp(unit, zones.pop() if len(zones) == 1 else "UTC")
 
@@ -405,11 +407,11 @@ def _finest(kinds: Sequence[pa.DataType], spans: Mapping[tuple[str, pa.DataType]
         factor = 1000 ** (_UNITS.index(finest.unit) - _UNITS.index(kind.unit))
         low, high = spans.get((path, kind), (0, 0))
         if not -(1 << 63) < low * factor <= high * factor < 1 << 63:
-            raise _ConflictError((kind, finest), path, f"{finest.unit} cannot count to its farthest value")
+            raise _ConflictError((kind, finest), path, f"its values are out of range in units of {finest.unit}")
     return str(finest.unit)
 
 
-# ---------------------------------------------------------------- small things
+# ---------------------------------------------------------------- helpers
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -428,19 +430,19 @@ def _bounds(kind: pa.DataType) -> Span:
     return int(info.min), int(info.max)
 
 
-def _span_of(kind: pa.DataType, spans: Mapping[tuple[str, pa.DataType], Span], path: str) -> Span:
+def _value_range(kind: pa.DataType, spans: Mapping[tuple[str, pa.DataType], Span], path: str) -> Span:
     return spans.get((path, kind), (0, 0)) if kind in _WIDE else _bounds(kind)
 
 
 def _union(left: Span | None, right: Span | None) -> Span | None:
-    return _joined_span(left, right) if left is not None and right is not None else None
+    return _join_spans(left, right) if left is not None and right is not None else None
 
 
-def _joined_span(left: Span | None, right: Span) -> Span:
+def _join_spans(left: Span | None, right: Span) -> Span:
     return right if left is None else (min(left[0], right[0]), max(left[1], right[1]))
 
 
-def _at(kind: pa.DataType, path: str) -> Iterable[pa.DataType]:
+def _type_at(kind: pa.DataType, path: str) -> Iterable[pa.DataType]:
     """Yield the type at a path of a nested type, or nothing if there is no such path."""
     for step in re.findall(r"\[\]|\.[^.\[]*", path):
         if step == "[]" and is_list(kind):

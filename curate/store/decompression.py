@@ -1,4 +1,4 @@
-"""Compressed files, read as what they hold; one that is cut off is an error."""
+"""Reading of compressed files; a truncated file is an error."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from typing import IO, Any, Literal, cast
 Compression = Literal["", "gz", "zst", "bz2", "xz"]
 
 SUFFIXES: dict[str, Compression] = {".gz": "gz", ".zst": "zst", ".zstd": "zst", ".bz2": "bz2", ".xz": "xz"}
-"""Endings of file names, and the compression that they say."""
+"""Compression by the suffix of a file name."""
 
 ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, lzma.LZMAError)
-"""What reading a damaged file raises."""
+"""Exceptions that reading a damaged file raises."""
 
 _BLOCK = 1 << 20
-_PACKED = 1 << 10  # bytes of zstd at a time: a block of four may hold 128 KiB
-_LONGEST_WINDOW = 1 << 31  # of zstd --long=31, the most that its format allows on 32 bits
+_PACKED = 1 << 10  # compressed bytes at a time: four bytes of zstd may expand to 128 KiB
+_MAX_WINDOW = 1 << 31  # bytes, as of zstd --long=31, the largest that its format allows on 32 bits
 
 
 @contextmanager
 def open_decompressed(file: IO[bytes], compression: Compression) -> Iterator[IO[bytes]]:
-    """Open what a compressed file holds, some megabytes at a time.
+    """Open the content of a compressed file, read a few megabytes at a time.
 
     Raises
     ------
-    One of ``ERRORS``, when it is read : the file is damaged or cut off
+    One of ``ERRORS``
+        The file is damaged or truncated; raised when it is read.
     """
     if compression == "gz":
         with gzip.open(file) as unpacked:
@@ -49,7 +50,7 @@ def open_decompressed(file: IO[bytes], compression: Compression) -> Iterator[IO[
 
 
 class _Zstd(io.RawIOBase):
-    """Frames of zstd, one after another."""
+    """Reader of concatenated zstd frames."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -77,10 +78,10 @@ class _Zstd(io.RawIOBase):
         self._packed = b""
         if not packed:
             if self._frame is not None:
-                raise EOFError("the compressed file ends within a frame")
+                raise EOFError("the compressed file is truncated within a zstd frame")
             return False
         if self._frame is None:
-            self._frame = zstandard.ZstdDecompressor(max_window_size=_LONGEST_WINDOW).decompressobj()
+            self._frame = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).decompressobj()
         try:
             self._plain = memoryview(self._frame.decompress(packed))
         except zstandard.ZstdError as error:

@@ -1,4 +1,4 @@
-"""Why a row is in the export, or is not: where it came from, what is known of it, and what became of it."""
+"""Explanation why a row is or is not in the export: its origin, its scores and its outcome."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from curate.store.manifest import Record, StageResult
 
 _DECONTAMINATE = "decontaminate"
 
-_COMPARED = 5_000
-"""The most ids that an unknown one is compared with, letter by letter."""
+_MAX_COMPARED = 5_000
+"""Largest number of ids that an unknown id is compared with, letter by letter."""
 
 
-_EPOCHS = 8
-"""The most epochs of a plan that are listed before the last."""
+_MAX_LISTED_EPOCHS = 8
+"""Largest number of epochs of a plan that are listed before the last one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """What one score column says of the row."""
+    """Value of the row in one score column."""
 
     name: str
     value: float | None
@@ -46,7 +46,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """The group that the row is in."""
+    """Cluster of the row."""
 
     number: int
     name: str | None
@@ -54,39 +54,39 @@ class Cluster:
 
     def __str__(self) -> str:
         if self.number < 0:
-            return "in none"
+            return "no cluster"
         name = "" if self.name is None else f" ({to_single_line(self.name)})"
         return f"{self.number}{name}, similarity to its centroid {_number(self.centroid_similarity)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowOutcome:
-    """What became of a row, and why."""
+    """Outcome of a row, and its reason."""
 
     status: Status
     decided_by: str | None = None
-    """The entry that chose, dropped or set it aside."""
+    """Entry that chose or dropped the row, or stage that quarantined it."""
 
     reason: str | None = None
     rank: int | None = None
-    """0 is the best."""
+    """Rank in the selection; 0 is the best."""
 
     n_selected: int | None = None
-    """How many rows were chosen."""
+    """Number of rows that were chosen."""
 
     gain: float | None = None
     weight: float | None = None
     epochs: tuple[int, ...] = ()
-    """Those of an epoch plan that the row is in."""
+    """Epochs of an epoch plan that contain the row."""
 
     n_epochs: int = 0
-    """How many are planned; 0 without a plan."""
+    """Number of planned epochs; 0 without a plan."""
 
     passed_entries: tuple[str, ...] = ()
-    """The entries that left it in."""
+    """Entries that kept the row before its outcome was decided."""
 
     relation: str | None = None
-    """What it is to its representative: ``duplicate of``, ``represented by``."""
+    """Relation to its representative: ``duplicate of`` or ``represented by``."""
 
     similarity: float | None = None
     """Similarity to its representative."""
@@ -96,48 +96,50 @@ class RowOutcome:
         match self.status:
             case "chosen" if self.decided_by is not None:
                 figures = f"gain {_number(self.gain)}, weight {_number(self.weight)}{self._planned()}"
-                return f"chosen by {self.decided_by} at rank {self.rank} of 0 to {(self.n_selected or 1) - 1}, {figures}{after}"
+                last = (self.n_selected or 1) - 1
+                return f"chosen by {self.decided_by} at rank {self.rank} of 0 to {last}, {figures}{after}"
             case "chosen":
                 return f"chosen: no entry dropped it{after}"
             case "undecided":
-                return "undecided: no rows were selected from this pool yet"
+                return "undecided: no rows have been selected from this pool yet"
         return f"{self.status} by {self.decided_by}: {to_single_line(self.reason or 'no reason given')}{after}"
 
     def _planned(self) -> str:
-        """``, in epochs 0, 3 and 7 of 10``."""
+        """Return the epochs as a phrase, such as ``, in epochs 0, 3 and 7 of 10``."""
         if not self.epochs:
             return ""
         if len(self.epochs) == self.n_epochs:
-            return f", in every one of {self.n_epochs} epochs"
+            return f", in all {self.n_epochs} epochs"
         *first, last = map(str, self.epochs)
         if not first:
             return f", in epoch {last} of {self.n_epochs}"
-        if len(first) >= _EPOCHS:
-            return f", in {len(self.epochs)} of {self.n_epochs} epochs: {', '.join(first[:_EPOCHS])}, … and {last}"
+        if len(first) >= _MAX_LISTED_EPOCHS:
+            listed = ", ".join(first[:_MAX_LISTED_EPOCHS])
+            return f", in {len(self.epochs)} of {self.n_epochs} epochs: {listed}, … and {last}"
         return f", in epochs {', '.join(first)} and {last} of {self.n_epochs}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Representative:
-    """Row that another was dropped for, and what became of it."""
+    """Row that represents a dropped row, and its own outcome."""
 
     id: str
     relation: str
-    """What the other row is to it: ``duplicate of``, ``represented by``."""
+    """Relation of the dropped row to it: ``duplicate of`` or ``represented by``."""
 
     similarity: float | None
     text: str
     outcome: RowOutcome | None
-    """None for one that was published before and is no longer in the pool; its text is then ""."""
+    """Outcome of the representative; None for a published row that is no longer in the pool, whose text is then ""."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantinedRecord:
-    """A record of the input that was set aside."""
+    """Quarantined record of the input."""
 
     stage: str
     id: str | None
-    """None for a record that could not be read as far as its id."""
+    """Id of the record; None if the record could not be read up to its id."""
 
     file: str
     line: int
@@ -151,7 +153,7 @@ class QuarantinedRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """Everything a run knows of one row."""
+    """Everything that a run directory records about one row."""
 
     run: str
     id: str
@@ -164,32 +166,32 @@ class Explanation:
     scores: tuple[Score, ...] = ()
     outcome: RowOutcome
     representatives: tuple[Representative, ...] = ()
-    """The row that it was dropped for; where that was dropped later, the one that it was dropped for; and so on."""
+    """Representative of the row, then the representative of that one if it was dropped later, and so on."""
 
     kept_instead: str | None = None
-    """The row at the end of these that was kept; None if none was."""
+    """Kept row at the end of the representatives; None if no row was kept."""
 
     hits: tuple[Hit, ...] = ()
-    """For a row that was dropped for evaluation texts: that of each set which it has most in common with."""
+    """Most similar evaluation text of each set, for a row that was dropped for contamination."""
 
     quarantined: tuple[QuarantinedRecord, ...] = ()
-    """Records of the input with this id that were set aside."""
+    """Quarantined records of the input with this id."""
 
     export: str | None = None
-    """The version that is published."""
+    """Published version."""
 
     exported: bool | None = None
-    """Whether the row is in it; None if nothing is published."""
+    """Whether the row is in the published version; None if no version is published."""
 
     missing: tuple[str, ...] = ()
-    """Stages that were run again since rows were selected, so that what they say now had no part in it."""
+    """Stages that ran again since the selection, so that their present results did not influence it."""
 
     def as_dict(self) -> dict[str, object]:
-        """The same for programs."""
+        """Return the explanation as plain data."""
         return asdict(self)
 
     def lines(self) -> Iterator[str]:
-        """The same for people."""
+        """Yield the explanation as lines of text."""
         pairs = list(self._pairs())
         width = max(len(title) for title, _ in pairs)
         yield to_single_line(self.id)
@@ -207,74 +209,86 @@ class Explanation:
             yield "cluster", str(self.cluster)
         for score in self.scores:
             yield score.name, str(score)
-        yield "fate", str(self.outcome)
+        yield "outcome", str(self.outcome)
         for one in self.representatives:
             near = f"{to_single_line(one.id)}, similarity {_number(one.similarity)}"
             yield one.relation, near if one.outcome is None else f"{near}: {to_single_line(one.text)}"
-            yield "its fate", "published before, and no longer in the pool" if one.outcome is None else str(one.outcome)
+            yield "its outcome", "published earlier, no longer in the pool" if one.outcome is None else str(one.outcome)
         if self.representatives:
             yield "kept instead", "no row" if self.kept_instead is None else to_single_line(self.kept_instead)
         for hit in self.hits:
             yield "evaluation", _evaluation(hit)
-        for aside in self.quarantined:
-            yield "set aside", str(aside)
-            if aside.record:
-                yield "record", to_single_line(aside.record)
+        for record in self.quarantined:
+            yield "quarantined", str(record)
+            if record.record:
+                yield "record", to_single_line(record.record)
         if self.exported is not None:
-            yield "published", f"{'yes' if self.exported else 'no, it is not'} in version {self.export}"
+            yield "published", f"{'yes' if self.exported else 'no, not'} in version {self.export}"
             if self.exported != (self.outcome.status == "chosen"):
-                yield "", "that version was made from another selection: see curate rollback and the guard section"
+                yield "", "that version was made from another selection; see curate rollback and the guard section"
         if self.missing:
-            yield "left out", f"{', '.join(self.missing)}: missing, or run again since rows were selected"
+            yield "not shown", f"{', '.join(self.missing)}: missing, or run again since rows were selected"
 
 
 def explain(folder: Path, name: str) -> Explanation:
-    """Return the story of a row of the run in ``folder``. Memory: a shard.
+    """Return the explanation of a row of the run in ``folder``. Memory: a shard.
 
     Parameters
     ----------
-    name : its id; else ``FILE:LINE`` with an input file, or the hash of its text, as in ids that we made
+    name : str
+        Its id, ``FILE:LINE`` with an input file, or the hash of its text, as in generated ids.
 
     Raises
     ------
-    ConfigError : if there is no run, or no such row, with ids that are nearly the same
+    ConfigError
+        There is no run or no such row; the error suggests similar ids.
     """
     with no_follow.protect(folder):
-        return _explained(folder, name)
+        return _explain(folder, name)
 
 
-def _explained(folder: Path, name: str) -> Explanation:
+def _explain(folder: Path, name: str) -> Explanation:
     run = Run.open(folder)
-    name = name.encode(errors="replace").decode()  # what no terminal can have meant is found nowhere
-    place, aside = run.find_row(name), _set_aside(run, name)
-    if place is None and not aside:
-        place, record = row_search.find_row(run, name)
-        if place is not None:
-            name = row_search.read_id(run, place)
-            aside = _set_aside(run, name)
+    name = name.encode(errors="replace").decode()  # lone surrogates match no id
+    location, quarantined = run.find_row(name), _quarantined_records(run, name)
+    if location is None and not quarantined:
+        location, record = row_search.find_row(run, name)
+        if location is not None:
+            name = row_search.read_id(run, location)
+            quarantined = _quarantined_records(run, name)
         elif record is not None:
-            aside = (_aside(run, record),)
+            quarantined = (_to_quarantined(run, record),)
             name = record["id"] or name
-    if place is None and not aside:
+    if location is None and not quarantined:
         near = difflib.get_close_matches(name, _candidates(run, name), n=3)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise ConfigError(f"no row has the id {name!r}", where=str(folder), hint=hint)
-    story = Explanation(run=str(folder), id=name, outcome=RowOutcome(status="undecided"), quarantined=aside)
-    if place is None:
-        return replace(story, outcome=RowOutcome(status="set aside", decided_by=aside[0].stage, reason=aside[0].reason))
-    return _told(run, place, story)
+        raise ConfigError(f"no row has the id {name!r}", where=str(folder), hint=hint or _ID_HINT)
+    explanation = Explanation(run=str(folder), id=name, outcome=RowOutcome(status="undecided"), quarantined=quarantined)
+    if location is None:
+        return replace(
+            explanation,
+            outcome=RowOutcome(status="quarantined", decided_by=quarantined[0].stage, reason=quarantined[0].reason),
+        )
+    return _explain_row(run, location, explanation)
 
 
-def _told(run: Run, place: RowLocation, story: Explanation) -> Explanation:
-    row = run.inputs.read(place.shard, ("file", "line", "source", "label", "text")).slice(place.row, 1).to_pylist()[0]
+_ID_HINT = "pass the id of a row, FILE:LINE, or the hash of a text; curate explain RUN --grep PATTERN searches texts"
+
+
+def _explain_row(run: Run, location: RowLocation, explanation: Explanation) -> Explanation:
+    row = (
+        run.inputs.read(location.shard, ("file", "line", "source", "label", "text"))
+        .slice(location.row, 1)
+        .to_pylist()[0]
+    )
     files = dict(enumerate(run.inputs.files))
-    fate, stands = _fate(run, place, story.id)
-    cluster, scores = _cluster(run, place, story.id), tuple(_scores(run, place, story.id))
-    chain = tuple(_representatives(run, fate, stands))
+    outcome, representative = _outcome(run, location, explanation.id)
+    cluster, scores = _cluster(run, location, explanation.id), tuple(_scores(run, location, explanation.id))
+    chain = tuple(_representatives(run, outcome, representative))
     kept = [one.id for one in chain[-1:] if one.outcome is not None and one.outcome.status == "chosen"]
     version = versions.published_version(run.folder / versions.FOLDER)
     return replace(
-        story,
+        explanation,
         file=files.get(row["file"], "an unknown file"),
         line=row["line"],
         source=row["source"],
@@ -282,36 +296,38 @@ def _told(run: Run, place: RowLocation, story: Explanation) -> Explanation:
         text=redaction.redact(row["text"], run.mask),
         cluster=cluster,
         scores=scores,
-        outcome=fate,
+        outcome=outcome,
         representatives=chain,
         kept_instead=next(iter(kept), None),
-        hits=tuple(_hits(run, place, story.id)) if fate.decided_by == _DECONTAMINATE else (),
+        hits=tuple(_hits(run, location, explanation.id)) if outcome.decided_by == _DECONTAMINATE else (),
         export=version,
-        exported=None if version is None else versions.contains_row(run.folder / versions.FOLDER, version, story.id),
+        exported=None
+        if version is None
+        else versions.contains_row(run.folder / versions.FOLDER, version, explanation.id),
         missing=tuple(_missing(run)),
     )
 
 
-# ---------------------------------------------------------------- what became of it
+# ---------------------------------------------------------------- outcomes
 
 
-def _fate(run: Run, place: RowLocation, name: str) -> tuple[RowOutcome, str | None]:
-    """Return what became of the row, and the id of the row that it was dropped for."""
-    line = run.read_outcomes([name], [place.shard]).to_dicts()[0]
+def _outcome(run: Run, location: RowLocation, name: str) -> tuple[RowOutcome, str | None]:
+    """Return the outcome of the row, and the id of its representative."""
+    line = run.read_outcomes([name], [location.shard]).to_dicts()[0]
     entries = run.entries()
     names = [entry["name"] for entry in entries]
     if run.selection is not None and _DECONTAMINATE in run.selection.inputs:
         names.insert(0, _DECONTAMINATE)
-    by: str | None = line["decided_by"]
+    decided_by: str | None = line["decided_by"]
     passed: list[str] = []
     if line["status"] == "chosen":
-        by = next((entry["name"] for entry in reversed(entries) if entry["budget"] is not None), None)
-        passed = [entry for entry in names if entry != by]
-    elif line["status"] == "dropped" and by in names:
-        passed = names[: names.index(by)]
-    fate = RowOutcome(
+        decided_by = next((entry["name"] for entry in reversed(entries) if entry["budget"] is not None), None)
+        passed = [entry for entry in names if entry != decided_by]
+    elif line["status"] == "dropped" and decided_by in names:
+        passed = names[: names.index(decided_by)]
+    outcome = RowOutcome(
         status=line["status"],
-        decided_by=by,
+        decided_by=decided_by,
         reason=line["reason"],
         rank=line["rank"],
         n_selected=None if run.selection is None else run.selection.count.kept,
@@ -320,49 +336,53 @@ def _fate(run: Run, place: RowLocation, name: str) -> tuple[RowOutcome, str | No
         epochs=tuple(line["epochs"] or ()),
         n_epochs=0 if run.selection is None else len(run.selection.result.epochs),
         passed_entries=tuple(passed),
-        relation=None if line["representative"] is None else run.relation(by),
+        relation=None if line["representative"] is None else run.relation(decided_by),
         similarity=_finite(line["similarity"]),
     )
-    return fate, line["representative"]
+    return outcome, line["representative"]
 
 
-def _representatives(run: Run, fate: RowOutcome, name: str | None) -> Iterator[Representative]:
-    """Yield the row that a dropped one was dropped for, and so on until one was chosen or none is named.
+def _representatives(run: Run, outcome: RowOutcome, name: str | None) -> Iterator[Representative]:
+    """Yield the representative of a dropped row, then that of the representative, until a row was chosen.
 
-    Each was still there when the one before was dropped, so this ends; a damaged ledger is not followed in circles.
+    Each representative outlived the row before, so the chain ends; in a damaged ledger, a cycle is followed only once.
     """
     seen = set[str]()
     while name is not None and name not in seen:
         seen.add(name)
-        place = run.find_row(name)
-        if place is None:
+        location = run.find_row(name)
+        if location is None:
             yield Representative(
-                id=name, relation=fate.relation or "", similarity=fate.similarity, text="", outcome=None
+                id=name, relation=outcome.relation or "", similarity=outcome.similarity, text="", outcome=None
             )
             return
-        own, after = _fate(run, place, name)
+        outcome_after, after = _outcome(run, location, name)
         yield Representative(
-            id=name, relation=fate.relation or "", similarity=fate.similarity, text=run.texts([place])[0], outcome=own
+            id=name,
+            relation=outcome.relation or "",
+            similarity=outcome.similarity,
+            text=run.texts([location])[0],
+            outcome=outcome_after,
         )
-        fate, name = own, after
+        outcome, name = outcome_after, after
 
 
-# ---------------------------------------------------------------- what is known of it
+# ---------------------------------------------------------------- clusters, scores and hits
 
 
 def _line(path: Path, name: str, schema: pa.Schema | None = None) -> pa.Table:
-    """The row's line in a shard of rows that were embedded; a table without rows for one that was not."""
+    """Return the row's line in a shard of embedded rows; an empty table if the row was not embedded."""
     table = parquet_io.read(path, schema)
     row = pc.index(table["id"], name).as_py()
     return table.slice(max(row, 0), 1 if row >= 0 else 0)
 
 
-def _cluster(run: Run, place: RowLocation, name: str) -> Cluster | None:
+def _cluster(run: Run, location: RowLocation, name: str) -> Cluster | None:
     record = run.cluster_record()
     if record is None:
         return None
     folder = run.folder / "cluster"
-    line = _line(parquet_io.shard_path(folder, place.shard), name, schemas.CLUSTER)
+    line = _line(parquet_io.shard_path(folder, location.shard), name, schemas.CLUSTER)
     if not len(line):
         return None
     number = line["cluster"][0].as_py()
@@ -372,9 +392,9 @@ def _cluster(run: Run, place: RowLocation, name: str) -> Cluster | None:
     return Cluster(number=number, name=title, centroid_similarity=similarity)
 
 
-def _scores(run: Run, place: RowLocation, name: str) -> Iterator[Score]:
+def _scores(run: Run, location: RowLocation, name: str) -> Iterator[Score]:
     for record in run.stage_records("score"):
-        path = parquet_io.shard_path(run.folder / "score" / record.name, place.shard)
+        path = parquet_io.shard_path(run.folder / "score" / record.name, location.shard)
         line = _line(path, name)
         facts = {key.decode(): value.decode() for key, value in (line.schema.metadata or {}).items()}
         for column in [column for column in line.column_names if column != "id"] if len(line) else ():
@@ -394,16 +414,16 @@ def _evaluation(hit: Hit) -> str:
 
 
 def _hits_record(run: Run) -> Record[StageResult] | None:
-    """Return the record of the hits that the ledger was made from; None if they are missing or were made again."""
+    """Return the record of the hits that the ledger was built from; None if it is missing or was replaced."""
     record = manifest.load_intact(run.folder / _DECONTAMINATE)
-    made = {} if run.selection is None else run.selection.inputs
-    return record if record is not None and record.fingerprint == made.get(_DECONTAMINATE) else None
+    inputs = {} if run.selection is None else run.selection.inputs
+    return record if record is not None and record.fingerprint == inputs.get(_DECONTAMINATE) else None
 
 
-def _hits(run: Run, place: RowLocation, name: str) -> Iterator[Hit]:
+def _hits(run: Run, location: RowLocation, name: str) -> Iterator[Hit]:
     if _hits_record(run) is None:
         return
-    table = parquet_io.read(parquet_io.shard_path(run.folder / _DECONTAMINATE, place.shard), schemas.hits(""))
+    table = parquet_io.read(parquet_io.shard_path(run.folder / _DECONTAMINATE, location.shard), schemas.hits(""))
     for line in table.filter(pc.equal(table["id"], name)).to_pylist():
         yield Hit(
             set=line["set"],
@@ -422,47 +442,47 @@ def _missing(run: Run) -> Iterator[str]:
         return
     if run.cluster_record() is None:
         yield "cluster"
-    there = {record.name for record in run.stage_records("score")}
-    yield from (f"score {name}" for name in run.selection.inputs["score"] if name not in there)
+    score_names = {record.name for record in run.stage_records("score")}
+    yield from (f"score {name}" for name in run.selection.inputs["score"] if name not in score_names)
     if _DECONTAMINATE in run.selection.inputs and _hits_record(run) is None:
         yield _DECONTAMINATE
 
 
-# ---------------------------------------------------------------- rows that were set aside, and unknown ones
+# ---------------------------------------------------------------- quarantined rows and unknown ids
 
 
-def _set_aside(run: Run, name: str) -> tuple[QuarantinedRecord, ...]:
-    """The quarantined records with that id; of those without one, the records that have it in them as a word."""
+def _quarantined_records(run: Run, name: str) -> tuple[QuarantinedRecord, ...]:
+    """Return the quarantined records with this id; without an id, those that contain it as a word."""
     word = rf"(^|[^\w-]){re.escape(name)}($|[^\w-])"
-    found = []
+    records = []
     for stage, paths in run.quarantine_files():
         for path in paths:
             table = parquet_io.read(path, schemas.QUARANTINE)
             nameless = pc.and_(pc.is_null(table["id"]), pc.match_substring_regex(table["record"], word))
             mask = pc.or_(pc.fill_null(pc.equal(table["id"], name), False), pc.fill_null(nameless, False))
             for line in table.filter(mask).to_pylist():
-                found.append(_aside(run, {"stage": stage, **line}))
-    return tuple(found)
+                records.append(_to_quarantined(run, {"stage": stage, **line}))
+    return tuple(records)
 
 
-def _aside(run: Run, line: dict[str, Any]) -> QuarantinedRecord:
+def _to_quarantined(run: Run, line: dict[str, Any]) -> QuarantinedRecord:
     record = None if line["record"] is None else redaction.redact(line["record"], run.mask)
     return QuarantinedRecord(**{**line, "record": record})
 
 
 def _candidates(run: Run, name: str) -> list[str]:
-    """Ids that begin or end as ``name`` does: of two that differ by one slip, one half is always the same."""
+    """Return ids that share the first or the second half of ``name``: ids with one typo always share a half."""
     half = (len(name) + 1) // 2
     begin, end = name[:half].lower(), name[len(name) - half :].lower()
-    found: list[str] = []
+    records: list[str] = []
     quarantined = (parquet_io.read(path, ["id"]) for _, paths in run.quarantine_files() for path in paths)
     for tables in (run.inputs.iterate_shards(("id",)), quarantined):
         for table in tables:
             ids = pc.utf8_lower(table["id"])
             mask = pc.or_(pc.starts_with(ids, begin), pc.ends_with(ids, end))
             near = [one for one in table["id"].filter(mask).to_pylist() if abs(len(one) - len(name)) <= 2]
-            found += near[: _COMPARED - len(found)]
-    return found
+            records += near[: _MAX_COMPARED - len(records)]
+    return records
 
 
 # ---------------------------------------------------------------- numbers

@@ -1,4 +1,4 @@
-"""The input shards of a run: the pool's rows, each with an id, a text and its own columns, in Parquet."""
+"""Input shards of a run: the pool's rows, each with an id, a text and its own columns, in Parquet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from curate.store.json_shape import has_shape
 from curate.store.manifest import StageResult
 
 PREFIX = "_curate_"
-"""Begins the name of every column that we add to an input shard; no column of the user's may."""
+"""Prefix of the columns that curate adds to input shards; reserved, so no column of the pool may begin with it."""
 
 HASH = f"{PREFIX}hash"
 FILE = f"{PREFIX}file"
@@ -32,21 +32,21 @@ VECTOR = f"{PREFIX}vector"
 NULLS = f"{PREFIX}nulls"
 
 
-_AGAIN = "delete it, and the next run makes it again"
+_RESTORE_HINT = "delete the file and run again; the next run rewrites it"
 
 DEFAULT_SOURCE = "all"
-"""The source of every row of a pool that has no source column."""
+"""Source of every row of a pool without a source column."""
 
 NO_SOURCE = "(none)"
-"""The source of a row whose source column is null, and of a record that does not parse."""
+"""Source of a row whose source column is null, and of a record that does not parse."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputResult(StageResult):
-    """What reading the input leaves in its manifest."""
+    """Result of the input stage, as stored in its manifest."""
 
     files: tuple[FileInfo, ...]
-    """For each file: its path, stamp, sha256, where it may be cut, and its bytes, lines, rows and quarantined lines."""
+    """Path, stamp, sha256, cut points, bytes, lines, rows and quarantined lines of each file."""
 
     rows: tuple[int, ...]
     """Number of rows in each shard."""
@@ -55,13 +55,13 @@ class InputResult(StageResult):
     """Arrow schema of the user's columns, serialized, in hexadecimal digits."""
 
     roles: Mapping[str, str]
-    """Columns that hold the id, text, label and source, by role."""
+    """Names of the columns with the id, text, label and source, by role."""
 
     tokens: str
-    """How tokens were counted, as a phrase."""
+    """Method by which tokens were counted, as a phrase."""
 
     digests: tuple[str, ...]
-    """One a shard, which changes when an id or a text of it does, and with nothing else."""
+    """Digest of the ids and texts of each shard; it depends on nothing else."""
 
     def __post_init__(self) -> None:
         if not all(has_shape(file, _FILE) for file in self.files):
@@ -73,7 +73,7 @@ _FILE = {"path": str, "size": int, "sha256": str, "cuts": (None, [[int]])}
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """A handle on the input shards in ``folder``; small, and cheap to send to a worker."""
+    """Handle on the input shards in ``folder``; small, and cheap to send to a worker."""
 
     folder: Path
     fingerprint: str
@@ -83,67 +83,77 @@ class Inputs:
 
     @property
     def shards(self) -> list[int]:
-        """The number of rows in each shard."""
+        """Number of rows in each shard."""
         return list(self._result().rows)
 
     @property
     def rows(self) -> int:
-        """The number of rows in all shards."""
+        """Number of rows in all shards."""
         return sum(self.shards)
 
     @property
     def files(self) -> list[str]:
-        """The input files in name order."""
+        """Input files in name order."""
         return [file["path"] for file in self._result().files]
 
     @property
     def schema(self) -> pa.Schema:
-        """The user's columns, with the types that hold the values of all files, and the metadata that they carry."""
+        """Schema of the user's columns: types that can represent the values of all files, and their metadata."""
         return pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(self._result().columns)))
 
     @property
     def columns(self) -> dict[str, pa.DataType]:
-        """The user's columns, with the types that hold the values of all files."""
+        """Types of the user's columns, which can represent the values of all files, by name."""
         schema = self.schema
         return dict(zip(schema.names, schema.types, strict=True))
 
     @property
     def roles(self) -> dict[str, str]:
-        """Which column is the id, text, label, source, …"""
+        """Column names by role: id, text, label, source, …"""
         return dict(self._result().roles)
 
     @property
     def tokens(self) -> str:
-        """How tokens were counted, in words."""
+        """Method by which tokens were counted, as a phrase."""
         return self._result().tokens
 
     @property
     def digests(self) -> list[str]:
-        """One a shard, which changes when an id or a text of it does, and with nothing else."""
+        """Digest of the ids and texts of each shard; it depends on nothing else."""
         return list(self._result().digests)
 
     @property
     def text_fingerprint(self) -> str:
-        """Changes when any of them does."""
+        """Fingerprint of the ids and texts of all shards."""
         return manifest.fingerprint({"digests": self.digests})
 
     def path(self, shard: int) -> Path:
+        """Return the path of a shard."""
         return parquet_io.shard_path(self.folder, shard)
 
     def read(self, shard: int, roles: Sequence[str] = (), columns: Sequence[str] = ()) -> pa.Table:
-        """One shard: a string column for each of ``roles`` (named as the role), then the user's ``columns``, typed.
+        """Read one shard: a column for each of ``roles``, named as the role, then the user's ``columns``.
 
-        ``roles`` may hold id, text, label, source (strings; only label may be null), tokens (int32), hash (16 bytes),
-        file (int32), row and line (int64), vector (list), nulls (the keys that a
-        record of a JSON file has a null in, a list of strings; null for a row of another format).
+        ``roles`` may contain id, text, label, source (strings; only label may be null), tokens (int32), hash (16
+        bytes), file (int32), row and line (int64), vector (list), and nulls (the keys with an explicit null in a JSON
+        record, a list of strings; null for a row of another format).
+
+        Raises
+        ------
+        DataError
+            The shard is missing or corrupt, or a column does not exist.
         """
-        mine = {role: self.roles.get(role, f"{PREFIX}{role}") for role in roles}
-        stored = parquet_io.read(self.path(shard), list(dict.fromkeys([*mine.values(), *columns])), missing_ok=True)
+        names_by_role = {role: self.roles.get(role, f"{PREFIX}{role}") for role in roles}
+        stored = parquet_io.read(
+            self.path(shard), list(dict.fromkeys([*names_by_role.values(), *columns])), missing_ok=True
+        )
         if len(stored) != self.shards[shard]:
-            told = f"the shard has {len(stored):,} rows, and the manifest says {self.shards[shard]:,}"
-            raise DataError(told, where=str(self.path(shard)), hint=_AGAIN)
+            message = (
+                f"the input shard is corrupt: it has {len(stored):,} rows, its manifest lists {self.shards[shard]:,}"
+            )
+            raise DataError(message, where=str(self.path(shard)), hint=_RESTORE_HINT)
         arrays: dict[str, pa.ChunkedArray | pa.Array] = {}
-        for role, name in mine.items():
+        for role, name in names_by_role.items():
             if role == "source":
                 arrays[role] = self._sources(stored, name)
             elif name not in stored.column_names:
@@ -154,14 +164,15 @@ class Inputs:
                 arrays[role] = as_text(stored[name])
             else:
                 arrays[role] = stored[name]
-        types, there = self.columns, set(stored.column_names)
+        types, stored_names = self.columns, set(stored.column_names)
         for name in columns:
             if name not in types:
-                raise DataError(f"the input has no column {name!r}", hint=f"there are: {', '.join(types)}")
-            held = name in there
-            arrays[name] = convert_column(stored[name], types[name]) if held else pa.nulls(len(stored), types[name])
-        if bad := [role for role in ("id", "text") if role in mine and arrays[role].null_count]:
-            raise DataError(f"a row has no {bad[0]}", where=str(self.path(shard)), hint=_AGAIN)
+                raise DataError(f"the input has no column {name!r}", hint=f"use one of: {', '.join(types)}")
+            kind = types[name]
+            arrays[name] = convert_column(stored[name], kind) if name in stored_names else pa.nulls(len(stored), kind)
+        if bad := [role for role in ("id", "text") if role in names_by_role and arrays[role].null_count]:
+            message = f"the input shard is corrupt: a row has no {bad[0]}"
+            raise DataError(message, where=str(self.path(shard)), hint=_RESTORE_HINT)
         return pa.table(list(arrays.values()), names=list(arrays))
 
     def _sources(self, stored: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
@@ -170,7 +181,7 @@ class Inputs:
         return pa.array([NO_SOURCE if "source" in self.roles else DEFAULT_SOURCE] * len(stored), pa.string())
 
     def iterate_shards(self, roles: Sequence[str] = (), columns: Sequence[str] = ()) -> Iterator[pa.Table]:
-        """Every shard in order, read as ``read`` does."""
+        """Read all shards in order, as ``read`` does."""
         for shard in range(len(self.shards)):
             yield self.read(shard, roles, columns)
 
@@ -179,7 +190,10 @@ class Inputs:
 def _result(folder: Path, fingerprint: str) -> InputResult:
     record = manifest.load(folder, InputResult)
     if record is None or record.stage != "input" or record.fingerprint != fingerprint:
-        raise DataError("the input shards changed during the run", where=str(folder), hint="start the run again")
+        message = "the input shards changed while they were read"
+        raise DataError(
+            message, where=str(folder), hint="let only one run write to this run directory, and start again"
+        )
     return record.result
 
 

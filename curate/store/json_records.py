@@ -1,4 +1,4 @@
-"""Records of JSON files, one object a line or one array of objects, as Arrow tables; numbers keep all their digits."""
+"""Records of JSON files (one object per line, or one array of objects) as Arrow tables; numbers keep all digits."""
 
 from __future__ import annotations
 
@@ -43,34 +43,36 @@ from curate.store.records import (
 
 _BOM = b"\xef\xbb\xbf"
 _BLOCK = 1 << 22
-_DEEPEST = 32  # objects and lists in one another; Parquet holds no more than 50 lists
-_MOST_DIGITS = 76  # of a decimal
+_MAX_DEPTH = 32  # levels of nested objects and lists; Parquet allows no more than 50 lists
+_MAX_DIGITS = 76  # of a decimal
 _LONG_NUMBER = r"[0-9.]{16}[0-9.eE]|[0-9][eE]-[0-9]{3}"
-"""What a number must look like for int64 or float64 not to hold it: 16 digits with a point or an exponent, or 17."""
+"""Pattern of numbers that int64 or float64 may not represent: 16 digits with a point or an exponent, or 17 digits."""
 
 # ---------------------------------------------------------------- records
 
 
 def read_lines(file: IO[bytes], piece: Piece, options: ReadOptions) -> Iterator[Batch]:
-    """Read a file with one object a line."""
+    """Read a file with one object per line."""
     if piece.start:
         file.seek(piece.start)
     return _batches(_lines(file, piece), piece, options)
 
 
 def read_json(file: IO[bytes], piece: Piece, options: ReadOptions) -> Iterator[Batch]:
-    """Read a file that is either an array of objects or has one object a line."""
+    """Read a file that is either an array of objects or has one object per line."""
     blank_lines, begins = 0, b""
     while not begins and (block := file.read(_BLOCK)):
         refuse_utf16(block, piece.path)
         block = block.removeprefix(_BOM)
         begins = block.lstrip()
         blank_lines += block.count(b"\n", 0, len(block) - len(begins))
-    rest = _Joined(begins, file)
+    rest = _PrefixedFile(begins, file)
     if begins.startswith(b"{") and _is_cut_off(begins.partition(b"\n")[0]):
-        hint = "take the list of records out of it: jq -c '.data[]' FILE > FILE.jsonl, with its key in place of data"
+        hint = (
+            "extract the list of records: jq -c '.data[]' FILE > FILE.jsonl, with the key of the list in place of data"
+        )
         raise DataError(
-            "the file is one JSON object, not an array and not one object a line", where=piece.path, hint=hint
+            "the file is a single JSON object, not an array or one object per line", where=piece.path, hint=hint
         )
     if not begins.startswith(b"["):
         return _batches(_lines(rest, piece, first=blank_lines), piece, options)
@@ -78,7 +80,7 @@ def read_json(file: IO[bytes], piece: Piece, options: ReadOptions) -> Iterator[B
 
 
 def _is_cut_off(line: bytes) -> bool:
-    """Return whether a JSON value goes on after this line."""
+    """Return whether a JSON value continues after this line."""
     try:
         orjson.loads(line)
     except orjson.JSONDecodeError as error:
@@ -86,8 +88,8 @@ def _is_cut_off(line: bytes) -> bool:
     return False
 
 
-class _Joined:
-    """A file, some bytes of which were read before."""
+class _PrefixedFile:
+    """File of which some bytes were read before."""
 
     def __init__(self, before: bytes, file: IO[bytes]) -> None:
         self._before, self._file = before, file
@@ -107,13 +109,13 @@ class _Joined:
 
 
 _Value: TypeAlias = "bool | int | float | str | Decimal | list[_Value] | dict[str, _Value] | None"
-"""Value of a record: parsed JSON, with decimals for numbers that float64 does not hold."""
+"""Value of a record: parsed JSON, with decimals for numbers that float64 cannot represent."""
 
 RawRecord = tuple[int, bytes, str]
-"""The number of a line, what is on it, and why it cannot be read; "" if that is not known yet."""
+"""Number of a line, its content, and the reason why it cannot be read; "" if it has not been parsed yet."""
 
 
-def _lines(file: IO[bytes] | _Joined, piece: Piece, first: int = 0) -> Iterator[RawRecord]:
+def _lines(file: IO[bytes] | _PrefixedFile, piece: Piece, first: int = 0) -> Iterator[RawRecord]:
     position, line = piece.start, piece.first_row + first
     while raw := file.readline(MAX_RECORD_LENGTH):
         if piece.stop is not None and position >= piece.stop:
@@ -131,8 +133,8 @@ def _lines(file: IO[bytes] | _Joined, piece: Piece, first: int = 0) -> Iterator[
             yield line, text, ""
 
 
-def _skip_line(file: IO[bytes] | _Joined) -> int:
-    """Go to the end of the line; returns the number of bytes that were skipped."""
+def _skip_line(file: IO[bytes] | _PrefixedFile) -> int:
+    """Skip to the end of the line; return the number of skipped bytes."""
     skipped = 0
     while more := file.readline(_BLOCK):
         skipped += len(more)
@@ -141,8 +143,8 @@ def _skip_line(file: IO[bytes] | _Joined) -> int:
     return skipped
 
 
-def _elements(file: _Joined, path: str, line: int) -> Iterator[RawRecord]:
-    """Yield the elements of an array, each with the line that it begins on."""
+def _elements(file: _PrefixedFile, path: str, line: int) -> Iterator[RawRecord]:
+    """Yield the elements of an array, each with the line on which it begins."""
     decoder = json.JSONDecoder(parse_int=str, parse_float=str)  # only the end of each value is of interest
     scan = _Scanner(file, path, line)
     scan.expect("[")
@@ -158,22 +160,22 @@ def _elements(file: _Joined, path: str, line: int) -> Iterator[RawRecord]:
                 break
             scan.expect(",")
     if scan.peek():
-        raise scan.error("there is more after the end of the array")
+        raise scan.error("the file continues after the end of the array")
 
 
 class _Scanner:
-    """The text of a JSON file, some megabytes at a time."""
+    """Scanner over the text of a JSON file, a few megabytes at a time."""
 
-    def __init__(self, file: _Joined, path: str, line: int) -> None:
+    def __init__(self, file: _PrefixedFile, path: str, line: int) -> None:
         self._file, self._path, self.line = file, path, line
         self._bytes, self._text, self._at = b"", "", 0
 
     def error(self, message: str) -> DataError:
-        hint = "JSON Lines, one object a line, loses only the lines that do not parse: jq -c '.[]' FILE > FILE.jsonl"
+        hint = "fix the file, or convert it to JSON Lines, where only bad lines are lost: jq -c '.[]' FILE > FILE.jsonl"
         return DataError(f"cannot parse JSON: {message}", where=f"{self._path}:{self.line}", hint=hint)
 
     def peek(self) -> str:
-        """Skip white space; returns the next character, "" at the end of the file."""
+        """Skip white space and return the next character, "" at the end of the file."""
         while True:
             rest = _SPACE.match(self._text, self._at)
             end = rest.end() if rest else self._at
@@ -185,8 +187,9 @@ class _Scanner:
                 return ""
 
     def expect(self, character: str) -> None:
-        if (found := self.peek()) != character:
-            raise self.error(f"expected {character!r}, found {found!r}" if found else "the file ends within the array")
+        """Skip white space and the given character; raise an error on any other character."""
+        if (actual := self.peek()) != character:
+            raise self.error(f"expected {character!r}, got {actual!r}" if actual else "the file ends within the array")
         self._at += 1
 
     def value(self, decoder: json.JSONDecoder) -> str:
@@ -196,7 +199,7 @@ class _Scanner:
             try:
                 _, end = decoder.raw_decode(self._text, self._at)
             except RecursionError:
-                raise self.error("an element is nested too deep") from None
+                raise self.error("an element is nested too deeply") from None
             except ValueError as error:
                 if len(self._text) - self._at > MAX_RECORD_LENGTH:
                     raise self.error(f"an element does not end within {MAX_RECORD_LENGTH:,} characters") from error
@@ -211,9 +214,9 @@ class _Scanner:
             return text
 
     def _more(self) -> bool:
-        """Read on; twice as much for every value that was longer than what there is, but not far beyond the longest."""
-        there = len(self._text) - self._at
-        block = self._file.read(max(_BLOCK, min(there, MAX_RECORD_LENGTH - there)))
+        """Read another block: as much as is buffered, at most about the longest record. Return False at the end."""
+        buffered = len(self._text) - self._at
+        block = self._file.read(max(_BLOCK, min(buffered, MAX_RECORD_LENGTH - buffered)))
         if not block:
             return False
         data = self._bytes + block
@@ -235,10 +238,10 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 # ---------------------------------------------------------------- batches
 
 
-def _batches(found: Iterable[RawRecord], piece: Piece, options: ReadOptions) -> Iterator[Batch]:
+def _batches(records: Iterable[RawRecord], piece: Piece, options: ReadOptions) -> Iterator[Batch]:
     raws: list[RawRecord] = []
     size = 0
-    for raw in found:
+    for raw in records:
         text = raw[1]
         more = len(text) + VALUE_BYTES * (text.count(b",") + text.count(b"{") + text.count(b"["))
         if raws and (len(raws) == MAX_BATCH_ROWS or size + more > MAX_BATCH_BYTES):
@@ -251,7 +254,7 @@ def _batches(found: Iterable[RawRecord], piece: Piece, options: ReadOptions) -> 
 
 
 def _batch(raws: Sequence[RawRecord], piece: Piece, options: ReadOptions) -> Iterator[Batch]:
-    """Parse records; they are one batch, unless their columns are too many for that."""
+    """Parse records into one batch, or several if they have too many columns for one."""
     long = _have_long_numbers([text for _, text, _ in raws])
     exact = _Exact()
     records: list[dict[str, _Value]] = []
@@ -267,7 +270,7 @@ def _batch(raws: Sequence[RawRecord], piece: Piece, options: ReadOptions) -> Ite
     for record in records:
         for name in options.as_text:
             if name in record:
-                record[name] = _as_text(record[name])
+                record[name] = _to_text(record[name])
     width, as_json = _width(records, options, f"{piece.path}, lines {raws[0][0]:,} to {raws[-1][0]:,}")
     options = replace(options, as_json=as_json)
     rows_at_once = max(1, MAX_BATCH_CELLS // max(1, width))
@@ -277,13 +280,13 @@ def _batch(raws: Sequence[RawRecord], piece: Piece, options: ReadOptions) -> Ite
         ends = math.inf if last else good[stop][0]
         now = [one for one in bad if one.line < ends]
         bad = bad[len(now) :]
-        yield _batch_of(records[start:stop], good[start:stop], now, piece, options, exact.non_finite if last else 0)
+        yield _build_batch(records[start:stop], good[start:stop], now, piece, options, exact.non_finite if last else 0)
 
 
 def parse_valid(
     data: bytes, piece: Piece, as_text: Collection[str]
 ) -> tuple[list[dict[str, _Value]], list[int]] | None:
-    """Return the records of a file with one object a line, and their lines; None if one of them cannot be read."""
+    """Return the records of a file with one object per line, and their lines; None if any cannot be read."""
     exact = _Exact()
     records, lines = [], []
     for line, text, wrong in _lines(io.BytesIO(data), piece):
@@ -292,14 +295,14 @@ def parse_valid(
             return None
         for name in as_text:
             if name in record:
-                record[name] = _as_text(record[name])
+                record[name] = _to_text(record[name])
         records.append(record)
         lines.append(line)
     return (records, lines) if any(records) or not records else None
 
 
 def batch_of_valid(records: Sequence[dict[str, _Value]], lines: list[int], options: ReadOptions) -> Batch | None:
-    """Return records as a batch, columns in the order of their keys; None if no type holds the values of a column."""
+    """Return records as a batch with columns in the order of their keys; None if a column has no common type."""
     arrays = _arrays(records, options)
     table = _table(arrays)
     if isinstance(table, str):
@@ -320,7 +323,7 @@ _LONG = re.compile(_LONG_NUMBER.encode())
 _FEW_BYTES = 1 << 12
 
 
-def _batch_of(
+def _build_batch(
     records: Sequence[dict[str, _Value]],
     good: Sequence[RawRecord],
     bad: list[BadRecord],
@@ -350,9 +353,9 @@ def _batch_of(
         good, records = [], []
     if isinstance(table, str):
         raise DataError(
-            f"column {table!r} has numbers that together need more than {_MOST_DIGITS} digits",
+            f"column {table!r} has numbers that together need more than {_MAX_DIGITS} digits",
             where=f"{piece.path}, lines {good[0][0]:,} to {good[-1][0]:,}",
-            hint=f"read it as text: input.types: {{{table}: string}}",
+            hint=f"read the column as text: input.types: {{{table}: string}}",
         )
     lines = [line for line, _, _ in good]
     rows = [line - 1 for line in lines]
@@ -374,25 +377,28 @@ def _line(bad: BadRecord) -> int:
 
 
 def _width(records: Iterable[dict[str, _Value]], options: ReadOptions, where: str) -> tuple[int, frozenset[str]]:
-    """Count the columns of some records, with the fields of objects, and find those that JSON texts carry.
+    """Count the columns of some records, including the fields of objects, and find those to store as JSON texts.
 
     Returns
     -------
-    width : number of columns
-    as_json : columns with lists or objects that are not all of one shape, and those that are to be read so
+    width : int
+        Number of columns.
+    as_json : frozenset[str]
+        Columns with lists or objects of several shapes, and those that ``options`` reads as JSON texts.
 
     Raises
     ------
-    DataError : there are too many columns
+    DataError
+        There are too many columns.
     """
-    found: dict[str, list[_Value]] = {}
+    by_column: dict[str, list[_Value]] = {}
     for record in records:
         for name, value in record.items():
-            values = found.setdefault(name, [])
+            values = by_column.setdefault(name, [])
             if value is not None:
                 values.append(value)
     width, as_json = 0, set(options.as_json)
-    for name, values in found.items():
+    for name, values in by_column.items():
         fields: int | None = 1
         if name not in as_json and not {dict, list}.isdisjoint(map(type, values)):
             fields = _fields(values)
@@ -404,10 +410,10 @@ def _width(records: Iterable[dict[str, _Value]], options: ReadOptions, where: st
 
 
 def _fields(values: Sequence[_Value]) -> int | None:
-    """Count the columns that one Arrow type has for some values, none of them null; None if it would change a value.
+    """Count the columns of the Arrow type of some non-null values; return None if the type would change a value.
 
-    Objects keep their keys only if all have the same, and at least one. Numbers stay the same if they are integers, or
-    floats and integers that a float holds.
+    Objects keep their keys only if all have the same keys, at least one. Numbers are unchanged if they are integers, or
+    floats and integers that a float can represent.
     """
     kinds = set(map(type, values))
     if kinds == {dict}:
@@ -432,7 +438,7 @@ def _fields_of_objects(objects: Sequence[dict[str, _Value]]) -> int | None:
 
 
 def _have_one_type(values: Sequence[_Value], kinds: Set[type]) -> bool:
-    """Return whether scalars of some Python types have one Arrow type, which JSON Lines write as they were."""
+    """Return whether scalars of some Python types have one Arrow type that JSON Lines reproduces exactly."""
     if Decimal in kinds:
         return kinds <= {int, Decimal} and not any(isinstance(one, Decimal) and "." in f"{one:f}" for one in values)
     if kinds == {int, float}:
@@ -441,7 +447,7 @@ def _have_one_type(values: Sequence[_Value], kinds: Set[type]) -> bool:
 
 
 def _parse(text: bytes, exact: _Exact, *, long_number: bool) -> tuple[dict[str, _Value], str]:
-    """Return the record on a line, and why it cannot be read ("" if it can)."""
+    """Return the record on a line, and the reason why it cannot be read ("" if it can)."""
     try:
         record = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -472,16 +478,16 @@ _SPECIAL_NUMBER = re.compile(rb"NaN|Infinity|[0-9][eE]\+?[0-9]{3}|[0-9]{300}")
 
 
 class _Exact:
-    """A JSON parser for numbers that float64 does not hold: they are decimals; NaN and infinities are null."""
+    """JSON parser that reads numbers beyond float64 as decimals, and NaN and infinities as null."""
 
     def __init__(self) -> None:
         self.non_finite = 0
         self._decoder = json.JSONDecoder(parse_int=_integer, parse_float=_fraction, parse_constant=self._constant)
 
     def loads(self, text: bytes, *, valid: bool) -> tuple[object, str]:
-        """Return the value of a text, and why it cannot be read ("" if it can).
+        """Return the value of a text, and the reason why it cannot be read ("" if it can).
 
-        ``valid``: it is known to be JSON.
+        ``valid``: the text is known to be JSON.
         """
         before = self.non_finite
         try:
@@ -491,7 +497,7 @@ class _Exact:
         except _NumberError as error:
             reason = str(error)
         except RecursionError:
-            reason = f"is nested more than {_DEEPEST} deep"
+            reason = f"is nested more than {_MAX_DEPTH} levels deep"
         except ValueError as error:
             reason = f"does not parse: {error.msg}" if isinstance(error, json.JSONDecodeError) else NOT_UTF8
         else:
@@ -506,47 +512,51 @@ class _Exact:
 class _NumberError(Exception):
     def __init__(self, digits: str) -> None:
         shown = digits if len(digits) < 40 else f"{digits[:20]}…{digits[-10:]}"
-        super().__init__(f"has the number {shown}, which neither a float nor a decimal of {_MOST_DIGITS} digits holds")
+        super().__init__(f"has the number {shown}, which needs more than the {_MAX_DIGITS} digits of a decimal")
 
 
 def _integer(digits: str) -> int | Decimal:
-    if len(digits.lstrip("-")) > _MOST_DIGITS:
+    if len(digits.lstrip("-")) > _MAX_DIGITS:
         raise _NumberError(digits)
     number = int(digits)
     return number if -(1 << 63) <= number < 1 << 63 else Decimal(number)
 
 
 def _fraction(digits: str) -> float | Decimal:
-    """Return a float64 if that, written with as many digits, gives the same number, or else a decimal."""
+    """Return a float64 if it has the same value when written with as many digits, otherwise a decimal."""
     number = float(digits)
     if repr(number) == digits:
         return number
-    wanted = Decimal(digits)
+    exact = Decimal(digits)
     mantissa = digits.lower().partition("e")[0].replace(".", "")
-    places = len(mantissa.lstrip("-0").rstrip("0")) or 1
-    vanished = number == 0 and wanted != 0
-    if math.isfinite(number) and not vanished and (places <= 15 or Decimal(f"{number:.{places - 1}e}") == wanted):
+    digits_needed = len(mantissa.lstrip("-0").rstrip("0")) or 1
+    vanished = number == 0 and exact != 0
+    if (
+        math.isfinite(number)
+        and not vanished
+        and (digits_needed <= 15 or Decimal(f"{number:.{digits_needed - 1}e}") == exact)
+    ):
         return number
-    size = max(wanted.adjusted() + 1, 0) + max(-int(wanted.as_tuple().exponent), 0)
-    if size > _MOST_DIGITS:
+    size = max(exact.adjusted() + 1, 0) + max(-int(exact.as_tuple().exponent), 0)
+    if size > _MAX_DIGITS:
         raise _NumberError(digits)
-    return wanted
+    return exact
 
 
 def _too_deep(record: dict[str, _Value], text: bytes) -> str:
-    """Say what is wrong with a record that no Parquet file could hold; "" if nothing is."""
-    if text.count(b"[") + text.count(b"{") <= _DEEPEST:
+    """Return the reason why Parquet cannot represent a record; "" if it can."""
+    if text.count(b"[") + text.count(b"{") <= _MAX_DEPTH:
         return ""
     level: list[list[_Value] | dict[str, _Value]] = [record]
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_DEPTH):
         inner = (one for outer in level for one in (outer.values() if isinstance(outer, dict) else outer))
         level = [one for one in inner if isinstance(one, dict | list)]
         if not level:
             return ""
-    return f"is nested more than {_DEEPEST} deep"
+    return f"is nested more than {_MAX_DEPTH} levels deep"
 
 
-def _as_text(value: _Value) -> str | None:
+def _to_text(value: _Value) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return dumps(value).decode() if not isinstance(value, Decimal) else format(value, "f")
@@ -556,19 +566,19 @@ def _as_text(value: _Value) -> str | None:
 
 
 def _arrays(records: Sequence[dict[str, _Value]], options: ReadOptions) -> dict[str, pa.Array | None]:
-    """Make an array for every key; None where no type holds the values."""
+    """Build an array for every key; None where no type can represent all values."""
     names = dict.fromkeys(name for record in records for name in record)
     return {name: _array([record.get(name) for record in records], name, options) for name in names}
 
 
 def _table(arrays: Mapping[str, pa.Array | None]) -> pa.Table | str:
-    """Return arrays as a table, or the name of one that is missing, if there is one."""
+    """Return arrays as a table, or the name of the first array that is None."""
     missing = next((name for name, array in arrays.items() if array is None), None)
     return pa.table(list(arrays.values()), names=list(arrays)) if missing is None else missing
 
 
 def _nested(arrays: Mapping[str, pa.Array | None], options: ReadOptions) -> dict[str, pa.Array | None]:
-    """Return the arrays of lists, objects and JSON texts; None for those of other values."""
+    """Return the arrays of lists, objects and JSON texts; None for other values."""
     columns = {name: array for name, array in arrays.items() if name not in options.scalar_columns}
     return {
         name: array if array is not None and (types.is_nested(array.type) or is_json(array.type)) else None
@@ -580,13 +590,13 @@ def _nested(arrays: Mapping[str, pa.Array | None], options: ReadOptions) -> dict
 def _texts(
     records: Sequence[dict[str, _Value]], nested: Mapping[str, pa.Array | None], options: ReadOptions
 ) -> dict[str, pa.Array]:
-    """Return the lists and objects of the columns that texts are made of, as JSON texts."""
+    """Return the lists and objects of the columns that text templates use, as JSON texts."""
     names = [name for name, array in nested.items() if array is not None and name in options.template_columns]
     return {name: serialize_values(record.get(name) for record in records) for name in names}
 
 
 def _nulls(records: Iterable[dict[str, _Value]]) -> pa.Array:
-    """Return the keys that each record has a null in, (n,) lists."""
+    """Return the keys whose value is null in each record, (n,) lists."""
     names = [
         [name for name, value in record.items() if value is None] if None in record.values() else ()
         for record in records
@@ -599,14 +609,14 @@ def _array(values: Sequence[_Value], name: str, options: ReadOptions) -> pa.Arra
         return serialize_values(values)
     kinds = set(map(type, values)) - {type(None)}
     if len(kinds) > 1 and not kinds <= {int, float, Decimal}:
-        return None  # of which Arrow reads true as 1.0 next to floats
+        return None  # next to floats, Arrow would read true as 1.0
     try:
         array = pa.array(values)
     except (pa.ArrowException, OverflowError, ValueError):
-        try:  # next to decimals, Arrow counts no digits of integers
+        try:  # next to decimals, Arrow ignores the digits of integers
             array = pa.array(list(map(_with_decimals, values)))
         except (pa.ArrowException, OverflowError, ValueError):
-            if kinds in ({list}, {dict}):  # of a column that has a type without them
+            if kinds in ({list}, {dict}):  # mixed values inside: keep only that they are lists or objects
                 inner = pa.list_(pa.null()) if kinds == {list} else pa.struct({"…": pa.null()})
                 return pa.array([value if value is None else type(value)() for value in values], inner)
             return None
@@ -620,20 +630,24 @@ def _array(values: Sequence[_Value], name: str, options: ReadOptions) -> pa.Arra
             array = array.cast(pa.uint64())
     array = arrow_values.to_storable(array)
     if types.is_nested(array.type) and name not in options.scalar_columns:
-        array = arrow_values.convert(array, _in_order(array.type, [value for value in values if value is not None]))
+        array = arrow_values.convert(
+            array, _with_smallest_order(array.type, [value for value in values if value is not None])
+        )
     return array
 
 
-def _in_order(kind: pa.DataType, values: Sequence[_Value]) -> pa.DataType:
-    """Return the type of some values with the fields of its objects in the least of their orders."""
+def _with_smallest_order(kind: pa.DataType, values: Sequence[_Value]) -> pa.DataType:
+    """Return the type of some values with the fields of its objects in the smallest of their orders."""
     if types.is_struct(kind) and values:
         objects = cast("Sequence[dict[str, _Value]]", values)
         names = min(set(map(tuple, objects)))
         inner = {name: [value for each in objects if (value := each[name]) is not None] for name in names}
-        return pa.struct([pa.field(name, _in_order(kind.field(name).type, inner[name])) for name in names])
+        return pa.struct([pa.field(name, _with_smallest_order(kind.field(name).type, inner[name])) for name in names])
     if is_list(kind):
         lists = cast("Sequence[list[_Value]]", values)
-        return pa.list_(_in_order(kind.value_type, [value for each in lists for value in each if value is not None]))
+        return pa.list_(
+            _with_smallest_order(kind.value_type, [value for each in lists for value in each if value is not None])
+        )
     return kind
 
 
@@ -653,11 +667,11 @@ def _has_decimal(kind: pa.DataType) -> bool:
 # ---------------------------------------------------------------- kinds of values
 
 
-INTEGER, BIG, NUMBER = "an integer", "a number with more digits than a float holds", "a number"
+INTEGER, BIG, NUMBER = "an integer", "a number with more digits than a float has", "a number"
 _NUMBERS = {INTEGER, BIG, NUMBER}
 _NAMES = {str: "text", bool: "a boolean", list: "a list", dict: "an object", float: NUMBER, int: INTEGER}
 NESTED = "lists or objects"
-"""Kind of all values of a column that has lists or objects among them, which may differ."""
+"""Kind of all values of a column that contains lists or objects, which may differ."""
 
 
 def _kind_of(value: _Value) -> str:
@@ -673,7 +687,8 @@ def count_kinds(records: Iterable[Mapping[str, _Value]], nested: Mapping[str, ob
 
     Parameters
     ----------
-    nested : the arrays of columns that hold lists or objects; None for others
+    nested : Mapping[str, object]
+        Arrays of the columns with lists or objects; None for others.
     """
     votes: KindCounts = {name: Counter({NESTED: 1}) for name, array in nested.items() if array is not None}
     values: dict[str, list[_Value]] = {}
@@ -693,11 +708,11 @@ def count_kinds(records: Iterable[Mapping[str, _Value]], nested: Mapping[str, ob
 
 
 def find_majority_kinds(votes: KindCounts) -> AllowedKinds:
-    """Find the columns that have values of several kinds, and the kinds that most of their values have.
+    """Return the columns with values of several kinds, each with the kinds of most of its values.
 
-    Integers go with floats, unless they are too big for those. Where lists and objects are, any kind may be.
+    Integers count as floats unless they are too big for them. A column with lists or objects may have any kinds.
     """
-    found: dict[str, Collection[str]] = {}
+    by_column: dict[str, Collection[str]] = {}
     for path, counts in votes.items():
         seen = +counts
         if seen[NESTED]:
@@ -709,18 +724,18 @@ def find_majority_kinds(votes: KindCounts) -> AllowedKinds:
             continue
         family = min(families, key=lambda kind: (-families[kind], kind))
         kinds = {family} if family != "a number" else {INTEGER, BIG if seen[BIG] > seen[NUMBER] else NUMBER}
-        found[path] = kinds
-    return found
+        by_column[path] = kinds
+    return by_column
 
 
 def _wrong_kinds(records: Sequence[Mapping[str, _Value]], kinds: AllowedKinds) -> list[str]:
-    """Say of every record which of its values is of another kind than most; "" where none is."""
+    """Return, for every record, which of its values has an unusual kind; "" if none has."""
     reasons = []
     for record in records:
         wrong = next((name for name in kinds if _is_wrong(record.get(name), kinds[name])), None)
         usual = max(kinds[wrong], key=lambda kind: kind != INTEGER) if wrong is not None else ""
-        found = "" if wrong is None else f"column {wrong!r} is {_kind_of(record[wrong])}"
-        reasons.append(f"{found}, and in most records of the file {usual}" if found else "")
+        reason = "" if wrong is None else f"column {wrong!r} is {_kind_of(record[wrong])}"
+        reasons.append(f"{reason}, but {usual} in most records of the file" if reason else "")
     return reasons
 
 

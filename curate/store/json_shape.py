@@ -1,4 +1,4 @@
-"""Whether data read from JSON has the shape that its readers rely on: a run folder may come from anyone."""
+"""Shape checks for data read from JSON, because a run directory may come from an untrusted source."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 
 def has_shape(data: Any, shape: Any) -> bool:
-    """Whether ``data`` has a shape.
+    """Return whether ``data`` has a shape.
 
     ``shape`` is a type (``int`` means from 0 to 2**63, ``float`` any finite number, ``object`` anything), ``None``, a
     tuple of alternatives, a list with the shape of its items, ``{str: shape}`` for a mapping whose values have that
-    shape, or a mapping of the keys that must be there; more may stand beside them.
+    shape, or a mapping of the required keys; other keys are allowed.
 
     >>> has_shape({"rows": [1, 2], "note": None}, {"rows": [int]}), has_shape({"rows": [1, True]}, {"rows": [int]})
     (True, False)
@@ -41,25 +41,29 @@ def has_shape(data: Any, shape: Any) -> bool:
 
 
 def parse_dataclass(cls: type[T], data: object, *, null_is_nan: bool = False) -> T | None:
-    """Build a dataclass from its ``asdict`` as JSON gives it back, or return None if a value has another shape.
+    """Build a dataclass from its ``asdict`` form read from JSON; return None if a value has another shape.
 
-    Lists become tuples and integers floats where the field says so. No other value is converted.
+    Lists become tuples and integers floats where the type of the field requires it. No other value is converted.
 
     Parameters
     ----------
-    cls : its fields are ``bool``, ``int`` (from 0 to 2**63; booleans are refused), ``float`` (a finite number),
-        ``str``, ``None``, ``Literal``, ``Any``, dataclasses, and ``tuple``, ``list``, ``Mapping[str, X]``,
-        ``dict[str, X]`` and unions of these; the metadata of ``Annotated`` is not checked
-    data : parsed JSON; it may lack the keys of fields with a default, and may not have keys without a field
-    null_is_nan : read null as NaN where the field is a ``float`` that may not be None
+    cls : type[T]
+        Its fields are ``bool``, ``int`` (from 0 to 2**63; booleans are refused), ``float`` (a finite number), ``str``,
+        ``None``, ``Literal``, ``Any``, dataclasses, and ``tuple``, ``list``, ``Mapping[str, X]``, ``dict[str, X]`` and
+        unions of these; the metadata of ``Annotated`` is not checked.
+    data : object
+        Parsed JSON; it may lack the keys of fields with a default, and may not have keys without a field.
+    null_is_nan : bool, default False
+        Read null as NaN where the field is a ``float`` that may not be None.
 
     Raises
     ------
-    TypeError : a field has a type that is not among these
+    TypeError
+        A field has an unsupported type.
 
     Notes
     -----
-    A ``ValueError`` that the class raises in ``__post_init__`` counts as another shape.
+    A ``ValueError`` raised in ``__post_init__`` of the class counts as another shape.
 
     Examples
     --------
@@ -123,15 +127,15 @@ def _build_member(kinds: tuple[object, ...], data: object, null_is_nan: bool) ->
 
 
 def _build_dataclass(cls: type, data: dict[str, object], null_is_nan: bool) -> Any:
-    known = _hints(cls)
-    if not (data.keys() <= known.keys() and all(name in data for name, (_, required) in known.items() if required)):
+    types = _hints(cls)
+    if not (data.keys() <= types.keys() and all(name in data for name, (_, required) in types.items() if required)):
         raise ValueError("other keys")
-    return cls(**{name: _build(known[name][0], item, null_is_nan) for name, item in data.items()})
+    return cls(**{name: _build(types[name][0], item, null_is_nan) for name, item in data.items()})
 
 
 @lru_cache
 def _hints(cls: type) -> dict[str, tuple[object, bool]]:
-    """Return the type of each field, and whether a value is required."""
+    """Return the type of each field, and whether it is required."""
     hints = get_type_hints(cls)
     return {
         field.name: (hints[field.name], field.default is MISSING and field.default_factory is MISSING)
@@ -141,7 +145,7 @@ def _hints(cls: type) -> dict[str, tuple[object, bool]]:
 
 
 def _is_number(data: object) -> bool:
-    """Return whether data is a number that a float can hold."""
+    """Return whether data is a number that a float can represent."""
     if not isinstance(data, int | float) or isinstance(data, bool):
         return False
     try:

@@ -1,4 +1,4 @@
-"""What became of every row of a run, read from its folder alone: found by id, one or many at a time."""
+"""Outcomes of the rows of a run, looked up by id in its run directory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from curate.store.inputs import Inputs
 from curate.store.json_shape import has_shape
 from curate.store.manifest import Record, StageResult
 
-Status = Literal["chosen", "dropped", "set aside", "undecided", "not in the pool"]
+Status = Literal["chosen", "dropped", "quarantined", "undecided", "not in the pool"]
 
 OUTCOME_SCHEMA = pl.Schema(
     {
@@ -35,115 +35,133 @@ OUTCOME_SCHEMA = pl.Schema(
         "similarity": pl.Float32(),
     }
 )
-"""What became of a row; ``by`` is the select entry that dropped it, or the stage that set it aside."""
+"""Outcome of a row; ``decided_by`` is the select entry that dropped it, or the stage that quarantined it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectResult(StageResult):
-    """What selecting leaves in its manifest."""
+    """Result of the select stage, as stored in its manifest."""
 
     tokens: int
-    """Number of tokens of the pool."""
+    """Number of tokens in the pool."""
 
     tokens_kept: int
+    """Number of tokens in the chosen rows."""
+
     epochs: tuple[int, ...] = ()
     """Number of rows in each epoch of an epoch plan; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowLocation:
-    """Where a row of the pool stands."""
+    """Location of a row of the pool: its shard, and its position in the shard."""
 
     shard: int
     row: int
 
 
 def read_chosen(source: Inputs, folder: Path) -> pl.DataFrame:
-    """The ``id``, ``source``, ``hash`` (of the text), ``shard`` and ``row`` of every row that the ledger has chosen.
+    """Read the ``id``, ``source``, ``hash`` (of the text), ``shard`` and ``row`` of every chosen row of a ledger.
 
-    In the pool's order. Memory: a shard, and some 70 bytes a chosen row.
+    The rows are in the pool's order. Memory: a shard, and about 70 bytes per chosen row.
+
+    Raises
+    ------
+    DataError
+        A shard of the ledger is missing or corrupt.
     """
     frames = []
     for number in range(len(source.shards)):
         ledger = parquet_io.read(parquet_io.shard_path(folder, number), ["id", "selected"])
         table = source.read(number, ("source", "hash"))
         if len(ledger) != len(table):
-            told = f"the ledger has {len(ledger):,} of the shard's {len(table):,} rows"
-            hint = "delete it, and the next run makes it again"
-            raise DataError(told, where=str(parquet_io.shard_path(folder, number)), hint=hint)
+            message = f"the ledger is corrupt: it has {len(ledger):,} rows, its input shard {len(table):,}"
+            hint = "delete the file and run again; the next run rewrites it"
+            raise DataError(message, where=str(parquet_io.shard_path(folder, number)), hint=hint)
         table = table.append_column("id", ledger["id"]).append_column("selected", ledger["selected"])
-        place = {"shard": pl.lit(number, pl.Int32), "row": pl.int_range(pl.len(), dtype=pl.Int32)}
-        frames.append(to_polars(table).with_columns(**place).filter("selected").drop("selected"))
+        location = {"shard": pl.lit(number, pl.Int32), "row": pl.int_range(pl.len(), dtype=pl.Int32)}
+        frames.append(to_polars(table).with_columns(**location).filter("selected").drop("selected"))
     return pl.concat(frames)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A handle on a run folder."""
+    """Handle on a run directory."""
 
     folder: Path
     inputs: Inputs
     selection: Record[SelectResult] | None
-    """The select stage's record; None if it has not run on this pool."""
+    """Record of the select stage; None if it has not run on this pool."""
 
     mask: tuple[PiiKind, ...] = ()
-    """The kinds of personal data that no text is quoted with."""
+    """Kinds of personal data that are masked in quoted texts."""
 
     @classmethod
     def open(cls, folder: Path) -> Run:
-        """The run in ``folder``.
+        """Open the run in ``folder``.
 
         Raises
         ------
-        ConfigError : if there is none
+        ConfigError
+            ``folder`` is not a run directory.
+        DataError
+            The input shards are missing or corrupt.
         """
         symlinks.refuse_links(folder)
         read = manifest.load_intact(folder / "input")
         if read is None and run_directory.is_run(folder):
             hint = f"run: curate run {folder / 'config.yaml'}"
-            raise DataError("the input was not read, or is missing", where=str(folder / "input"), hint=hint)
+            message = "the input shards are missing: the input has not been read, or was deleted"
+            raise DataError(message, where=str(folder / "input"), hint=hint)
         if read is None or read.stage != "input":
-            hint = "name the folder that 'run:' in the configuration says"
-            raise ConfigError("there is no run in this folder", where=str(folder), hint=hint)
+            hint = "pass the run directory, as set by 'run:' in the configuration"
+            raise ConfigError("this folder is not a run directory", where=str(folder), hint=hint)
         selection = manifest.load_intact(folder / "select", SelectResult)
-        if selection is not None and not _of_input(selection, read.fingerprint):
+        if selection is not None and not _matches_input(selection, read.fingerprint):
             selection = None
         return cls(folder, Inputs(folder / "input", read.fingerprint), selection, redaction.read(folder))
 
     def require_selection(self) -> Record[SelectResult]:
-        """The select stage's record.
+        """Return the record of the select stage.
 
         Raises
         ------
-        ConfigError : if it has not run on this pool
+        ConfigError
+            The stage has not run on this pool.
         """
         if self.selection is None:
             hint = f"run: curate run {self.folder / 'config.yaml'}"
-            raise ConfigError("no rows were selected from this pool yet", where=str(self.folder), hint=hint)
+            raise ConfigError("no rows have been selected from this pool yet", where=str(self.folder), hint=hint)
         return self.selection
 
     def entries(self) -> list[dict[str, Any]]:
-        """The entries of the select section as the ledger was made with."""
+        """Return the entries of the select section that built the ledger."""
         return [] if self.selection is None else list(self.selection.inputs["entries"])
 
     def stage_records(self, stage: Literal["embed", "score"]) -> list[Record[StageResult]]:
-        """The entries of a stage that the ledger was made from, but for those that were made again since."""
-        made = {} if self.selection is None else self.selection.inputs[stage]
-        there = paths.list_names(self.folder / stage)
-        records = [(name, manifest.load_intact(self.folder / stage / name)) for name in made if name in there]
-        return [one for name, one in records if one is not None and (one.name, one.fingerprint) == (name, made[name])]
+        """Return the records of a stage that the ledger was built from, except for entries that ran again since."""
+        fingerprints = {} if self.selection is None else self.selection.inputs[stage]
+        existing = paths.list_names(self.folder / stage)
+        records = [
+            (name, manifest.load_intact(self.folder / stage / name)) for name in fingerprints if name in existing
+        ]
+        return [
+            one
+            for name, one in records
+            if one is not None and (one.name, one.fingerprint) == (name, fingerprints[name])
+        ]
 
     def cluster_record(self) -> Record[StageResult] | None:
-        """The cluster stage that the ledger was made from; None if it was made again since."""
+        """Return the record of the cluster stage that the ledger was built from; None if the stage ran again since."""
         record = manifest.load_intact(self.folder / "cluster")
         if record is None or self.selection is None or record.fingerprint != self.selection.inputs["cluster"]:
             return None
         return record
 
-    # ---------------------------------------------------------------- finding rows
+    # ---------------------------------------------------------------- rows
 
     def find_row(self, name: str) -> RowLocation | None:
-        """Where the row with that id stands; ids are read a shard at a time until it is found."""
+        """Return the location of the row with this id; None if there is none. Reads one shard of ids at a time."""
         for shard, table in enumerate(self.inputs.iterate_shards(("id",))):
             row = pc.index(table["id"], name).as_py()
             if row >= 0:
@@ -151,62 +169,62 @@ class Run:
         return None
 
     def locate_rows(self, names: pl.Series) -> dict[str, RowLocation]:
-        """Where the rows with these ids stand, those that are in the pool; ids are read a shard at a time."""
-        found: dict[str, RowLocation] = {}
-        wanted = pa.array(names.to_list(), pa.string())
+        """Return the locations of those ids that are in the pool. Reads one shard of ids at a time."""
+        locations: dict[str, RowLocation] = {}
+        requested = pa.array(names.to_list(), pa.string())
         for shard, table in enumerate(self.inputs.iterate_shards(("id",))):
-            for row in pc.indices_nonzero(pc.is_in(table["id"], wanted)).to_pylist():
-                found[table["id"][row].as_py()] = RowLocation(shard, row)
-        return found
+            for row in pc.indices_nonzero(pc.is_in(table["id"], requested)).to_pylist():
+                locations[table["id"][row].as_py()] = RowLocation(shard, row)
+        return locations
 
     def quarantine_files(self) -> list[tuple[str, list[Path]]]:
-        """The quarantine files of each stage that has any, by its name."""
+        """Return the quarantine files of each stage that has any, with the name of the stage."""
         files = paths.list_shards(self.inputs.folder / "quarantine")
-        found = [("input", [path for path in files if parquet_io.is_current(path, self.inputs.fingerprint)])]
+        by_stage = [("input", [path for path in files if parquet_io.is_current(path, self.inputs.fingerprint)])]
         for record in self.stage_records("embed"):
             folder = self.folder / "embed" / record.name
-            beside = [(path, folder / path.name) for path in paths.list_shards(folder / "quarantine")]
-            own = [path for path, shard in beside if parquet_io.is_current(path, parquet_io.read_fingerprint(shard))]
-            found.append((f"embed {record.name}", own))
-        return [(stage, files) for stage, files in found if files]
+            pairs = [(path, folder / path.name) for path in paths.list_shards(folder / "quarantine")]
+            current = [path for path, shard in pairs if parquet_io.is_current(path, parquet_io.read_fingerprint(shard))]
+            by_stage.append((f"embed {record.name}", current))
+        return [(stage, files) for stage, files in by_stage if files]
 
-    def read_outcomes(self, ids: Iterable[str], where: Sequence[int] | None = None) -> pl.DataFrame:
-        """What became of the rows with these ids, a line each (``FATES``), in the order given.
+    def read_outcomes(self, ids: Iterable[str], shards: Sequence[int] | None = None) -> pl.DataFrame:
+        """Return the outcomes of the rows with these ids, one line each (``OUTCOME_SCHEMA``), in the order of ``ids``.
 
-        Memory: the ids, and what the ledger says of them. ``where``: look into these shards of the ledger only.
+        Memory: the ids and their lines of the ledger. ``shards``: numbers of the ledger shards to read; all by default.
         """
-        wanted = pl.DataFrame({"id": list(ids)}, {"id": pl.String})
-        aside = {
-            stage: _collected(paths, schemas.QUARANTINE, wanted)
+        requested = pl.DataFrame({"id": list(ids)}, {"id": pl.String})
+        quarantined = {
+            stage: _read_lines(paths, schemas.QUARANTINE, requested)
             .select("id", pl.lit(stage).alias("decided_by"), "reason")
             .unique("id")
             for stage, paths in self.quarantine_files()
         }
-        unread = aside.pop("input", None)
-        tables = [_settled(table, "set aside") for table in aside.values()]
+        unread = quarantined.pop("input", None)
+        tables = [_with_all_columns(table, "quarantined") for table in quarantined.values()]
         if self.selection is not None:
-            numbers = range(len(self.inputs.shards)) if where is None else where
+            numbers = range(len(self.inputs.shards)) if shards is None else shards
             paths = [parquet_io.shard_path(self.folder / "select", number) for number in numbers]
-            ledger = _collected(paths, schemas.SELECT, wanted).rename({"dropped_by": "decided_by"})
+            ledger = _read_lines(paths, schemas.SELECT, requested).rename({"dropped_by": "decided_by"})
             status = pl.when("selected").then(pl.lit("chosen")).otherwise(pl.lit("dropped"))
-            tables.append(_settled(ledger.with_columns(status=status)))
+            tables.append(_with_all_columns(ledger.with_columns(status=status)))
         else:
-            found = [
-                to_polars(table).join(wanted, on="id", how="semi") for table in self.inputs.iterate_shards(("id",))
+            matching = [
+                to_polars(table).join(requested, on="id", how="semi") for table in self.inputs.iterate_shards(("id",))
             ]
-            tables.append(_settled(pl.concat(found), "undecided"))
+            tables.append(_with_all_columns(pl.concat(matching), "undecided"))
         if unread is not None:
-            tables.append(_settled(unread, "set aside"))
+            tables.append(_with_all_columns(unread, "quarantined"))
         first = pl.concat(tables).unique("id", keep="first", maintain_order=True)
         nowhere = pl.col("status").fill_null("not in the pool")
-        return wanted.join(first, on="id", how="left", maintain_order="left").with_columns(nowhere)
+        return requested.join(first, on="id", how="left", maintain_order="left").with_columns(nowhere)
 
     def relation(self, entry: str | None) -> str:
-        """Return what a row that an entry dropped is to its representative."""
+        """Return the relation of a row that an entry dropped to its representative."""
         return relation(next((one["budget"] for one in self.entries() if one["name"] == entry), None))
 
     def kept_instead(self, ids: Iterable[str]) -> dict[str, str | None]:
-        """Follow rows to those that were chosen in their place.
+        """Map representatives to the rows that were chosen in their place.
 
         Parameters
         ----------
@@ -216,32 +234,33 @@ class Run:
         Returns
         -------
         dict
-            The chosen row at the end of each one's representatives, itself if it was chosen; None if none was.
+            Chosen row at the end of each chain of representatives, the row itself if it was chosen; None if none was.
         """
         names = list(dict.fromkeys(ids))
-        known: dict[str, dict[str, Any]] = {}
-        unknown = set(names)
-        while unknown:
-            lines = self.read_outcomes(sorted(unknown)).to_dicts()
-            known |= {line["id"]: line for line in lines}
-            unknown = {line["representative"] for line in lines} - known.keys() - {None}
-        return {name: follow_chain(name, known) for name in names}
+        lines_by_id: dict[str, dict[str, Any]] = {}
+        missing_ids = set(names)
+        while missing_ids:
+            lines = self.read_outcomes(sorted(missing_ids)).to_dicts()
+            lines_by_id |= {line["id"]: line for line in lines}
+            missing_ids = {line["representative"] for line in lines} - lines_by_id.keys() - {None}
+        return {name: follow_chain(name, lines_by_id) for name in names}
 
-    def texts(self, places: Sequence[RowLocation]) -> list[str]:
-        """The texts of some rows as they may be shown, in the order given, reading one shard at a time."""
+    def texts(self, locations: Sequence[RowLocation]) -> list[str]:
+        """Return the masked texts of some rows, in the order of their locations. Reads one shard at a time."""
         texts: dict[RowLocation, str] = {}
-        for shard in sorted({place.shard for place in places}):
+        for shard in sorted({location.shard for location in locations}):
             column = self.inputs.read(shard, ("text",))["text"]
-            mine = {place: column[place.row].as_py() for place in places if place.shard == shard}
-            texts |= {place: redaction.redact(text, self.mask) for place, text in mine.items()}
-        return [texts[place] for place in places]
+            for location in locations:
+                if location.shard == shard:
+                    texts[location] = redaction.redact(column[location.row].as_py(), self.mask)
+        return [texts[location] for location in locations]
 
 
 def relation(budget: object) -> str:
-    """Return what a dropped row is to its representative, from the budget of the entry that dropped it.
+    """Return the relation of a dropped row to its representative, given the budget of the entry that dropped it.
 
-    A filter, which has no budget, names the row of which another is a duplicate; a selector with a budget names the row
-    that covers another.
+    A filter has no budget: its representative is the kept duplicate. The representative of a selector with a budget is
+    the row that covers the dropped one.
 
     >>> relation(None), relation({"keep": 10})
     ('duplicate of', 'represented by')
@@ -250,14 +269,14 @@ def relation(budget: object) -> str:
 
 
 def follow_chain(name: str, lines: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Return the row that was chosen in place of another, itself if it was chosen; None if none was.
+    """Return the row that was chosen in place of another, or the row itself if it was chosen; None if none was.
 
     Parameters
     ----------
     name : str
         Id of the row.
     lines : mapping
-        ``status`` and ``representative`` of rows, by id.
+        ``status`` and ``representative`` of rows by id.
 
     Examples
     --------
@@ -275,8 +294,8 @@ def follow_chain(name: str, lines: Mapping[str, Mapping[str, Any]]) -> str | Non
     return None
 
 
-def _of_input(selection: Record[SelectResult], fingerprint: str) -> bool:
-    """Return whether a ledger is one of the input shards with that fingerprint, and says what it was made from."""
+def _matches_input(selection: Record[SelectResult], fingerprint: str) -> bool:
+    """Return whether a ledger was built from the input shards with this fingerprint and lists its inputs."""
     return has_shape(dict(selection.inputs), _INPUTS) and selection.inputs["input"] == fingerprint
 
 
@@ -289,30 +308,30 @@ _INPUTS = {
 }
 
 
-def _collected(paths: list[Path], schema: pa.Schema, wanted: pl.DataFrame) -> pl.DataFrame:
-    """The lines of these shards with the ids wanted, read a shard at a time."""
-    return pl.concat(to_polars(parquet_io.read(path, schema)).join(wanted, on="id", how="semi") for path in paths)
+def _read_lines(paths: list[Path], schema: pa.Schema, requested: pl.DataFrame) -> pl.DataFrame:
+    """Read the lines of these shards with the requested ids, one shard at a time."""
+    return pl.concat(to_polars(parquet_io.read(path, schema)).join(requested, on="id", how="semi") for path in paths)
 
 
-def _settled(found: pl.DataFrame, status: Status | None = None) -> pl.DataFrame:
-    """The table with exactly the columns of ``FATES``."""
+def _with_all_columns(frame: pl.DataFrame, status: Status | None = None) -> pl.DataFrame:
+    """Return the table with exactly the columns of ``OUTCOME_SCHEMA``."""
     if status is not None:
-        found = found.with_columns(status=pl.lit(status))
-    missing = [pl.lit(None, kind).alias(name) for name, kind in OUTCOME_SCHEMA.items() if name not in found.columns]
-    return found.with_columns(missing).select(pl.col(name).cast(kind) for name, kind in OUTCOME_SCHEMA.items())
+        frame = frame.with_columns(status=pl.lit(status))
+    missing = [pl.lit(None, kind).alias(name) for name, kind in OUTCOME_SCHEMA.items() if name not in frame.columns]
+    return frame.with_columns(missing).select(pl.col(name).cast(kind) for name, kind in OUTCOME_SCHEMA.items())
 
 
 def to_polars(table: pa.Table) -> pl.DataFrame:
-    """The Arrow table as a Polars one."""
+    """Convert an Arrow table to a Polars data frame."""
     frame = pl.from_arrow(table)
     return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
 
 
-# ---------------------------------------------------------------- for people
+# ---------------------------------------------------------------- text output
 
 
 def to_single_line(text: str, limit: int = 240) -> str:
-    """The text on one line, cut off, and with nothing in it that a terminal would obey."""
+    """Return the text on one line, cut off at ``limit`` characters, with control characters replaced."""
     line = " ".join(text[: 4 * limit].split())
     plain = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line[:limit])
     return plain if len(line) <= limit and len(text) <= 4 * limit else f"{plain}…"

@@ -1,8 +1,8 @@
-"""One writer a run folder: a lock that the kernel lets go of when its holder ends, however it ends.
+"""Lock on a run directory, which the kernel releases when its owner ends, however it ends.
 
-An object store has no locks, but it can refuse to write an object that is there already. So a run there holds such an
-object against other hosts, and the lock of a local file against the runs of its own, which says whether an object that
-was left behind is one of a run that was killed.
+An object store has no locks, but it can refuse to overwrite an existing object. A run in a store therefore creates a
+lock object to exclude other hosts, and locks a local file to exclude runs on the same host. The local lock also shows
+whether an existing lock object is left over from a killed run.
 """
 
 from __future__ import annotations
@@ -33,43 +33,44 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockOwner:
-    """Who holds a lock, as it stands in the file for others to read."""
+    """Owner of a lock, as written into the lock file."""
 
     host: str
     process: int
     started: str
     boot: str
-    """Names one boot of one kernel; containers on it share it. Empty where the system has no such name."""
+    """Boot id of the kernel, shared by its containers; empty if the system has none."""
 
     def __str__(self) -> str:
         return f"process {self.process} on {self.host}, started {self.started}"
 
     def is_visible_to(self, kernel: LockOwner) -> bool:
-        """Whether that kernel knows if this holder lives: it is the same one, or the same host booted again."""
+        """Return whether ``kernel`` can tell if this owner is alive: same kernel, or same host after a reboot."""
         return (bool(self.boot) and self.boot == kernel.boot) or self.host == kernel.host
 
 
 @contextmanager
 def acquire(folder: Path, note: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock of ``folder``, which is made if need be, while the block runs.
+    """Hold the lock of ``folder`` while the block runs; the folder is created if needed.
 
-    The lock is on the file, not in it: what stands in the file says who, and is emptied at the end. The file itself
-    stays, as two runs could otherwise hold the locks of two files of the same name. So a file that is free and not
-    empty was left by a run that was killed. ``note`` is told when such a lock is taken over.
+    The kernel locks the file; its content names the owner and is erased at the end. The file itself stays: otherwise
+    two runs could lock two different files of the same name. An unlocked file with content was left by a killed run.
+    ``note`` is called when such a lock is taken over.
 
     Raises
     ------
-    LockedError : another run holds it; or one on another host left it, of which nobody here can say whether it lives
+    LockedError
+        Another run holds the lock, or a run on another host left it and may still be alive.
     """
     path = folder / NAME
     if not paths.is_object(path):
-        with _file(path, folder, note):
+        with _file_lock(path, folder, note):
             yield
         return
     name = hashlib.sha256(str(path).encode()).hexdigest()[:32]
     with (
-        _file(Path(tempfile.gettempdir()) / f"curate-{os.getuid()}-{name}.lock", folder, lambda _: None) as handle,
-        _object(path, handle, note),
+        _file_lock(Path(tempfile.gettempdir()) / f"curate-{os.getuid()}-{name}.lock", folder, lambda _: None) as handle,
+        _object_lock(path, handle, note),
     ):
         yield
 
@@ -78,8 +79,8 @@ def acquire(folder: Path, note: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextmanager
-def _file(path: Path, folder: Path, note: Callable[[str], None]) -> Iterator[int]:
-    handle = _opened(path)
+def _file_lock(path: Path, folder: Path, note: Callable[[str], None]) -> Iterator[int]:
+    handle = _open(path)
     try:
         _acquire(handle, path, folder, note)
         try:
@@ -87,10 +88,10 @@ def _file(path: Path, folder: Path, note: Callable[[str], None]) -> Iterator[int
         finally:
             os.ftruncate(handle, 0)
     finally:
-        os.close(handle)  # lets go of the lock; workers never inherit the handle
+        os.close(handle)  # releases the lock; workers never inherit the handle
 
 
-def _opened(path: Path) -> int:
+def _open(path: Path) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
@@ -109,74 +110,76 @@ def _acquire(handle: int, path: Path, folder: Path, note: Callable[[str], None])
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            told = f"this file system cannot lock files: {error.strerror}"
-            raise DataError(told, where=str(path), hint="let 'run' be a folder on another") from error
-        by = _read(handle) or "it has only just begun"
-        told = f"another run holds this folder: {by}"
-        raise LockedError(told, where=str(folder), hint="wait until it ends, or end it") from error
-    mine, left = _mine(), _read(handle)
-    if left is not None and not left.is_visible_to(mine):
+            message = f"the file system does not support locks: {error.strerror}"
+            hint = "set 'run' to a directory on a file system that supports locks"
+            raise DataError(message, where=str(path), hint=hint) from error
+        owner = _read(handle) or "it has just started"
+        message = f"another run is using this run directory: {owner}"
+        raise LockedError(message, where=str(folder), hint="wait until it ends, or stop it") from error
+    current, previous = _this_process(), _read(handle)
+    if previous is not None and not previous.is_visible_to(current):
         raise LockedError(
-            f"a run on another host left its lock here: {left}",
+            f"a run on another host left its lock here: {previous}",
             where=str(folder),
-            hint=f"if it is sure to have ended, delete {path}",
+            hint=f"make sure that it has ended, then delete {path}",
         )
-    if left is not None:
-        note(f"took over the lock of a run that was killed: {left}")
+    if previous is not None:
+        note(f"took over the lock of a killed run: {previous}")
     try:
         os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(asdict(mine)).encode(), 0)
+        os.pwrite(handle, json.dumps(asdict(current)).encode(), 0)
     except OSError as error:
-        raise DataError(f"cannot write: {error.strerror}", where=str(path)) from error
+        hint = "check the free space and the permissions of the run directory"
+        raise DataError(f"cannot write the lock file: {error.strerror}", where=str(path), hint=hint) from error
 
 
 # ---------------------------------------------------------------- an object
 
 
 @contextmanager
-def _object(path: Path, handle: int, note: Callable[[str], None]) -> Iterator[None]:
-    """Hold the object at ``path``; ``handle`` is the local file whose lock is held already."""
+def _object_lock(path: Path, handle: int, note: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock object at ``path``; ``handle`` is the locked local file."""
     file = os.fstat(handle)
-    mine = {**asdict(_mine()), "file": f"{file.st_dev}:{file.st_ino}"}
+    current = {**asdict(_this_process()), "file": f"{file.st_dev}:{file.st_ino}"}
     try:
-        paths.create_object(path, json.dumps(mine).encode())
+        paths.create_object(path, json.dumps(current).encode())
     except FileExistsError:
-        left = parquet_io.read_json(path)
-        if left != mine:  # else the store had it already when the request was sent once more
-            _take_over(path, left, mine, note)
+        existing = parquet_io.read_json(path)
+        if existing != current:  # equal if the store received a repeated request
+            _take_over(path, existing, current, note)
     try:
         yield
     except BaseException:
-        with suppress(CurateError):  # what went wrong before is what is to be told
-            _release(path, mine)
+        with suppress(CurateError):  # report the first error
+            _release(path, current)
         raise
-    _release(path, mine)
+    _release(path, current)
 
 
 def _take_over(
-    path: Path, left: Mapping[str, object] | None, mine: Mapping[str, object], note: Callable[[str], None]
+    path: Path, existing: Mapping[str, object] | None, current: Mapping[str, object], note: Callable[[str], None]
 ) -> None:
-    """Replace the object of a run that held the local lock which this one holds now: no other process may."""
-    by = _holder(left)
-    if left is None or by is None or any(left.get(key) != mine[key] for key in ("host", "boot", "file")):
+    """Replace the lock object of a killed run on this host; only the owner of the local lock may do so."""
+    owner = _parse_owner(existing)
+    if existing is None or owner is None or any(existing.get(key) != current[key] for key in ("host", "boot", "file")):
         raise LockedError(
-            f"another run holds this folder, or left its lock: {by or 'it does not say who'}",
+            f"another run is using this run directory, or left its lock: {owner or 'unknown owner'}",
             where=str(path.parent),
-            hint=f"if it is sure to have ended, delete {path}",
+            hint=f"make sure that it has ended, then delete {path}",
         )
-    note(f"took over the lock of a run that was killed: {by}")
-    parquet_io.write_json(path, mine)
+    note(f"took over the lock of a killed run: {owner}")
+    parquet_io.write_json(path, current)
 
 
-def _release(path: Path, mine: Mapping[str, object]) -> None:
-    if parquet_io.read_json(path) == mine:  # else somebody deleted it, and another run may hold its own
+def _release(path: Path, current: Mapping[str, object]) -> None:
+    if parquet_io.read_json(path) == current:  # otherwise it was deleted, and another run may have created its own
         path.unlink(missing_ok=True)
 
 
-# ---------------------------------------------------------------- who
+# ---------------------------------------------------------------- owners
 
 
-def _mine() -> LockOwner:
+def _this_process() -> LockOwner:
     started = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
     try:
         boot = _BOOT.read_text(encoding="ascii").strip()
@@ -186,14 +189,14 @@ def _mine() -> LockOwner:
 
 
 def _read(handle: int) -> LockOwner | None:
-    """Who wrote the file; None if it is empty, or its writer was killed in the middle of it."""
+    """Return the owner written in the file; None if the file is empty or was written only in part."""
     try:
-        return _holder(json.loads(os.pread(handle, 4096, 0)))
+        return _parse_owner(json.loads(os.pread(handle, 4096, 0)))
     except (ValueError, RecursionError):
         return None
 
 
-def _holder(data: Any) -> LockOwner | None:
+def _parse_owner(data: Any) -> LockOwner | None:
     try:
         return LockOwner(**{field.name: data[field.name] for field in fields(LockOwner)})
     except (TypeError, KeyError):

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written beside their place, synced, then renamed; objects are uploaded."""
+"""Atomic writing and reading of files: written next to their path, synced and renamed; objects are uploaded."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ from curate import no_follow, paths
 from curate.errors import DataError
 
 FINGERPRINT = "curate.fingerprint"
-"""The footer key that says which inputs and parameters a shard was made from."""
+"""Footer key of the fingerprint of the inputs and parameters of a shard."""
 
 CHECKSUM = "checksum"
 """Last key of a JSON file: the sha256 of the rest, as canonical JSON."""
 
 _ENDS = 64 << 10
-"""Bytes at both ends of a file that ``seal`` reads at least."""
+"""Minimum number of bytes that ``seal`` reads at each end of a file."""
 
 
 _PARTIAL = re.compile(r"\.[0-9].*\.partial\..*", re.DOTALL)
 
 
 def write_atomically(path: Path, *, keep_name: bool = False) -> AbstractContextManager[Path]:
-    """Yield a local path to write to; what was written there replaces ``path`` when the block ends without an error.
+    """Yield a local path to write to; the written file replaces ``path`` when the block ends without an error.
 
     Parameters
     ----------
     path : Path
-        The file, or the object in a store.
+        File, or object in a store.
     named : bool
-        The path that is yielded has the name of ``path``, as some libraries tell the format from that.
+        Give the yielded path the name of ``path``, because some libraries derive the format from it.
     """
     if paths.is_object(path):
-        return _uploaded(path)
-    return _renamed(path, _in_private_folder if keep_name else no_follow.create_file)
+        return _upload(path)
+    return _write_and_rename(path, _in_private_folder if keep_name else no_follow.create_file)
 
 
 @contextmanager
-def _uploaded(path: Path) -> Iterator[Path]:
+def _upload(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="curate-") as folder:
         try:
             yield Path(folder) / path.name
@@ -60,19 +60,19 @@ def _uploaded(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _renamed(path: Path, begun: Callable[[Path], AbstractContextManager[Path]]) -> Iterator[Path]:
+def _write_and_rename(path: Path, create: Callable[[Path], AbstractContextManager[Path]]) -> Iterator[Path]:
     try:
-        with no_follow.open_parent(path, make=True) as there:
-            partial = there.with_name(f".{os.getpid()}.partial.{path.name}")
+        with no_follow.open_parent(path, make=True) as target:
+            partial = target.with_name(f".{os.getpid()}.partial.{path.name}")
             _delete(partial)
             try:
-                with begun(partial) as writing:
+                with create(partial) as writing:
                     yield writing
                     _sync(writing)
-                    (writing if partial.is_dir() else partial).replace(there)
-                _sync(there.parent)
+                    (writing if partial.is_dir() else partial).replace(target)
+                _sync(target.parent)
             finally:
-                with suppress(OSError):  # it is gone, or it is why there is an error already
+                with suppress(OSError):  # already deleted, or the cause of the first error
                     _delete(partial)
     except OSError as error:
         raise paths.unwritable_error(path, error) from error
@@ -85,7 +85,7 @@ def _in_private_folder(partial: Path) -> Iterator[Path]:
 
 
 def _delete(partial: Path) -> None:
-    """Delete a half-written file, or the folder that one was written in; no link is followed."""
+    """Delete a partial file, or the private folder of one; links are not followed."""
     if partial.is_dir() and not partial.is_symlink():
         shutil.rmtree(partial)
     else:
@@ -102,18 +102,18 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def stage_text(path: Path, text: str) -> Iterator[Callable[[], None]]:
-    """Write a text file next to its place; the function that the block is given puts it there.
+    """Write a text file next to ``path``; the function passed to the block moves it to ``path``.
 
-    All that can fail for want of room has then been done. Without the call, ``path`` stays as it was.
+    Everything that can fail for lack of space is done before the move. Without the call, ``path`` stays unchanged.
     """
-    writer = "" if paths.is_object(path) else f".{os.getpid()}"  # nobody sweeps in a store: there it is one name
+    writer = "" if paths.is_object(path) else f".{os.getpid()}"  # in a store, partial files are never removed: one name
     partial = path.with_name(f"{writer}.partial.{path.name}")
-    left = True
+    pending = True
 
     def put() -> None:
-        nonlocal left
+        nonlocal pending
         paths.move(partial, path)
-        left = False
+        pending = False
         if not paths.is_object(path):
             sync_folder(path.parent)
 
@@ -122,45 +122,45 @@ def stage_text(path: Path, text: str) -> Iterator[Callable[[], None]]:
             write_text(partial, text)
         else:
             try:
-                with no_follow.open_parent(partial, make=True) as there:
-                    _delete(there)
-                    with no_follow.create_file(there) as writing:
+                with no_follow.open_parent(partial, make=True) as target:
+                    _delete(target)
+                    with no_follow.create_file(target) as writing:
                         writing.write_text(text, encoding="utf-8", newline="\n")
                         _sync(writing)
             except OSError as error:
                 raise paths.unwritable_error(path, error) from error
         yield put
     finally:
-        with suppress(OSError, DataError):  # what is left now is why there is an error already
-            if left:
+        with suppress(OSError, DataError):  # the cause of the first error
+            if pending:
                 paths.unlink(partial, missing_ok=True)
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what processes that were killed had half written; only for who alone writes to ``folder``.
+    """Remove the partial files of killed processes; call it only while no other process writes to ``folder``.
 
-    There is no such thing in an object store.
+    An object store has no partial files.
     """
     if paths.is_object(folder):
         return
-    with suppress(FileNotFoundError), no_follow.open_directory(folder) as there:
-        for _, folders, files, handle in os.fwalk(f"{there}/."):
+    with suppress(FileNotFoundError), no_follow.open_directory(folder) as target:
+        for _, folders, files, handle in os.fwalk(f"{target}/."):
             for name in filter(_PARTIAL.fullmatch, [*folders, *files]):
                 try:
                     os.unlink(name, dir_fd=handle)
-                except (IsADirectoryError, PermissionError):  # systems differ in what they say of a folder
+                except (IsADirectoryError, PermissionError):  # the error for a folder depends on the system
                     shutil.rmtree(name, dir_fd=handle)
             folders[:] = [name for name in folders if not _PARTIAL.fullmatch(name)]
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` survive a power cut."""
-    with no_follow.open_directory(folder) as there:
-        _sync(there)
+    """Flush the file names in ``folder`` to disk, so that they survive a power failure."""
+    with no_follow.open_directory(folder) as target:
+        _sync(target)
 
 
 def write(table: pa.Table, path: Path, fingerprint: str, *, compression: str = "none") -> None:
-    """Write a Parquet shard whose footer says what it was made from."""
+    """Write a Parquet shard with the fingerprint of its inputs in the footer."""
     footer = {**(table.schema.metadata or {}), FINGERPRINT.encode(): fingerprint.encode()}
     with write_atomically(path) as partial:
         pq.write_table(
@@ -169,7 +169,7 @@ def write(table: pa.Table, path: Path, fingerprint: str, *, compression: str = "
 
 
 def write_row_groups(tables: Iterable[pa.Table], schema: pa.Schema, path: Path, fingerprint: str) -> None:
-    """Write the same, a row group for each of ``tables``, so that they need not be in memory together."""
+    """Write a Parquet shard with a row group for each of ``tables``, which need not be in memory together."""
     footer = {**(schema.metadata or {}), FINGERPRINT.encode(): fingerprint.encode()}
     stamped = schema.with_metadata(footer)
     with (
@@ -181,13 +181,16 @@ def write_row_groups(tables: Iterable[pa.Table], schema: pa.Schema, path: Path, 
 
 
 class IncrementalWriter:
-    """A Parquet shard that is written in parts; it is in its place once it is closed.
+    """Parquet shard that is written in parts and moved to its path when it is closed.
 
     Parameters
     ----------
-    path : of the shard; nothing is written there before the first part
-    schema : of every part
-    fingerprint : what the shard is made from
+    path : Path
+        Path of the shard; nothing is written before the first part.
+    schema : pa.Schema
+        Schema of every part.
+    fingerprint : str
+        Fingerprint of the inputs of the shard.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, fingerprint: str) -> None:
@@ -208,18 +211,18 @@ class IncrementalWriter:
             raise paths.unwritable_error(self._path, error) from error
 
     def close(self) -> None:
-        """Put the shard in its place, if there is one."""
+        """Move the shard to its path, if any part was written."""
         self._stack.close()
 
     def discard(self) -> None:
-        """Remove what was written, unless the shard is in its place."""
+        """Delete the written parts, unless the shard was closed."""
         with suppress(_DiscardedError), self._stack:
             if self._file is not None:
                 raise _DiscardedError
 
 
 class _DiscardedError(Exception):
-    """Signal to delete what was written."""
+    """Signal to delete the written parts."""
 
 
 @contextmanager
@@ -229,28 +232,29 @@ def _reading(path: Path) -> Iterator[pq.ParquetFile]:
             with paths.open_parquet(path) as file:
                 yield file
         except FileNotFoundError as error:
-            hint = "the next run makes it again"
+            hint = "run again; the next run rewrites it"
             raise DataError("the shard is missing", where=str(path), hint=hint) from error
         except (OSError, ValueError, pa.ArrowException) as error:  # a ValueError: names that are not UTF-8
-            hint = "delete it, and the next run makes it again"
+            hint = "delete the file and run again; the next run rewrites it"
             raise DataError(f"cannot read the shard: {error}", where=str(path), hint=hint) from error
 
 
 def read(path: Path, columns: Sequence[str] | pa.Schema | None = None, *, missing_ok: bool = False) -> pa.Table:
-    """The shard at ``path``; of its columns, those asked for, by name or with the types that they must have.
+    """Read the shard at ``path``, optionally only some columns, given by name or with their required types.
 
     Raises
     ------
-    DataError : if there is no whole shard with these columns; with ``missing_ok`` some of them may be missing
+    DataError
+        The shard is missing or corrupt, or lacks a column; with ``missing_ok``, columns may be missing.
     """
     names = columns.names if isinstance(columns, pa.Schema) else columns
     with _reading(path) as file:
         table = file.read(None if names is None else list(names))
-        there = Counter(table.column_names)
-        wanted = [name for name in (there if names is None else names) if name in there or not missing_ok]
-        if wrong := [name for name in wanted if there[name] != 1]:
-            raise ValueError(f"it has {'no' if not there[wrong[0]] else 'more than one'} column {wrong[0]!r}")
-        table = table.select(wanted)
+        counts = Counter(table.column_names)
+        selected = [name for name in (counts if names is None else names) if name in counts or not missing_ok]
+        if wrong := [name for name in selected if counts[name] != 1]:
+            raise ValueError(f"it has {'no' if not counts[wrong[0]] else 'more than one'} column {wrong[0]!r}")
+        table = table.select(selected)
         for field in columns if isinstance(columns, pa.Schema) else ():
             column = table[field.name]
             if column.type != field.type or (column.null_count and not field.nullable):
@@ -259,7 +263,7 @@ def read(path: Path, columns: Sequence[str] | pa.Schema | None = None, *, missin
 
 
 def read_fingerprint(path: Path) -> str | None:
-    """What the shard at ``path`` was made from; None if there is no whole one."""
+    """Return the fingerprint in the footer of the shard at ``path``; None if the shard is missing or corrupt."""
     try:
         metadata = read_schema(path).metadata or {}
     except DataError:
@@ -267,28 +271,28 @@ def read_fingerprint(path: Path) -> str | None:
     return str(metadata.get(FINGERPRINT.encode(), b"").decode(errors="replace"))
 
 
-def is_current(path: Path, made_from: str | None) -> bool:
-    """Whether ``path`` is a whole shard made from what ``made_from`` stands for."""
-    return made_from is not None and read_fingerprint(path) == made_from
+def is_current(path: Path, fingerprint: str | None) -> bool:
+    """Return whether ``path`` is a complete shard with this fingerprint."""
+    return fingerprint is not None and read_fingerprint(path) == fingerprint
 
 
 def count_rows(path: Path) -> int:
-    """The number of rows in the shard at ``path``, from its footer."""
+    """Return the number of rows in the shard at ``path``, from its footer."""
     with _reading(path) as file:
         return int(file.metadata.num_rows)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file atomically."""
     with write_atomically(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def seal(path: Path) -> str:
-    """Return a hash of a file's size, its beginning, and its end, with all of the footer of a Parquet file.
+    """Return a hash of a file's size, beginning and end, including the footer of a Parquet file.
 
-    The pages of a Parquet file and the members of an .npz file carry checksums of their own, which are compared when
-    they are read; their footers and directories do not.
+    The pages of a Parquet file and the members of an .npz file have checksums, which are compared when they are read;
+    their footers and directories have none.
 
     Returns
     -------
@@ -312,9 +316,9 @@ def seal(path: Path) -> str:
 
 
 def format_json(data: Mapping[str, object], *, indent: int | None = 2) -> str:
-    """Return a JSON object as a person can read it, with a checksum over all that it holds.
+    """Return a JSON object as indented text with a checksum of its content.
 
-    Dataclasses in it become objects with their fields.
+    Dataclasses become objects with their fields.
     """
     as_read = json.loads(json.dumps(data, default=_fields))  # keys are text then, and in the order of text
     text = json.dumps({**data, CHECKSUM: _checksum(as_read)}, indent=indent, ensure_ascii=False, default=_fields)
@@ -323,19 +327,19 @@ def format_json(data: Mapping[str, object], *, indent: int | None = 2) -> str:
 
 def _fields(value: object) -> dict[str, object]:
     if not is_dataclass(value):
-        raise TypeError(f"a {type(value).__name__} is nothing that JSON has")
+        raise TypeError(f"cannot write a {type(value).__name__} as JSON")
     return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def write_json(path: Path, data: Mapping[str, object], *, indent: int | None = 2) -> None:
-    """Write a JSON file that a person can read, with a checksum, whole or not at all."""
+    """Write an indented JSON file with a checksum, atomically."""
     write_text(path, format_json(data, indent=indent))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Return the JSON object at ``path`` without its checksum; None if there is none as it was written.
+    """Return the JSON object at ``path`` without its checksum; None if it is missing or corrupt.
 
-    One without a checksum is taken as it is: earlier releases wrote none.
+    A file without a checksum is accepted, because earlier releases wrote none.
     """
     return parse_json(read_bytes(path))
 
@@ -346,7 +350,7 @@ def read_bytes(path: Path) -> bytes | None:
     Raises
     ------
     DataError
-        If it is there and cannot be read, as for want of a permission: what it holds is not known to be corrupt.
+        The file exists and cannot be read, for example for lack of permission; it may be intact.
     """
     try:
         with paths.convert_store_errors(path):
@@ -358,7 +362,7 @@ def read_bytes(path: Path) -> bytes | None:
 
 
 def parse_json(text: bytes | None) -> dict[str, Any] | None:
-    """Return what ``read_json`` does of a file that has these bytes."""
+    """Parse the bytes of a JSON file as ``read_json`` does."""
     try:
         data = None if text is None else json.loads(text.decode())
     except (ValueError, RecursionError):
@@ -370,43 +374,43 @@ def parse_json(text: bytes | None) -> dict[str, Any] | None:
 
 
 def read_required_json(path: Path, hint: str) -> dict[str, Any] | None:
-    """Return the JSON object at ``path``, which cannot be made again from anything else; None if nothing is there.
+    """Return the JSON object at ``path``, which cannot be rebuilt from other files; None if it is missing.
 
     Raises
     ------
     DataError
-        If it is not as it was written; with the remedy ``hint``.
+        The file is corrupt; the error has the remedy ``hint``.
     """
     data = read_json(path)
     if data is None and exists(path):
-        raise DataError("this is corrupt", where=str(path), hint=hint)
+        raise DataError("the file is corrupt", where=str(path), hint=hint)
     return data
 
 
 def exists(path: Path) -> bool:
-    """Return whether anything has that name, even a link that leads nowhere."""
+    """Return whether a file, folder or link has this path, even a broken link."""
     if paths.is_object(path):
         with paths.convert_store_errors(path):
             return path.exists()
     try:
-        with no_follow.open_parent(path) as place:
-            return os.path.lexists(place)
-    except (FileNotFoundError, NotADirectoryError):  # of a folder above
+        with no_follow.open_parent(path) as resolved:
+            return os.path.lexists(resolved)
+    except (FileNotFoundError, NotADirectoryError):  # a parent folder is missing
         return False
 
 
 def _checksum(as_read: Mapping[str, object]) -> str:
-    """Return the checksum of data as ``json.loads`` returns it."""
+    """Return the checksum of data in the form that ``json.loads`` returns."""
     text = json.dumps(as_read, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def shard_path(folder: Path, number: int) -> Path:
-    """The path of shard ``number`` in ``folder``."""
+    """Return the path of shard ``number`` in ``folder``."""
     return folder / f"part-{number:05d}.parquet"
 
 
 def read_schema(path: Path) -> pa.Schema:
-    """The schema of the shard at ``path``, from its footer."""
+    """Return the schema of the shard at ``path``, from its footer."""
     with _reading(path) as file:
         return file.schema_arrow

@@ -1,4 +1,4 @@
-"""Records of Parquet files: every value is checked, as the file may come from anyone."""
+"""Records of Parquet files. Every value is checked, because the file may come from an untrusted source."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _REMEDY = "write it without dictionaries and compression: pyarrow.parquet.write_table(…, use_dictionary=False)"
 _VALUE_BYTES = 4
-"""Bytes that a value of a Parquet file counts for: repeated ones take no room in the file, and four or more here."""
+"""Number of bytes that a Parquet value counts for: in memory, repeated values take space as well."""
 
 
 @contextmanager
@@ -49,11 +49,13 @@ def open_parquet(path: Path, repeated: Sequence[str] = ()) -> Iterator[pq.Parque
 
     Parameters
     ----------
-    repeated : paths of columns whose values are read as the file stores them, each once
+    repeated : Sequence[str], default ()
+        Paths of columns that are read as dictionaries, so that repeated values are stored once.
 
     Raises
     ------
-    DataError : it is not one, is cut off, or has too many columns, rows or values for its size
+    DataError
+        The file is no complete Parquet file, or has too many columns, rows or values for its size.
     """
     with ExitStack() as stack:
         try:
@@ -61,7 +63,8 @@ def open_parquet(path: Path, repeated: Sequence[str] = ()) -> Iterator[pq.Parque
             check_width(file.metadata.num_columns, str(path))
             check_names(list(file.schema_arrow.names), str(path))
         except (OSError, ValueError, pa.ArrowException) as error:  # a ValueError: names that are not UTF-8
-            raise DataError(f"not a complete Parquet file: {error}", where=str(path)) from error
+            hint = "check that the file was written completely, or replace it"
+            raise DataError(f"not a complete Parquet file: {error}", where=str(path), hint=hint) from error
         yield file
 
 
@@ -76,13 +79,13 @@ def _check_expansion(file: pq.ParquetFile, path: str, size: int) -> None:
                 raise DataError(
                     f"column {column.path_in_schema!r} has {column.num_values:,} values in {group.num_rows:,} rows",
                     where=path,
-                    hint="leave it out, or cut its lists into rows",
+                    hint="leave the column out, or split its lists into rows",
                 )
     Expansion(path, size, _REMEDY).add(max(plain, _VALUE_BYTES * values), rows=metadata.num_rows)
 
 
 def cut_row_groups(path: Path, rows_per_piece: int) -> list[tuple[int, int, int]]:
-    """Cut a file into runs of row groups of about ``rows_per_piece`` rows: (row group, first row, rows) of each."""
+    """Split a file into runs of row groups of about ``rows_per_piece`` rows: (row group, first row, rows) of each."""
     with open_parquet(path) as file:
         metadata = file.metadata
     cuts: list[tuple[int, int, int]] = []
@@ -96,11 +99,12 @@ def cut_row_groups(path: Path, rows_per_piece: int) -> list[tuple[int, int, int]
 
 
 def read_parquet(path: Path, piece: Piece, as_text: Collection[str]) -> Iterator[Batch]:
-    """Read the row groups of a piece; a row with a value that its type does not allow is bad.
+    """Read the row groups of a piece; a row with a value that is invalid for its type is bad.
 
     Parameters
     ----------
-    as_text : columns to read as text, whatever their type
+    as_text : Collection[str]
+        Columns to read as text, whatever their type.
     """
     row = piece.first_row
     size = paths.file_size(path)
@@ -111,41 +115,41 @@ def read_parquet(path: Path, piece: Piece, as_text: Collection[str]) -> Iterator
         stop = file.metadata.num_row_groups if piece.stop is None else piece.stop
         groups = range(piece.start, stop)
         rows_at_once = _rows_at_once(file, groups)
-        repeated = _repeated(path, file, groups, rows_at_once)
+        repeated = _repeated_text_columns(path, file, groups, rows_at_once)
     expansion = Expansion(piece.path, size, _REMEDY)
     with open_parquet(path, repeated) as file:
         for batch in file.iter_batches(rows_at_once, row_groups=groups):
             for part in _parts(batch, f"{piece.path}:{row + 1}"):
                 expansion.add(_plain_size(part), rows=part.num_rows)
-                made = _batch(part, row, kinds, features, as_text)
-                yield replace(made, expansion=expansion.ratio)
+                converted = _batch(part, row, kinds, features, as_text)
+                yield replace(converted, expansion=expansion.ratio)
                 row += part.num_rows
 
 
-def _repeated(path: Path, file: pq.ParquetFile, groups: range, rows: int) -> list[str]:
-    """Find the columns of texts with a dictionary whose longest value, were it in every row, would fill the memory."""
-    metadata, found = file.metadata, dict[str, int]()
+def _repeated_text_columns(path: Path, file: pq.ParquetFile, groups: range, rows: int) -> list[str]:
+    """Return the dictionary-encoded text columns that could exhaust the memory if each row had the longest value."""
+    metadata, lengths = file.metadata, dict[str, int]()
     wide = {field.name for field in file.schema_arrow if _has_extension(field.type)}
     for number in groups:
         group = metadata.row_group(number)
-        for place in range(group.num_columns):
-            column = group.column(place)
+        for index in range(group.num_columns):
+            column = group.column(index)
             most = column.total_uncompressed_size * min(rows, group.num_rows)
             each = max(1, column.num_values // max(1, group.num_rows))
             texts = column.physical_type == "BYTE_ARRAY" and column.has_dictionary_page
             name = column.path_in_schema
-            if texts and most * each > FREE_BYTES and name not in found and name.partition(".")[0] not in wide:
-                found[name] = each
-    if not found:
+            if texts and most * each > FREE_BYTES and name not in lengths and name.partition(".")[0] not in wide:
+                lengths[name] = each
+    if not lengths:
         return []
     longest = Counter[str]()
-    with open_parquet(path, list(found)) as stored:
+    with open_parquet(path, list(lengths)) as stored:
         for number in groups:
-            for batch in stored.iter_batches(1, row_groups=[number], columns=list(found)):
+            for batch in stored.iter_batches(1, row_groups=[number], columns=list(lengths)):
                 for name, column in zip(batch.schema.names, batch.columns, strict=True):
                     longest[name] = max(longest[name], *map(_longest, _dictionaries(column)), 0)
                 break
-    return [path for path, each in found.items() if longest[path.partition(".")[0]] * each * rows > FREE_BYTES]
+    return [path for path, each in lengths.items() if longest[path.partition(".")[0]] * each * rows > FREE_BYTES]
 
 
 def _longest(values: pa.Array) -> int:
@@ -180,7 +184,7 @@ def _has_extension(kind: pa.DataType) -> bool:
 
 
 def _plain_size(array: pa.Array | pa.RecordBatch) -> int:
-    """Return the bytes of an array whose dictionaries are decoded."""
+    """Return the size of an array with decoded dictionaries, in bytes."""
     if isinstance(array, pa.RecordBatch):
         return sum(map(_plain_size, array.columns))
     if types.is_dictionary(array.type):
@@ -204,21 +208,21 @@ def _rows_at_once(file: pq.ParquetFile, groups: range) -> int:
     """Return the number of rows in a batch of about ``BATCH_BYTES``."""
     largest = 0.0
     for group in map(file.metadata.row_group, groups):
-        values = sum(group.column(place).num_values for place in range(group.num_columns))
+        values = sum(group.column(index).num_values for index in range(group.num_columns))
         size = max(group.total_byte_size, _VALUE_BYTES * values)
         largest = max(largest, size / max(1, group.num_rows))
     return int(min(MAX_BATCH_ROWS, max(1, MAX_BATCH_BYTES // max(1, largest))))
 
 
 def _parts(batch: pa.RecordBatch, where: str) -> Iterator[pa.RecordBatch]:
-    """Halve a batch until it is small enough: values that a file stores once may take much more room here."""
+    """Halve a batch until it is small enough: values stored once in the file may take much more memory."""
     size = _plain_size(batch)
     if size <= MAX_BATCH_BYTES:
         yield batch
     elif batch.num_rows < 2:
         if size > FREE_BYTES:
-            hint = "leave the row out, or cut its lists into rows"
-            raise DataError(f"a row takes {size:,} bytes; at most {FREE_BYTES:,} are read", where=where, hint=hint)
+            hint = "leave the row out, or split its lists into rows"
+            raise DataError(f"a row takes {size:,} bytes; the limit is {FREE_BYTES:,}", where=where, hint=hint)
         yield batch
     else:
         half = batch.num_rows // 2
@@ -236,33 +240,33 @@ def _batch(
     names = batch.schema.names
     table = pa.table([arrow_values.convert(batch.column(name), kinds[name]) for name in names], names=names)
     reasons = _wrong_values(table)
-    rows = [row + place for place in range(len(table)) if place not in reasons]
+    rows = [row + index for index in range(len(table)) if index not in reasons]
     if reasons:
-        table = table.take(pa.array([place - row for place in rows], pa.int64()))
-    for place, name in enumerate(names):
+        table = table.take(pa.array([number - row for number in rows], pa.int64()))
+    for index, name in enumerate(names):
         if name in as_text:
-            table = table.set_column(place, name, to_text(table[name].combine_chunks()))
-    bad = [BadRecord(row + place, row + place + 1, reason, "") for place, reason in sorted(reasons.items())]
-    return Batch(table, rows, [place + 1 for place in rows], bad, features=features)
+            table = table.set_column(index, name, to_text(table[name].combine_chunks()))
+    bad = [BadRecord(row + index, row + index + 1, reason, "") for index, reason in sorted(reasons.items())]
+    return Batch(table, rows, [number + 1 for number in rows], bad, features=features)
 
 
 def _wrong_values(table: pa.Table) -> dict[int, str]:
-    """Find the rows with a value that its type does not allow, such as text that is not UTF-8, and say why."""
+    """Return the reason for each row with a value that is invalid for its type, such as text that is not UTF-8."""
     try:
         table.validate(full=True)
     except pa.ArrowInvalid:
-        found = dict[int, str]()
+        reasons = dict[int, str]()
         for name in table.column_names:
             for row, reason in _wrong_rows(table[name].combine_chunks(), np.arange(len(table))):
-                found.setdefault(row, f"column {name!r} {reason}")
+                reasons.setdefault(row, f"column {name!r} {reason}")
     else:
-        found = {}
+        reasons = {}
     for name in table.column_names:
         if is_json(table.schema.field(name).type):
             texts = table[name].combine_chunks().storage.cast(pa.large_binary()).to_pylist()
             wrong = (row for row, text in enumerate(texts) if text is not None and not _is_valid(text))
-            found = {**dict.fromkeys(wrong, f"column {name!r} is not JSON"), **found}
-    return found
+            reasons = {**dict.fromkeys(wrong, f"column {name!r} is not JSON"), **reasons}
+    return reasons
 
 
 def _is_valid(json_text: bytes) -> bool:
@@ -274,13 +278,13 @@ def _is_valid(json_text: bytes) -> bool:
 
 
 def _wrong_rows(array: pa.Array, rows: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
-    """Find the invalid rows of an array by halving it."""
+    """Find the invalid rows of an array by bisection."""
     part = array.take(pa.array(rows))
     try:
         part.validate(full=True)
     except pa.ArrowInvalid as error:
         if len(rows) == 1:
-            yield int(rows[0]), "is not UTF-8" if "UTF8" in str(error) else f"holds no valid value: {error}"
+            yield int(rows[0]), "is not UTF-8" if "UTF8" in str(error) else f"has an invalid value: {error}"
             return
         half = len(rows) // 2
         yield from _wrong_rows(array, rows[:half])
@@ -288,7 +292,7 @@ def _wrong_rows(array: pa.Array, rows: NDArray[np.int64]) -> Iterator[tuple[int,
 
 
 def _features(schema: pa.Schema) -> dict[str, object]:
-    """Read the features of columns that Hugging Face's datasets writes into a schema's metadata."""
+    """Read the features of columns that Hugging Face's ``datasets`` writes into a schema's metadata."""
     try:
         data = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = data["info"]["features"]

@@ -1,4 +1,4 @@
-"""Reads pool files (JSON, CSV, TSV, Parquet) batch by batch; a record that cannot be read is part of the result."""
+"""Readers of pool files (JSON, CSV, TSV, Parquet), batch by batch; bad records are part of the result."""
 
 from __future__ import annotations
 
@@ -49,21 +49,21 @@ _BLOCK = 1 << 22
 
 
 def detect_format(path: Path) -> tuple[Format, Compression]:
-    """Tell the format of a file from its name."""
+    """Return the format and the compression of a file, by its name."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     compression: Compression = ""
     if suffixes and suffixes[-1] in decompression.SUFFIXES:
         compression = decompression.SUFFIXES[suffixes.pop()]
-    found = _SUFFIXES.get(suffixes[-1]) if suffixes else None
-    if found is None or (found == "parquet" and compression):
+    kind = _SUFFIXES.get(suffixes[-1]) if suffixes else None
+    if kind is None or (kind == "parquet" and compression):
         endings = ", ".join(decompression.SUFFIXES)
-        hint = f"name it .jsonl, .json, .csv or .tsv (each also with {endings} after it) or .parquet"
-        raise DataError("cannot tell the format from the file's name", where=str(path), hint=hint)
-    return found, compression
+        hint = f"rename the file to end in .jsonl, .json, .csv, .tsv (optionally followed by {endings}) or .parquet"
+        raise DataError("the file name has no known format", where=str(path), hint=hint)
+    return kind, compression
 
 
 def strip_format(path: Path) -> str:
-    """Return the name of a file without the endings that say its format.
+    """Return the name of a file without the suffixes of its format and compression.
 
     >>> strip_format(Path("pool/a.b.jsonl.gz"))
     'a.b'
@@ -73,12 +73,14 @@ def strip_format(path: Path) -> str:
 
 
 def scan(path: Path, rows_per_piece: int) -> tuple[str, list[tuple[int, int, int]] | None]:
-    """Hash a file, and find where it may be cut.
+    """Hash a file, and find the positions at which it can be split.
 
     Returns
     -------
-    sha256 : of the file's bytes
-    cuts : (start, first row, rows) of each run of about ``rows_per_piece`` records; None where only reading tells
+    sha256 : str
+        sha256 of the file's bytes.
+    cuts : list[tuple[int, int, int]] | None
+        (start, first row, rows) of each run of about ``rows_per_piece`` records; None if only reading can find them.
     """
     kind, compression = detect_format(path)
     digest = hashlib.sha256()
@@ -108,11 +110,12 @@ def scan(path: Path, rows_per_piece: int) -> tuple[str, list[tuple[int, int, int
 def read(piece: Piece, options: ReadOptions | None = None) -> Iterator[Batch]:
     """Read the records of ``piece``, a few thousand at a time.
 
-    Folders such as ``lang=en`` in the path become columns, unless the file has such a column itself.
+    Folders such as ``lang=en`` in the path become columns, unless the file has a column of that name.
 
     Raises
     ------
-    DataError : the file cannot be read, or expands to too much
+    DataError
+        The file cannot be read, or expands beyond the limit.
     """
     path = paths.parse_path(piece.path)
     partitions = parse_partitions(piece.path)
@@ -121,7 +124,7 @@ def read(piece: Piece, options: ReadOptions | None = None) -> Iterator[Batch]:
             batches = _read(path, piece, options or ReadOptions())
             yield from (add_partitions(batch, partitions) for batch in batches)
         except (*decompression.ERRORS, pa.ArrowException) as error:
-            hint = "is the file complete? write it elsewhere and move it here when it is"
+            hint = "check that the file is complete; to be safe, write files elsewhere and move them here when complete"
             raise DataError(f"cannot read the file: {error}", where=piece.path, hint=hint) from error
 
 
@@ -157,7 +160,7 @@ def _has_tabs(kind: Format, options: ReadOptions) -> bool:
 
 
 def find_data_in_header(path: Path, options: ReadOptions) -> str:
-    """Return a name in the first row of a CSV or TSV file that looks like data; "" if there is none."""
+    """Return the first column name of a CSV or TSV file that looks like data; "" if there is none."""
     kind, compression = detect_format(path)
     if kind not in ("csv", "tsv") or options.header is not True:
         return ""
@@ -168,41 +171,41 @@ def find_data_in_header(path: Path, options: ReadOptions) -> str:
             decompression.open_decompressed(packed, compression) as plain,
         ):
             names = csv_records.read_header(plain, str(path), tabs=_has_tabs(kind, options), options=options)
-    except decompression.ERRORS:  # which reading the file reports
+    except decompression.ERRORS:  # reported when the file is read
         return ""
     return next(filter(csv_records.looks_like_data, names), "")
 
 
 def _size(file: IO[bytes]) -> int:
-    """Return the bytes of a file that is open at its beginning."""
+    """Return the size in bytes of a file that is open at its beginning."""
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     return size
 
 
-# ---------------------------------------------------------------- folders that are columns
+# ---------------------------------------------------------------- partition folders
 
 
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 def parse_partitions(path: str) -> dict[str, str | None]:
-    """Return the columns that the folders of a path are, as Hive writes them.
+    """Return the columns encoded in the folders of a path, as Hive writes them.
 
     >>> parse_partitions("pool/lang=en/year=2024/a.jsonl")
     {'lang': 'en', 'year': '2024'}
     """
     folders = path.partition("://")[2].split("/")[1:-1] if "://" in path else Path(path).parts[:-1]
-    found: dict[str, str | None] = {}
+    partitions: dict[str, str | None] = {}
     for folder in folders:
         name, equals, value = folder.partition("=")
         if equals and name.isidentifier():
-            found[name] = None if value == _NO_VALUE else unquote(value)
-    return found
+            partitions[name] = None if value == _NO_VALUE else unquote(value)
+    return partitions
 
 
 def add_partitions(batch: Batch, partitions: Mapping[str, str | None]) -> Batch:
-    """Return the batch with the columns that the folders of its file are; see ``partitions_of``."""
+    """Add the columns encoded in the folders of the file to a batch; see ``parse_partitions``."""
     table, cells = batch.table, set(batch.cells)
     for name, value in partitions.items():
         if name not in table.column_names:
@@ -212,6 +215,6 @@ def add_partitions(batch: Batch, partitions: Mapping[str, str | None]) -> Batch:
 
 
 def read_column_names(path: Path, options: ReadOptions | None = None) -> list[str]:
-    """Return the columns of the first records of a file."""
+    """Return the column names of the first records of a file."""
     batch = next(read(Piece(str(path), 0), options), None)
     return [] if batch is None else list(batch.table.column_names)

@@ -1,4 +1,4 @@
-"""What every reader of input files gives: batches of records, and those that could not be read."""
+"""Batches of records, the common result of all readers of input files."""
 
 from __future__ import annotations
 
@@ -11,63 +11,64 @@ import pyarrow as pa
 from curate.errors import DataError
 
 MAX_BATCH_ROWS = 8_192
-"""Most records of a batch, those that cannot be read included."""
+"""Largest number of records in a batch, including bad records."""
 
 MAX_BATCH_BYTES = 1 << 26
-"""About the most bytes of a batch in memory, so that a few long records are a batch; it has at least one record."""
+"""Approximate largest size of a batch in memory, in bytes; a batch has at least one record."""
 
 VALUE_BYTES = 64
-"""About the bytes that a value of a record takes in memory besides its text: an empty object is two bytes in a file."""
+"""Approximate memory of a value in bytes besides its text: an empty object takes only two bytes in a file."""
 
 MAX_BATCH_CELLS = 1 << 22
-"""Most rows times columns of a batch of JSON records: where each has keys of its own, almost every cell is null."""
+"""Largest number of rows times columns of a batch of JSON records: if every record has different keys, most cells
+are null."""
 
 MAX_RECORD_LENGTH = 1 << 24
-"""Bytes of a JSON record, and characters of a CSV row or cell, beyond which it is not read.
+"""Largest length of a record that is read: bytes of a JSON record, characters of a CSV row or cell.
 
-A parsed record takes up to thirty times as much memory as its text, and so do the words of a text that is embedded.
+A parsed record takes up to 30 times as much memory as its text, and so do the words of a text that is embedded.
 """
 
 MAX_COLUMNS = 5_000
-"""Most columns of a pool, counting each field of nested objects as one.
+"""Largest number of columns of a pool, counting each field of nested objects as one.
 
-Where keys are data, such as ids, every record adds columns; each of them costs memory and time in every shard.
+If keys are data, such as ids, every record adds columns, and each column costs memory and time in every shard.
 """
 
 PREVIEW_LENGTH = 4_096
-"""Characters that are kept of a record that is quarantined: its file and line say where all of it is."""
+"""Number of characters that are stored of a quarantined record; its file and line locate the complete record."""
 
 KindCounts = dict[str, Counter[str]]
 """Number of values of each kind (text, number, list, …) in each column of a JSON file."""
 
 AllowedKinds = Mapping[str, Collection[str]]
-"""Kinds of values that columns of a JSON file may hold, of those columns that have values of several kinds."""
+"""Allowed kinds of values of the columns of a JSON file that have values of several kinds."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """Treatment of the values of single columns."""
+    """Options of readers, mostly for single columns."""
 
     kinds: AllowedKinds = field(default_factory=dict)
-    """Of a JSON file: a value of another kind makes its record bad."""
+    """Allowed kinds of values in a JSON file; a value of another kind makes its record bad."""
 
     as_text: Collection[str] = ()
-    """Columns to read as text, whatever is in them."""
+    """Columns to read as text, whatever their values."""
 
     as_json: Collection[str] = ()
-    """Columns of JSON files to read as JSON texts, whatever is in them."""
+    """Columns of JSON files to read as JSON texts, whatever their values."""
 
     header: bool | tuple[str, ...] = True
-    """Of a CSV or TSV file: whether its first row names the columns, or the names of the columns if none does."""
+    """Whether the first row of a CSV or TSV file names the columns; otherwise the names of the columns."""
 
     delimiter: str | None = None
-    """Of a CSV or TSV file: the character between cells; None finds out."""
+    """Character between the cells of a CSV or TSV file; None to detect it."""
 
     template_columns: Collection[str] = ()
-    """Columns that texts are made of."""
+    """Columns that the text template uses."""
 
     scalar_columns: Collection[str] = ()
-    """Columns of JSON files that hold text or numbers: a list or an object among these is of another kind."""
+    """Columns of JSON files that must be text or numbers: a list or an object in them has the wrong kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +77,20 @@ class Piece:
 
     path: str
     number: int
-    """The file's place in the sorted list of input files."""
+    """Index of the file in the sorted list of input files."""
 
     start: int = 0
-    """Where to begin: a byte of a JSONL file, a row group of a Parquet file."""
+    """Start position: a byte of a JSONL file, a row group of a Parquet file."""
 
     stop: int | None = None
-    """Where to end (exclusive); None = the end of the file."""
+    """End position (exclusive); None for the end of the file."""
 
     first_row: int = 0
-    """How many lines (or Parquet rows) of the file come before."""
+    """Number of lines (or Parquet rows) of the file before the piece."""
 
     @property
     def complete(self) -> bool:
-        """Whether it is the complete file."""
+        """Whether the piece is the complete file."""
         return self.start == 0 and self.stop is None
 
 
@@ -108,17 +109,17 @@ class Batch:
     """Records of one file, and those that could not be read."""
 
     table: pa.Table
-    """The records, every column of a storable type and in one chunk."""
+    """Table of the records; every column has a storable type and one chunk."""
 
     rows: list[int]
-    """The place of each record in its file, from 0 (of a JSONL file: its line)."""
+    """Position of each record in its file, from 0 (for a JSONL file: its line)."""
 
     lines: list[int]
-    """The line each record ends on, from 1 (of a Parquet file: its row)."""
+    """Line on which each record ends, from 1 (for a Parquet file: its row)."""
 
     bad_records: list[BadRecord]
     cells: frozenset[str] = frozenset()
-    """The columns whose values are text only because the format has no other type."""
+    """Columns whose values are text only because the format has no other type."""
 
     kind_counts: KindCounts = field(default_factory=dict)
     non_finite: int = 0
@@ -128,71 +129,74 @@ class Batch:
     """Bytes that the file has expanded to so far as a multiple of its size; 0 if that is not reported."""
 
     nulls: pa.Array | None = None
-    """Of a JSON file: the columns that each record has a null in, (n,) lists of strings; it lacks the others it has no
-    value in."""
+    """Names of the columns with an explicit null in each record of a JSON file, (n,) lists of strings; other columns
+    without a value are
+    missing from the record."""
 
     nested: Mapping[str, pa.Array | None] = field(default_factory=dict)
-    """Of a JSON file: the lists and objects of each column that has any, also those of bad records; None for a column
+    """Lists and objects of each column of a JSON file that has any, including those of bad records; None for a column
     with other values."""
 
     texts: Mapping[str, pa.Array] = field(default_factory=dict)
-    """Of a JSON file: the lists and objects of columns that texts are made of as JSON texts, each with the keys of its
-    own record in their order."""
+    """Lists and objects of the columns of a JSON file that the text template uses, as JSON texts with the keys of each
+    record in their order."""
 
     features: Mapping[str, object] = field(default_factory=dict)
-    """The features of columns, as Hugging Face's datasets describes them, such as the names of class labels."""
+    """Features of columns as described by Hugging Face's ``datasets``, such as the names of class labels."""
 
 
-def check_width(columns: int, where: str, what: str = "the file") -> None:
-    """Refuse more than ``MOST_COLUMNS`` columns.
+def check_width(columns: int, where: str, subject: str = "the file") -> None:
+    """Raise an error for more than ``MAX_COLUMNS`` columns.
 
     Raises
     ------
-    DataError : with ``what`` has the columns, and the remedy
+    DataError
+        There are too many columns; ``subject`` is the thing that has them.
     """
     if columns > MAX_COLUMNS:
         raise DataError(
-            f"{what} has {columns:,} columns, counting the fields of objects; a pool may have {MAX_COLUMNS:,}",
+            f"{subject} has {columns:,} columns, counting the fields of objects; the limit is {MAX_COLUMNS:,}",
             where=where,
-            hint='leave some out, or put keys that are data into a list: [{"key": …, "value": …}]',
+            hint='leave some out, or store keys that are data in a list: [{"key": …, "value": …}]',
         )
 
 
 def check_names(names: list[str], where: str) -> None:
-    """Refuse a header with too many columns, with two of one name, or with names that are not UTF-8."""
+    """Raise an error for a header with too many columns, duplicate names, or names that are not UTF-8."""
     check_width(len(names), where)
-    twice = [name for name, times in Counter(names).items() if times > 1]
-    if twice:
-        hint = "rename one of them; of a CSV or TSV file without a header, set input.header: false"
-        raise DataError(f"column {twice[0]!r} stands twice in the header", where=where, hint=hint)
+    duplicates = [name for name, times in Counter(names).items() if times > 1]
+    if duplicates:
+        hint = "rename one of them, or set input.header: false if a CSV or TSV file has no header"
+        raise DataError(f"the header has two columns named {duplicates[0]!r}", where=where, hint=hint)
     if not all(map(is_utf8, names)):
         hint = "convert the file: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW"
-        raise DataError("the names of the columns are not UTF-8", where=where, hint=hint)
+        raise DataError("the column names are not UTF-8", where=where, hint=hint)
 
 
 NOT_UTF8 = "does not parse: not UTF-8 (convert the file: iconv -f WINDOWS-1252 -t UTF-8)"
-"""Reason why a record with other bytes cannot be read."""
+"""Reason for quarantining a record that is not UTF-8."""
 
 
 def refuse_utf16(beginning: bytes, where: str) -> None:
-    """Refuse a file that begins as UTF-16 or UTF-32 does.
+    """Raise an error for a file that begins like UTF-16 or UTF-32.
 
     Raises
     ------
-    DataError : with the remedy
+    DataError
+        The file is not UTF-8.
     """
     if beginning.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in beginning[:4]:
         hint = "convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW"
-        raise DataError("the file is UTF-16, and UTF-8 is read", where=where, hint=hint)
+        raise DataError("the file is encoded in UTF-16, expected UTF-8", where=where, hint=hint)
 
 
 def decode_preview(raw: bytes) -> str:
-    """Return bytes as text, those that are not UTF-8 as escapes, as long as ``preview`` makes it."""
+    """Decode bytes for display, with escapes for bytes that are not UTF-8, shortened as by ``preview``."""
     return preview(raw[: 4 * PREVIEW_LENGTH + 4].decode(errors="backslashreplace"))  # a character has up to four bytes
 
 
 def preview(text: str) -> str:
-    """Return the beginning of a text that is quarantined.
+    """Return the beginning of a text, as stored in the quarantine.
 
     >>> preview("short"), len(preview("x" * 10_000))
     ('short', 4097)
@@ -201,7 +205,7 @@ def preview(text: str) -> str:
 
 
 def is_utf8(text: str) -> bool:
-    """Return whether no byte of it was read as a lone surrogate."""
+    """Return whether a decoded text is valid UTF-8: no byte was decoded as a lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""What is left out of every text that is quoted from a run: what its export masks, no story or comparison shows."""
+"""Masking of personal data in quoted texts: kinds that the export masks are masked in all output as well."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ NAME = "mask.json"
 
 
 def write(folder: Path, kinds: Collection[PiiKind]) -> None:
-    """Say in a run's folder, before anything else is in it, which kinds are masked."""
+    """Write the masked kinds to the run directory, before any other file is written."""
     parquet_io.write_json(folder / NAME, {"mask": [kind for kind in PII_KINDS if kind in kinds]})
 
 
 def read(folder: Path) -> tuple[PiiKind, ...]:
-    """Return the kinds that the run in ``folder`` masks.
+    """Return the kinds of personal data that the run in ``folder`` masks.
 
     Raises
     ------
     DataError
-        If that is not known: a text that is quoted might hold what must not be shown.
+        The file is missing or corrupt, so that a quoted text might show personal data.
     """
     data = parquet_io.read_json(folder / NAME)
     if data is None or not has_shape(data, {"mask": [str]}):
-        what = "is corrupt" if parquet_io.exists(folder / NAME) else "is missing"
-        message = f"the file that says what is masked {what}, so no text is shown"
+        problem = "is corrupt" if parquet_io.exists(folder / NAME) else "is missing"
+        message = f"the list of masked personal data {problem}, so texts cannot be shown safely"
         raise DataError(message, where=str(folder / NAME), hint=f"run again: curate run {folder / 'config.yaml'}")
     return tuple(kind for kind in PII_KINDS if kind in data["mask"])
 
 
 def redact(text: str, kinds: Collection[PiiKind]) -> str:
-    """The text as it may be shown."""
+    """Return the text with personal data masked."""
     return mask_pii(text, kinds)[0] if kinds else text

@@ -1,4 +1,4 @@
-"""Whose a folder is: one that holds somebody else's files does not become a run's unasked."""
+"""Run directories: refuse to write into a folder that contains other files."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from curate.errors import ConfigError
 from curate.store import lock, manifest
 
 MARK = ".curate"
-"""The object that makes a folder in a store a run's: the first to be written, and never deleted."""
+"""Name of the object that marks a run directory in a store; it is written first and never deleted."""
 
 _SHOWN = 5
-"""Names in a message."""
+"""Number of names in a message."""
 
 
 def is_run(folder: Path) -> bool:
-    """Whether ``folder`` is a run's, told by what a run makes before anything else and never deletes.
+    """Return whether ``folder`` is a run directory: it contains the marker that a run writes first and never deletes.
 
-    On a disk that is its lock. A run of an older release is known by its input.
+    On a disk, the marker is the lock file. A run of an older release is recognized by its input manifest.
     """
     if (MARK if paths.is_object(folder) else lock.NAME) in paths.list_names(folder):
         return True
@@ -29,56 +29,60 @@ def is_run(folder: Path) -> bool:
 
 
 def claim(folder: Path, *, overwrite: bool) -> None:
-    """Make ``folder`` a run's: it is one already, or empty, or not there, or ``overwrite`` says so.
+    """Mark ``folder`` as a run directory, if it is one already, is empty or missing, or with ``overwrite``.
 
     Raises
     ------
-    ConfigError : naming some of what was found in it
+    ConfigError
+        The folder contains other files; the error lists some of them.
     """
     if is_run(folder):
         return
     if not overwrite:
         refuse_foreign(folder)
-    if paths.is_object(folder):  # on a disk the lock follows, and is the mark
-        with suppress(FileExistsError):  # another run was faster; the lock will tell
-            paths.create_object(folder / MARK, b"This folder is a run's: curate replaces what is in it.\n")
+    if paths.is_object(folder):  # on a disk, the lock file is the marker
+        with suppress(FileExistsError):  # another run was faster, which the lock reports
+            paths.create_object(
+                folder / MARK, b"This folder is a run directory of curate, which replaces its content.\n"
+            )
 
 
 def refuse_foreign(folder: Path) -> None:
-    """Refuse a folder with files that is not a run directory.
+    """Raise an error for a folder with files that is not a run directory.
 
     Raises
     ------
     ConfigError
-        It names some of the files.
+        The folder contains other files; the error lists some of them.
     """
     names = sorted(paths.list_names(folder))
     if names and not is_run(folder):
         more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
         raise ConfigError(
-            f"the folder is not a run's, and not empty: it holds {', '.join(names[:_SHOWN])}{more}",
+            f"the folder is not empty and not a run directory: it contains {', '.join(names[:_SHOWN])}{more}",
             where=str(folder),
-            hint="let 'run' name another, or say --overwrite if files that are in the way may be replaced",
+            hint="set 'run' to another folder, or pass --overwrite if these files may be replaced",
         )
 
 
 def refuse_run_files(files: Iterable[str], folder: Path, key: str = "input.files") -> None:
-    """Refuse to read what the run itself writes.
+    """Raise an error for input files inside the run directory.
 
     Raises
     ------
-    ConfigError : naming the first of the input files that lies in the run folder
+    ConfigError
+        An input file is in the run directory; the error names the first one.
     """
-    own = _resolved(folder)
-    below = f"{own}/"
-    if inside := next((name for name in files if _resolved_name(name).startswith(below)), None):
-        told = f"{key}: this file lies in the run folder {folder}, which a run writes to"
-        raise ConfigError(told, where=inside, hint="let 'run' name a folder that holds no input")
+    resolved = _resolve(folder)
+    below = f"{resolved}/"
+    if inside := next((name for name in files if _resolve_name(name).startswith(below)), None):
+        message = f"{key}: the file is inside the run directory {folder}, which the run overwrites"
+        raise ConfigError(message, where=inside, hint="set 'run' to a folder without input files")
 
 
-def _resolved(path: Path) -> PurePath:
+def _resolve(path: Path) -> PurePath:
     return PurePosixPath(str(path)) if paths.is_object(path) else path.resolve()
 
 
-def _resolved_name(name: str) -> str:
-    return str(_resolved(paths.parse_path(name))) if "://" in name else paths.resolve_links(name)
+def _resolve_name(name: str) -> str:
+    return str(_resolve(paths.parse_path(name))) if "://" in name else paths.resolve_links(name)

@@ -1,4 +1,4 @@
-"""The Arrow schema of every sidecar, and the check that what is written keeps to it."""
+"""Arrow schemas of all sidecar files, and the check of tables against them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUARANTINE = pa.schema(
         pa.field("record", pa.string()),
     ]
 )
-"""Rows set aside: where they stood, why, and the record itself where it was at hand."""
+"""Schema of quarantined rows: location, reason, and the record itself if it is available."""
 
 CLUSTER = pa.schema(
     [
@@ -47,11 +47,11 @@ SELECT = pa.schema(
         pa.field("similarity", pa.float32()),
     ]
 )
-"""One row for every input row: chosen or not, by which entry, and why."""
+"""Schema of the ledger: one row for every input row, with its outcome, the deciding entry and the reason."""
 
 
 CUTS = pa.schema([pa.field(name, pa.int32(), nullable=False) for name in ("text", "first", "end")])
-"""``cut``: of each shard, which words are cut out of which string of its text columns, by number."""
+"""Schema of ``cut`` shards: numbers of the words that are removed from each string of the text columns."""
 
 OVERLAPS = pa.schema(
     [
@@ -62,14 +62,14 @@ OVERLAPS = pa.schema(
         pa.field("texts", pa.int32()),
     ]
 )
-"""``decontaminate/found``: of each shard, which rows have which n-gram of the evaluation texts, by number, and which
-evaluation text of each set has the most similar embedding."""
+"""Schema of ``decontaminate/found`` shards: numbers of the rows with each n-gram of the evaluation texts, and the most
+similar evaluation text of each set by embedding."""
 
 
 def hits(texts: str) -> pa.Schema:
-    """The schema of a decontaminate shard: rows of the pool, each beside the evaluation text that it shares most with.
+    """Return the schema of a decontaminate shard: rows of the pool with their most similar evaluation text.
 
-    ``texts`` in its metadata says which of the evaluation texts stand in these rows: a bit each, as hexadecimal digits.
+    ``texts`` in the metadata marks the evaluation texts that occur in these rows: one bit each, in hexadecimal digits.
     """
     return pa.schema(
         [
@@ -89,13 +89,13 @@ def hits(texts: str) -> pa.Schema:
 
 
 def published(sketch: pa.Schema | None = None) -> pa.Schema:
-    """The schema of a part of ``published``: which rows, and their sketches in columns that the selector names."""
+    """Return the schema of a ``published`` shard: row ids, text hashes, and the sketch columns of the selector."""
     keys = [_ID, pa.field("content_hash", pa.binary(16), nullable=False)]
     return pa.schema([*keys, *(sketch or ())])
 
 
 def embed(dimensions: int, precision: str, facts: Mapping[str, str]) -> pa.Schema:
-    """The schema of an embed shard; ``precision`` is float32 or float16, ``facts`` says which model made it."""
+    """Return the schema of an embed shard; ``precision`` is float32 or float16, ``facts`` describes the model."""
     value = pa.float16() if precision == "float16" else pa.float32()
     return pa.schema(
         [
@@ -108,7 +108,7 @@ def embed(dimensions: int, precision: str, facts: Mapping[str, str]) -> pa.Schem
 
 
 def centroids(dimensions: int) -> pa.Schema:
-    """The schema of ``cluster/centroids.parquet``."""
+    """Return the schema of ``cluster/centroids.parquet``."""
     return pa.schema(
         [
             pa.field("cluster", pa.int32(), nullable=False),
@@ -119,17 +119,17 @@ def centroids(dimensions: int) -> pa.Schema:
 
 
 def dynamics(runs: int, epochs: int) -> list[str]:
-    """The columns of a proxy shard: one for each epoch of each run, in that order."""
+    """Return the column names of a proxy shard: one for each epoch of each run, in this order."""
     return [f"log_probabilities_r{run:02d}_e{epoch:03d}" for run in range(runs) for epoch in range(epochs)]
 
 
 def proxy(runs: int, epochs: int, classes: int, facts: Mapping[str, str]) -> pa.Schema:
-    """The schema of a proxy shard; ``facts`` says which model it was.
+    """Return the schema of a proxy shard; ``facts`` describes the model.
 
-    Probabilities are stored as their natural logarithms: half precision holds those down to any probability to one
-    part in 2,000, where it would take a probability below 3e-8 for 0, and so lose the margins of mislabelled rows.
+    Probabilities are stored as natural logarithms: half precision represents the logarithm of any probability to one
+    part in 2,000, but rounds a probability below 3e-8 to 0, which would lose the margins of mislabeled rows.
     """
-    told = {**facts, "runs": str(runs), "epochs": str(epochs), "classes": str(classes)}
+    metadata = {**facts, "runs": str(runs), "epochs": str(epochs), "classes": str(classes)}
     judged = pa.list_(pa.float16(), classes)
     return pa.schema(
         [
@@ -137,30 +137,31 @@ def proxy(runs: int, epochs: int, classes: int, facts: Mapping[str, str]) -> pa.
             pa.field("label", pa.int32(), nullable=False),
             *(pa.field(name, judged, nullable=False) for name in dynamics(runs, epochs)),
         ],
-        metadata={f"curate.{key}": text for key, text in told.items()},
+        metadata={f"curate.{key}": text for key, text in metadata.items()},
     )
 
 
 CLASSES = pa.schema([pa.field("class", pa.int32(), nullable=False), pa.field("label", pa.string(), nullable=False)])
-"""``proxy/classes.parquet``: what the numbers in the column ``label`` of a proxy shard stand for."""
+"""Schema of ``proxy/classes.parquet``: labels by the numbers in the column ``label`` of proxy shards."""
 
 
 def score(columns: Sequence[str], facts: Mapping[str, str]) -> pa.Schema:
-    """The schema of a score shard: ``id`` and one float32 column a score."""
+    """Return the schema of a score shard: ``id`` and one float32 column per score."""
     fields = [pa.field(name, pa.float32()) for name in columns]
     return pa.schema([_ID, *fields], metadata={f"curate.{key}": text for key, text in facts.items()})
 
 
 def check(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
-    """The table with ``schema`` as its schema, if it keeps to it.
+    """Return the table with the exact ``schema`` after checking its columns.
 
     Raises
     ------
-    PluginError : if a column is missing, of another type, or null where it may not be
+    PluginError
+        A column is missing, has another type, or has nulls that the schema forbids.
     """
     if table.schema.names != schema.names or table.schema.types != schema.types:
-        raise PluginError(f"columns are {table.schema.names}, expected {schema.names}", where=where)
+        raise PluginError(f"got the columns {table.schema.names}, expected {schema.names}", where=where)
     for field in schema:
         if not field.nullable and table[field.name].null_count:
-            raise PluginError(f"column {field.name!r} holds nulls", where=where)
+            raise PluginError(f"column {field.name!r} has nulls", where=where)
     return table.cast(schema).replace_schema_metadata(schema.metadata)

@@ -1,6 +1,6 @@
-"""Many small JSON Lines files at once: to make a table of the few records of each takes longer than to read them.
+"""Reading of many small JSON Lines files at once, because building a table per file takes longer than reading.
 
-Only files without anything unusual are read like this, and the result is the same as that of reading each by itself.
+Only regular files are read like this; the result is the same as that of reading each file separately.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ from curate.store import inputs, json_records, readers
 from curate.store.records import MAX_BATCH_ROWS, VALUE_BYTES, Batch, Piece, ReadOptions
 
 MAX_SMALL_BYTES = 1 << 16
-"""Most bytes of a file that is read together with others."""
+"""Largest size in bytes of a file that is read together with others."""
 
 _GROUP_BYTES = 1 << 24
 _MOST_LEAVES = 256
-"""Most bytes of a group, where each value counts for ``VALUE_BYTES``, and most of its columns."""
+"""Largest size of a group in bytes, counting ``VALUE_BYTES`` per value, and largest number of its columns."""
 
 _ENDINGS = (".jsonl", ".ndjson")
 
 
 @dataclass(slots=True)
 class Group:
-    """Consecutive files that are read together, or one that is read by itself."""
+    """Consecutive files that are read together, or one file that is read separately."""
 
     pieces: list[Piece] = field(default_factory=list)
     is_combined: bool = True
-    """Whether the records of the files are here."""
+    """Whether the group contains the records of its files."""
 
     lines: list[list[int]] = field(default_factory=list)
-    """Of each file, the lines that its records are on."""
+    """Lines of the records of each file."""
 
     first_names: list[str] = field(default_factory=list)
-    """Columns of the first file with a record, with those that its folders are."""
+    """Columns of the first file with a record, including its partition columns."""
 
     first_files: dict[str, str] = field(default_factory=dict)
-    """First file that has each column."""
+    """First file with each column."""
 
     first_files_with_value: dict[str, str] = field(default_factory=dict)
-    """First file that has a value in each column, of those with values."""
+    """First file with a value in each column that has values."""
 
     _records: list[dict[str, Any]] = field(default_factory=list)
     _partitions: dict[str, str | None] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Group:
     _leaves: int = 0
 
     def add(self, piece: Piece, small: _Small) -> bool:
-        """Add a file, if the group has room for it, and no column then has values of two types."""
+        """Add a file if the group has room and every column keeps one type; return whether it was added."""
         if self._size + small.size > _GROUP_BYTES or len(self._records) + len(small.records) > MAX_BATCH_ROWS:
             return False
         names: dict[str, None] = {}
@@ -68,14 +68,14 @@ class Group:
         if leaves > _MOST_LEAVES:
             return False
         if names or small.records:
-            own = [*names, *small.partitions]
-            if len(set(own)) < len(own) or any(name.startswith(inputs.PREFIX) for name in own):
+            columns = [*names, *small.partitions]
+            if len(set(columns)) < len(columns) or any(name.startswith(inputs.PREFIX) for name in columns):
                 return False
             if not self._records:
-                self._partitions, self.first_names = small.partitions, own
+                self._partitions, self.first_names = small.partitions, columns
             elif self._partitions != small.partitions:
                 return False
-            for name in own:
+            for name in columns:
                 self.first_files.setdefault(name, piece.path)
             for name in shapes:
                 self.first_files_with_value[name] = piece.path
@@ -87,7 +87,7 @@ class Group:
         return True
 
     def batch(self, options: ReadOptions) -> Batch | None:
-        """Return the records of all files; None if they must be read file by file."""
+        """Return the records of all files; None if they must be read separately."""
         if not self.is_combined:
             return None
         lines = [line for each in self.lines for line in each]
@@ -109,21 +109,21 @@ class _Small:
     partitions: dict[str, str | None]
 
 
-def group_files(pieces: Sequence[Piece], alone: Collection[int], as_text: Collection[str]) -> Iterator[Group]:
-    """Yield the pieces in their order, small files together where that makes no difference.
+def group_files(pieces: Sequence[Piece], separate: Collection[int], as_text: Collection[str]) -> Iterator[Group]:
+    """Yield the pieces in their order, with small files combined where the result is the same.
 
     Parameters
     ----------
     pieces : sequence of Piece
-        What to read.
+        Pieces to read.
     alone : collection of int
-        Numbers of files to read by themselves.
+        Numbers of files to read separately.
     as_text : collection of str
-        Columns to read as text, whatever is in them.
+        Columns to read as text, whatever their values.
     """
     group = Group()
     for piece in pieces:
-        small = None if piece.number in alone else _read(piece, as_text)
+        small = None if piece.number in separate else _read(piece, as_text)
         if small is not None and group.add(piece, small):
             continue
         if group.pieces:
@@ -137,30 +137,30 @@ def group_files(pieces: Sequence[Piece], alone: Collection[int], as_text: Collec
 
 
 def _read(piece: Piece, as_text: Collection[str]) -> _Small | None:
-    """Return the records of a file; None if it is not small, or has anything unusual in it."""
+    """Return the records of a file; None if it is not small or has anything unusual."""
     if not piece.complete or "://" in piece.path or not piece.path.lower().endswith(_ENDINGS):
         return None
     try:
         with open(piece.path, "rb", buffering=0, opener=no_follow.opener) as file:
             data = file.read(MAX_SMALL_BYTES + 1)
     except OSError:
-        return None  # it is an error once the file is read by itself
+        return None  # reported when the file is read separately
     if len(data) > MAX_SMALL_BYTES:
         return None
     parsed = json_records.parse_valid(data, piece, as_text)
     if parsed is None:
         return None
     size = len(data) + VALUE_BYTES * (data.count(b",") + data.count(b"{") + data.count(b"["))
-    return _Small(*parsed, size, _partitions_of(os.path.dirname(piece.path)))  # noqa: PTH120 - for speed
+    return _Small(*parsed, size, _parse_partitions(os.path.dirname(piece.path)))  # noqa: PTH120 - for speed
 
 
 @lru_cache(maxsize=64)
-def _partitions_of(folder: str) -> dict[str, str | None]:
+def _parse_partitions(folder: str) -> dict[str, str | None]:
     return readers.parse_partitions(f"{folder}/name")
 
 
 def _shape(value: Any) -> object:
-    """Return what a value must have in common with others for one Arrow type; None if that is not this simple."""
+    """Return the shape that values must share to have one Arrow type; None if it has no such simple shape."""
     kind = type(value)
     if kind is str or kind is bool or kind is float:
         return kind
@@ -176,7 +176,7 @@ def _shape(value: Any) -> object:
 
 
 def _leaves(shape: object) -> int:
-    """Return the number of columns besides itself that a column is for its fields."""
+    """Return the number of additional columns that the fields of a column add."""
     if isinstance(shape, frozenset):
         return sum(map(_leaves, shape))
     return sum(1 + _leaves(inner) for _, inner in shape) if isinstance(shape, tuple) else 0

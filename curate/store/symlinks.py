@@ -1,4 +1,4 @@
-"""A run folder holds files and folders: nothing in it leads elsewhere, whoever made it."""
+"""Check that a run directory contains only files and folders, and no links that lead elsewhere."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ RESULTS = (
     "manifest.json",
     "mask.json",
 )
-"""Entries of a run directory that are read without running a stage."""
+"""Names of the entries of a run directory that are read without running a stage."""
 
 _CURRENT = re.compile(r"(\.[0-9]+\.partial\.)?current")
-"""The link to the published version, and the one that will take its place."""
+"""Names of the link to the published version, and of the one that will replace it."""
 
 
 def refuse_links(folder: Path, owned: Collection[str] = RESULTS) -> None:
-    """Refuse a run directory that holds anything but files, folders, and the link ``export/current``.
+    """Raise an error if a run directory contains anything but files, folders, and the link ``export/current``.
 
-    What is behind a link would be read, deleted or overwritten as if it were the run's own.
+    The target of a link would be read, deleted or overwritten like a file of the run.
 
     Parameters
     ----------
@@ -44,12 +44,12 @@ def refuse_links(folder: Path, owned: Collection[str] = RESULTS) -> None:
     Raises
     ------
     DataError
-        Naming the first.
+        The run directory contains a link or a special file; the error names the first one.
     """
     for entry in () if paths.is_object(folder) else _entries(str(folder), owned):  # a store has no links
         try:
             mode = entry.stat(follow_symlinks=False).st_mode
-        except FileNotFoundError:  # a run that is under way has deleted or renamed it
+        except FileNotFoundError:  # deleted or renamed by a run in progress
             continue
         above, name = os.path.split(entry.path)
         current = above == str(folder / "export") and _CURRENT.fullmatch(name)
@@ -63,17 +63,19 @@ def refuse_links(folder: Path, owned: Collection[str] = RESULTS) -> None:
 
 
 def _entries(folder: str, names: Collection[str] | None) -> Iterator[os.DirEntry[str]]:
-    """Yield everything in a folder and the folders in it, except for folders; of the first, only these ``names``."""
+    """Yield all entries below a folder that are not folders; at the top level, only these ``names``."""
     try:
-        with os.scandir(folder) as found:
-            for entry in found:
+        with os.scandir(folder) as entries:
+            for entry in entries:
                 if names is not None and entry.name not in names:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     yield from _entries(entry.path, None)
                 else:
                     yield entry
-    except FileNotFoundError:  # the first run, or what it held was deleted just now
+    except FileNotFoundError:  # the first run, or deleted by a run in progress
         return
     except OSError as error:
-        raise DataError(f"cannot read the folder: {error.strerror}", where=folder) from error
+        raise DataError(
+            f"cannot read the folder: {error.strerror}", where=folder, hint="check its permissions"
+        ) from error

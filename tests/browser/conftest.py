@@ -1,4 +1,4 @@
-"""A real browser, driven without a display and cut off from the network."""
+"""Headless browser without access to the network."""
 
 import shutil
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def _sample() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of a report in which every part is there."""
+    """Return the page of a report that has every part."""
     from curate.report.run_page import render
 
     path = tmp_path_factory.mktemp("report") / "report.html"

@@ -1,4 +1,4 @@
-"""The page of a comparison in a real browser: every chart is drawn, and a press shows one selector beside uniform."""
+"""Tests of the comparison page in a browser: charts and buttons."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def page(driver: Any, tmp_path: Path) -> Any:
     return driver
 
 
-def test_every_chart_is_drawn_and_nothing_complains(page: Any) -> None:
+def test_every_chart_is_drawn_without_console_errors(page: Any) -> None:
     assert page.execute_script("return document.querySelectorAll('.chart').length") == 2
     assert page.execute_script("return document.querySelectorAll('#figure-front .point').length") == 3
     assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
-def test_a_press_shows_one_selector_beside_uniform(page: Any) -> None:
+def test_a_click_shows_one_selector_with_the_random_baseline(page: Any) -> None:
     assert page.execute_script(LEGEND) == [
         "facility_location",
         "ccs",
         "top_k",
         "uniform",
-        "Every row",
+        "All rows",
     ]
     page.find_element("css selector", "#curves [data-view='1']").click()
-    assert page.execute_script(LEGEND) == ["facility_location", "uniform", "Every row"]
+    assert page.execute_script(LEGEND) == ["facility_location", "uniform", "All rows"]

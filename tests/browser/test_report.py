@@ -1,4 +1,4 @@
-"""The report in a real browser: what no reading of the HTML can prove."""
+"""Tests of the report in a browser, for properties that cannot be checked in the HTML."""
 
 import base64
 import json
@@ -28,7 +28,7 @@ def wait(driver: Any, done: Callable[[Any], bool]) -> None:
 
 @pytest.fixture
 def page(driver: Any, report_file: Path) -> Any:
-    """The report, freshly opened in light colours, every chart drawn."""
+    """Return the report, newly opened with the light color scheme, with all charts drawn."""
     driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     colour_scheme(driver, "light")
     for log in ("browser", "performance"):
@@ -39,7 +39,7 @@ def page(driver: Any, report_file: Path) -> Any:
 
 
 def to_middle(page: Any, element: Any) -> None:
-    """Scroll, and wait until the page has been told so."""
+    """Scroll, and wait until the page has received the event."""
     page.execute_async_script(
         "arguments[0].scrollIntoView({block: 'center'});"
         "requestAnimationFrame(() => requestAnimationFrame(arguments[1]))",
@@ -52,7 +52,7 @@ def dots(page: Any) -> list[str]:
 
 
 def loneliest(page: Any) -> list[int]:
-    """Dots of the last trace that is shown, those that no other dot covers first."""
+    """Return the dots of the last visible trace, first those that no other dot covers."""
     figure = page.execute_script("return JSON.parse(document.getElementById('figures').textContent)[0]")
     rest, kept = (np.array([trace["x"], trace["y"]]).T for trace in figure["data"][:2])
     distance = np.linalg.norm(kept[:, None] - np.concatenate([kept, rest])[None], axis=2)
@@ -61,7 +61,7 @@ def loneliest(page: Any) -> list[int]:
 
 
 def hover(page: Any, dot: int) -> dict[str, Any]:
-    """Point at a dot of the last trace that is shown; gives its row."""
+    """Point at a dot of the last visible trace, and return its row."""
     from selenium.webdriver import ActionChains
 
     element = page.find_elements("css selector", DOTS)[dot]
@@ -85,14 +85,14 @@ def test_every_chart_draws_its_marks(page: Any) -> None:
 
 
 @pytest.mark.parametrize(("chart", "marks", "bars"), [("models", 6, 6), ("groups", 12, 4), ("probes-1", 3, 3)])
-def test_what_models_reach_is_drawn_with_its_intervals(page: Any, chart: str, marks: int, bars: int) -> None:
+def test_results_of_models_are_drawn_with_their_intervals(page: Any, chart: str, marks: int, bars: int) -> None:
     page.execute_script("document.querySelectorAll('#models details').forEach(fold => fold.open = true)")
     count = f"return document.querySelectorAll('#figure-{chart} %s').length"
     wait(page, lambda d: d.execute_script(count % ".point") == marks)
     paths = f"[...document.querySelectorAll('#figure-{chart} .errorbar path')]"
     assert page.execute_script(f"return {paths}.filter(p => p.getBoundingClientRect().width > 5).length") == bars
     legend = page.execute_script(f"return document.querySelector('#figure-{chart}').previousElementSibling.textContent")
-    assert legend == "●This selection◆Uniform■Every row"
+    assert legend == "●This selection◆Random baseline■All rows"
 
 
 def test_the_console_is_silent_and_the_network_untouched(page: Any) -> None:
@@ -107,7 +107,7 @@ def test_the_console_is_silent_and_the_network_untouched(page: Any) -> None:
 def test_pointing_at_a_dot_shows_its_row(page: Any) -> None:
     row = hover(page, loneliest(page)[0])
     card = page.find_element("id", "card").text
-    for column in ("text", "id", "cluster", "source", "fate"):
+    for column in ("text", "id", "cluster", "source", "outcome"):
         assert row[column] in card
 
 
@@ -120,8 +120,8 @@ def test_the_card_keeps_to_the_window(page: Any) -> None:
         assert box["bottom"] <= page.execute_script("return innerHeight")
 
 
-def test_hostile_text_is_shown_and_runs_nothing(page: Any) -> None:
-    """One row of the sample holds a script, an image with a handler and a bold tag."""
+def test_hostile_text_is_shown_and_never_executed(page: Any) -> None:
+    """One row of the sample contains a script, an image with a handler and a bold tag."""
     shown = page.execute_script(
         "return [...document.querySelectorAll('blockquote')].map(b => b.textContent).find(t => t.includes('onerror'))"
     )
@@ -129,7 +129,7 @@ def test_hostile_text_is_shown_and_runs_nothing(page: Any) -> None:
     assert page.execute_script("return document.images.length") == 0
 
 
-@pytest.mark.parametrize(("view", "name"), [(0, "Kept"), (1, "Chosen uniformly"), (2, "ccs")])
+@pytest.mark.parametrize(("view", "name"), [(0, "Kept"), (1, "Kept by the random baseline"), (2, "ccs")])
 def test_the_buttons_change_the_selection_that_the_map_shows(page: Any, view: int, name: str) -> None:
     button = page.find_element("css selector", f"[data-view='{view}']")
     to_middle(page, button)
@@ -142,7 +142,7 @@ def test_the_buttons_change_the_selection_that_the_map_shows(page: Any, view: in
 
 
 def test_unfolded_charts_fill_their_place(page: Any) -> None:
-    """A chart that was drawn while folded away is drawn again when it is unfolded."""
+    """A chart that was drawn while collapsed is drawn again when it is expanded."""
     page.execute_script("document.getElementById('figure-folded-0').closest('details').open = true")
     room = "document.getElementById('figure-folded-0').clientWidth"
     drawn = "document.querySelector('#figure-folded-0 .main-svg').getBoundingClientRect().width"
@@ -150,7 +150,7 @@ def test_unfolded_charts_fill_their_place(page: Any) -> None:
     assert page.execute_script(f"return {room}") > 300
 
 
-def test_charts_follow_the_colour_scheme(page: Any) -> None:
+def test_charts_follow_the_color_scheme(page: Any) -> None:
     light = dots(page)
     colour_scheme(page, "dark")
     wait(page, lambda d: dots(d) != light)
@@ -197,7 +197,7 @@ return [...document.querySelectorAll(".chart")].filter((chart) => chart.checkVis
 
 @pytest.mark.parametrize("width", [420, 1400])
 def test_nothing_is_clipped(page: Any, width: int) -> None:
-    """No element reaches beyond the window, and no text of a chart beyond the chart, folds open or not."""
+    """No element extends beyond the window, and no text beyond its chart, with sections expanded or collapsed."""
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 700}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     page.execute_script("document.querySelectorAll('details').forEach(fold => fold.open = true)")
@@ -210,7 +210,7 @@ def test_a_page_is_small(report_file: Path) -> None:
     assert report_file.stat().st_size <= 2_000_000
 
 
-def test_the_contents_lead_to_every_section(page: Any) -> None:
+def test_the_table_of_contents_links_every_section(page: Any) -> None:
     links = page.find_elements("css selector", ".contents a")
     sections = page.find_elements("css selector", "main section")
     assert [link.get_attribute("href").partition("#")[2] for link in links] == [

@@ -1,4 +1,4 @@
-"""The command line as a shell sees it: exit codes, what goes to stdout and what to stderr, signals and closed pipes."""
+"""Tests of the command line as a process: exit codes, stdout and stderr, signals and closed pipes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def digests(run: str) -> dict[str, str]:
 
 @pytest.fixture
 def written(pool, config):
-    """Writes a configuration over the small pool, and gives its path; keyword arguments replace sections."""
+    """Return a function that writes a configuration for the small pool; its keyword arguments replace sections."""
 
     def write(**sections: Any) -> Path:
         path = Path("config.yaml")
@@ -60,7 +60,7 @@ DECORATORS = {
 
 
 def plugin(name: str, kind: str, *method: str) -> str:
-    """Write a plugin file of the user's with the lines of one method, and give what ``plugins:`` takes."""
+    """Write a plugin file with the given lines of one method, and return the value of ``plugins:``."""
     lines = [
         "import os",
         "import time",
@@ -102,7 +102,7 @@ def test_help_imports_nothing_heavy():
     assert "--help" in done.stdout
 
 
-def test_the_version_is_told(command):
+def test_the_version_is_printed(command):
     from curate.version import __version__
 
     assert command("--version").stdout == f"curate {__version__}\n"
@@ -112,7 +112,7 @@ def test_the_version_is_told(command):
 
 
 @pytest.mark.slow
-def test_a_run_exits_with_0_and_so_does_one_that_changes_nothing(command, written):
+def test_a_run_exits_with_0_even_if_it_changes_nothing(command, written):
     first, second = command("run", path := written()), curate("run", path)
     assert (first.returncode, second.returncode) == (0, 0)
     assert re.search(
@@ -124,7 +124,7 @@ def test_a_run_exits_with_0_and_so_does_one_that_changes_nothing(command, writte
 
 
 @pytest.mark.parametrize("name", ["run", "plan", "check", "report"])
-def test_a_wrong_configuration_exits_with_2_and_tells_every_error_on_a_line(command, written, name):
+def test_an_invalid_configuration_exits_with_2_and_lists_one_error_per_line(command, written, name):
     path = written(seed="zero", select=[{"use": "top_k", "kep": 20}, {"use": "nearest"}])
     done = command(name, path)
     assert (done.returncode, done.stdout) == (2, "")
@@ -142,10 +142,10 @@ def test_a_wrong_configuration_exits_with_2_and_tells_every_error_on_a_line(comm
         (["run"], "Missing argument 'CONFIG'"),
         (["run", "config.yaml", "--workers", "0"], "Invalid value for '--workers'"),
         (["run", "config.yaml", "--executor", "cloud"], "'cloud' is not one of"),
-        (["run", "config.yaml", "--ray-address", "auto"], "Ray is not used; add --executor ray"),
+        (["run", "config.yaml", "--ray-address", "auto"], "can only be used with the Ray executor; add --executor ray"),
         (["check", "nowhere.yaml"], "nowhere.yaml: cannot read the configuration: No such file or directory"),
         (["plugins", "chooser"], "unknown kind 'chooser'"),
-        (["init", "config.yaml"], "config.yaml: the file exists already"),
+        (["init", "config.yaml"], "config.yaml: the file already exists"),
     ],
 )
 def test_wrong_usage_exits_with_2(command, written, arguments, told):
@@ -188,7 +188,7 @@ def test_a_plugin_file_that_does_not_load_and_an_unknown_plugin_exit_with_4(comm
     Path("mine.py").write_text("1 / 0\n")
     done = command("run", written(plugins=["./mine.py"]))
     assert (done.returncode, done.stdout) == (4, "")
-    assert done.stderr == "curate: mine.py: the plugin file fails to load: ZeroDivisionError: division by zero\n"
+    assert done.stderr == "curate: mine.py: the plugin file fails to import: ZeroDivisionError: division by zero\n"
     done = command("plugins", "selector", "k_centre")
     assert done.returncode == 4
     assert done.stderr == "curate: unknown selector 'k_centre'; did you mean 'k_center'?\n"
@@ -213,7 +213,7 @@ def test_an_empty_selection_exits_with_5(command, written):
 
 
 def logged(stderr: str) -> str:
-    """The log file that stderr names."""
+    """Return the log file that is named in stderr."""
     (name,) = re.findall(r"\S+\.log", stderr)
     path = Path(name)
     text = path.read_text()
@@ -289,7 +289,7 @@ def test_ctrl_c_ends_a_run_at_once_and_the_next_gives_the_bytes_of_an_uninterrup
     running.send_signal(signal.SIGINT)
     stdout, stderr = running.communicate(timeout=60)
     assert (running.returncode, stdout) == (130, "")
-    assert stderr.splitlines()[-1] == "curate: interrupted; the same command goes on where this one stopped"
+    assert stderr.splitlines()[-1] == "curate: interrupted; run the same command again to continue"
     assert "Traceback" not in stderr
     assert not Path("run/score/waits/manifest.json").exists()
     Path("go").touch()
@@ -300,7 +300,7 @@ def test_ctrl_c_ends_a_run_at_once_and_the_next_gives_the_bytes_of_an_uninterrup
 
 
 def wait(until: Callable[[], object], running: subprocess.Popen[str]) -> None:
-    """Wait until something is so; a process that ends before, or takes a minute, fails the test."""
+    """Wait until a condition is true; fail if the process ends before or a minute passes."""
     last = time.monotonic() + 60
     while not until():
         assert running.poll() is None
@@ -309,7 +309,7 @@ def wait(until: Callable[[], object], running: subprocess.Popen[str]) -> None:
 
 
 def terminate(running: subprocess.Popen[str]) -> None:
-    """Send SIGTERM to the whole group, as service managers do, and wait until it has arrived."""
+    """Send SIGTERM to the whole process group, as service managers do, and wait until it has arrived."""
     os.killpg(running.pid, signal.SIGTERM)
     status = Path(f"/proc/{running.pid}/status")
     bit = 1 << signal.SIGTERM - 1
@@ -317,7 +317,7 @@ def terminate(running: subprocess.Popen[str]) -> None:
 
 
 def waiting(section: str, *last: str, until: str = "Path('go').exists()") -> str:
-    """A plugin that says that it has begun, and works until the file ``go`` is there."""
+    """Write a plugin that reports its start and works until the file ``go`` exists."""
     return plugin(
         "waits",
         *BROKEN[section],
@@ -330,12 +330,12 @@ def waiting(section: str, *last: str, until: str = "Path('go').exists()") -> str
 
 
 def begun() -> int:
-    """How many calls of that plugin have begun."""
+    """Return the number of started calls of this plugin."""
     return len(list(Path().glob("begun-*")))
 
 
 def started(path: Path, *flags: str, calls: int) -> subprocess.Popen[str]:
-    """A run in a process group of its own, in so many calls of that plugin."""
+    """Start a run in its own process group, and wait for a number of calls of this plugin."""
     command = [*CURATE, "run", str(path), *flags]
     running = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -358,7 +358,7 @@ def test_sigterm_finishes_the_shards_that_run_and_the_next_run_reuses_them(comma
     Path("go").touch()
     stdout, stderr = running.communicate(timeout=60)
     assert (running.returncode, stdout) == (143, "")
-    assert stderr.splitlines()[-1] == "curate: terminated; the same command goes on where this one stopped"
+    assert stderr.splitlines()[-1] == "curate: terminated; run the same command again to continue"
     assert "Traceback" not in stderr
     done = {part.name: part.stat().st_mtime_ns for part in folder.iterdir()}
     assert sorted(done) == [f"part-{number:05d}.parquet" for number in running_shards]
@@ -391,7 +391,7 @@ def test_sigterm_ends_work_that_is_not_cut_into_shards_at_once(written):
     os.killpg(running.pid, signal.SIGTERM)
     stderr = running.communicate(timeout=60)[1]
     assert running.returncode == 143
-    assert stderr.endswith("curate: terminated; the same command goes on where this one stopped\n")
+    assert stderr.endswith("curate: terminated; run the same command again to continue\n")
 
 
 @pytest.mark.slow
@@ -409,7 +409,7 @@ def test_workers_end_when_their_parent_is_killed(written):
 
 
 def alive(pid: int) -> bool:
-    """Whether the process runs; one that has ended may stay as a zombie where nobody waits for it."""
+    """Return whether a process runs; a finished process may remain as a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -417,7 +417,7 @@ def alive(pid: int) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    """The worker processes of ``pid``."""
+    """Return the worker processes of ``pid``."""
     try:
         started = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return [int(child) for child in started if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
@@ -453,7 +453,7 @@ def test_stdout_is_one_json_document(command, written, arguments):
 
 
 @pytest.mark.slow
-def test_json_says_what_was_done(written):
+def test_json_contains_the_result(written):
     done = curate("run", written(), "--json")
     told = json.loads(done.stdout)
     assert done.returncode == 0
@@ -468,7 +468,7 @@ def test_json_says_what_was_done(written):
 def test_a_table_in_a_pipe_is_tab_separated(command, written):
     path = written()
     lines = [line.split("\t") for line in command("plan", path).stdout.splitlines()]
-    assert lines[0] == ["stage", "entry", "state", "rows out", "~s", "~MiB", "~MiB disk", "why"]
+    assert lines[0] == ["stage", "entry", "state", "rows out", "~s", "~MiB", "~MiB disk", "reason"]
     assert {len(line) for line in lines} == {8}
     listed = [line.split("\t")[:2] for line in command("plugins").stdout.splitlines()]
     assert ["selector", "ccs"] in listed
@@ -518,7 +518,7 @@ def test_json_lines_end_with_the_summary_and_with_the_exit_code(command, written
         ({"guard": {"max_drop_rate": 0.1}}, 5, None, "40 of 60 rows (66.67%) would be dropped"),
     ],
 )
-def test_an_error_is_a_json_line_like_the_others_and_says_where(command, written, sections, code, place, told):
+def test_an_error_is_a_json_line_with_its_place(command, written, sections, code, place, told):
     done = command("run", written(**sections), "--log-format", "json", "--executor", "serial")
     end = [json.loads(line) for line in done.stderr.splitlines()][-1]
     assert (done.returncode, end["event"], end["exit_code"]) == (code, "end", code)
@@ -527,7 +527,7 @@ def test_an_error_is_a_json_line_like_the_others_and_says_where(command, written
 
 
 @pytest.mark.parametrize("executor", ["serial", PROCESSES])
-def test_a_plugin_that_exits_does_not_look_like_a_run_that_is_done(command, written, executor):
+def test_a_plugin_that_exits_does_not_look_like_a_finished_run(command, written, executor):
     path = written(plugins=[plugin("leaves", *BROKEN["score"], "    raise SystemExit(0)")], score=[{"use": "leaves"}])
     done = command("run", path, "--executor", executor, "--workers", "2")
     assert (done.returncode, done.stdout) == (4, "")
@@ -547,19 +547,21 @@ def test_metrics_are_written_by_every_stage_command_and_after_every_signal(comma
     assert 'stage="select",entry="select",error="Terminated"} 1\n' in Path("m.prom").read_text()
 
 
-def test_a_run_folder_that_holds_other_files_exits_with_2_unless_told_otherwise(command, written):
+def test_a_run_directory_with_other_files_exits_with_2_without_overwrite(command, written):
     Path("run/input").mkdir(parents=True)
     Path("run/input/mine.jsonl").write_text("my own")
     done = command("run", written())
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("curate: run: the folder is not a run's, and not empty: it holds input; let 'run'")
+    assert done.stderr.startswith(
+        "curate: run: the folder is not empty and not a run directory: it contains input; set 'run'"
+    )
     assert [path.name for path in Path("run").rglob("*")] == ["input", "mine.jsonl"]
     assert command("run", path := written(), "--overwrite").returncode == 0
     assert Path("run/input/mine.jsonl").read_text() == "my own"
     assert command("run", path).returncode == 0
 
 
-def test_set_overrides_a_key_and_a_wrong_one_is_told(command, written):
+def test_set_overrides_a_key_and_rejects_an_unknown_one(command, written):
     path = written()
     told = json.loads(command("run", path, "--set", "select.0.keep=7", "--set", "run=other", "--json").stdout)
     assert (told["run"], told["kept"]) == ("other", 7)
@@ -574,7 +576,7 @@ def test_set_overrides_a_key_and_a_wrong_one_is_told(command, written):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variable", [{}, {"NO_COLOR": "1"}])
-def test_colour_on_a_terminal_unless_no_color_is_set(written, variable):
+def test_color_on_a_terminal_unless_no_color_is_set(written, variable):
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
     environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "CI")}
@@ -594,7 +596,7 @@ def test_colour_on_a_terminal_unless_no_color_is_set(written, variable):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["schema"], ["plugins"], ["--help"], ["run", "config.yaml", "--json"]])
-def test_a_reader_that_has_had_enough_is_no_error(command, written, arguments):
+def test_a_reader_that_closes_the_pipe_early_causes_no_error(command, written, arguments):
     path = written()
     if arguments[0] == "run":
         command("run", path)
@@ -607,8 +609,8 @@ def test_a_reader_that_has_had_enough_is_no_error(command, written, arguments):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_a_result_that_stdout_has_no_letters_for_is_no_failure(written, options):
-    """It is printed after the export was published."""
+def test_a_result_that_stdout_cannot_encode_is_no_failure(written, options):
+    """The result is printed after the export was published."""
     done = curate("run", written(run="läuft"), *options, env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0, done.stderr
     assert "l\\xe4uft" in done.stdout if not options else json.loads(done.stdout)["run"] == "läuft"
@@ -630,7 +632,7 @@ def test_a_log_that_cannot_be_written_does_not_stop_a_run(command, written):
 
 
 @pytest.mark.parametrize("place", ["run", "run/embed", "run/export"])
-def test_a_file_where_a_folder_should_be_is_told_and_is_no_bug(command, written, place):
+def test_a_file_in_place_of_a_directory_is_a_clear_error(command, written, place):
     path = written()
     Path(place).parent.mkdir(exist_ok=True)
     Path(place).write_text("in the way")
@@ -643,7 +645,7 @@ def test_a_file_where_a_folder_should_be_is_told_and_is_no_bug(command, written,
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", [100, 3_000])
 @pytest.mark.parametrize("executor", ["serial", "processes"])
-def test_a_full_disk_is_told_leaves_nothing_half_written_and_the_next_run_goes_on(command, written, limit, executor):
+def test_a_full_disk_is_a_clear_error_and_the_next_run_continues(command, written, limit, executor):
     path = written()
 
     def no_big_files() -> None:
@@ -657,7 +659,7 @@ def test_a_full_disk_is_told_leaves_nothing_half_written_and_the_next_run_goes_o
 
 
 @pytest.mark.slow
-def test_a_result_that_cannot_be_written_is_told(written):
+def test_a_result_that_cannot_be_written_is_an_error(written):
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     path = written()
@@ -692,7 +694,7 @@ def test_a_result_that_cannot_be_written_after_publishing_is_a_warning(written, 
 
 
 @pytest.mark.slow
-def test_a_configuration_that_was_written_is_no_failure_where_its_name_cannot_be_printed(pool):
+def test_init_succeeds_even_if_the_path_cannot_be_printed(pool):
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     with Path("/dev/full").open("w") as full:
@@ -736,7 +738,7 @@ def test_init_writes_a_configuration_that_check_accepts_and_run_runs(command, po
     assert done.stdout == (
         "wrote new.yaml for 2 files\n"
         "text: 'text' (a text column, 10 words on average)\n"
-        "id: 'id' (no two are the same); label: 'topic' (few different values); "
+        "id: 'id' (all values are different); label: 'topic' (few different values); "
         "source: 'source' (few different values)\n"
         "next: curate check new.yaml, then curate run new.yaml\n"
     )
@@ -748,23 +750,23 @@ def test_init_writes_a_configuration_that_check_accepts_and_run_runs(command, po
     assert 0 < json.loads(ran.stdout)["kept"] < 60
 
 
-def test_init_replaces_a_file_only_if_told_to(command, pool):
+def test_init_replaces_a_file_only_with_overwrite(command, pool):
     Path("new.yaml").write_text("mine")
     done = command("init", "new.yaml")
     assert (done.returncode, Path("new.yaml").read_text()) == (2, "mine")
-    assert done.stderr == "curate: new.yaml: the file exists already; name another, or say --overwrite\n"
+    assert done.stderr == "curate: new.yaml: the file already exists; choose another name, or add --overwrite\n"
     assert command("init", "new.yaml", "--overwrite").returncode == 0
     assert command("check", "new.yaml").returncode == 0
 
 
-def test_init_makes_the_folder_it_is_to_write_into(command, pool):
+def test_init_creates_the_parent_directory(command, pool):
     assert command("init", "configs/new.yaml", "--files", "pool/*.jsonl").returncode == 0
     assert command("check", "configs/new.yaml").returncode == 0
 
 
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])
-def test_a_stream_that_was_closed_before_is_no_bug(pool, closed):
-    """As ``curate plugins >&-`` has it."""
+def test_a_closed_stream_is_no_bug(pool, closed):
+    """As in ``curate plugins >&-``."""
     script = (
         f"import os, sys; os.close({['stdout', 'stderr'].index(closed) + 1}); os.execv(sys.executable, sys.argv[1:])"
     )

@@ -1,4 +1,4 @@
-"""``curate init`` on the layouts that instruction, chat and classification data come in: the right text, and a run."""
+"""Tests of ``curate init`` with common layouts of instruction, chat and classification data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ N = 40
 
 
 def words(number: int, length: int = 6) -> str:
-    """A text that no other number has."""
+    """Return a text that differs for every number."""
     return (
         " ".join(WORDS[(number * 7 + place * (number % 5 + 1)) % len(WORDS)] for place in range(length)) + f" {number}"
     )
@@ -213,7 +213,7 @@ def test_init_finds_the_text_and_the_run_quarantines_no_row(command, pool, name)
     assert Run.open(Path(config.run)).inputs.read(0, ("text",))["text"][0].as_py() == text
 
 
-def test_of_chats_the_texts_are_masked_and_cut_and_nothing_else(command, pool):
+def test_only_the_texts_of_chats_are_masked_and_shortened(command, pool):
     mail, long = "ann@example.org", " ".join(WORDS)
     rows = [
         {"messages": [turn("user", f"{mail} {n} {long}", name=mail), turn(mail, None, tool_calls=[{"f": mail}])]}
@@ -233,9 +233,7 @@ def test_of_chats_the_texts_are_masked_and_cut_and_nothing_else(command, pool):
 
 
 @pytest.mark.parametrize(("files", "more", "expected"), [(1, {}, None), (2, {}, "file"), (2, {"file": "x"}, None)])
-def test_several_files_are_a_source_each_where_no_column_has_the_sources(
-    command, tmp_path, monkeypatch, files, more, expected
-):
+def test_each_file_is_a_source_if_no_column_contains_sources(command, tmp_path, monkeypatch, files, more, expected):
     monkeypatch.chdir(tmp_path)
     for number in range(files):
         rows = [{"text": f"file {number}, row {row}: amber birch cobalt dune ember", **more} for row in range(40)]

@@ -1,4 +1,4 @@
-"""One rule for RUN: a run directory, its URL, or the YAML of a configuration; and for ROW: an id, a line or a hash."""
+"""Tests of the arguments RUN (a run directory, its URL or a configuration file) and ROW (an id, a line or a hash)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ READERS = {
     "evaluate": ("--seeds", "2", "--executor", "serial"),
     "compare": ("--seeds", "2", "--prune-rate", ".5", "--executor", "serial"),
 }
-NEITHER = "neither a run directory nor the YAML of a configuration"
+MISSING = "there is no run directory or configuration file with this name"
+NEITHER = "this is neither a run directory nor a configuration file"
 
 
 @pytest.fixture
 def yaml(finished) -> Path:
-    """The configuration of the finished run, under another name."""
+    """Return the configuration of the finished run, under another name."""
     Path("configs").mkdir()
     return Path(shutil.copy("run/config.yaml", "configs/nightly.yaml"))
 
@@ -49,20 +50,20 @@ def test_rollback_takes_a_configuration(command, finished, yaml):
 
 
 @pytest.mark.parametrize("name", [*READERS, "rollback"])
-def test_what_is_neither_is_an_error_with_what_is_near(command, finished, yaml, name):
+def test_an_unknown_run_is_an_error_that_suggests_similar_paths(command, finished, yaml, name):
     Path("notes.txt").write_text("run: run\nbut: [no configuration")
     Path("empty.yaml").write_text("select: []\n")
     Path("runs/first").mkdir(parents=True)
     shutil.copy(yaml, "runs/first/config.yaml")
     more = READERS.get(name, ())
     for run, told in {
-        "nigthly.yaml": f"nigthly.yaml: there is {NEITHER}; did you mean 'configs/nightly.yaml'?",
-        "firts": f"firts: there is {NEITHER}; did you mean 'runs/first'?",
-        "zzz": f"zzz: there is {NEITHER}",
-        "runs": f"runs: this is {NEITHER}; did you mean 'run' or 'runs/first'?",
-        "notes.txt": f"notes.txt: this is {NEITHER}",
-        "run/report.html": f"run/report.html: this is {NEITHER}",
-        "empty.yaml": "empty.yaml: no configuration: it has no key 'run'",
+        "nigthly.yaml": f"nigthly.yaml: {MISSING}; did you mean 'configs/nightly.yaml'?",
+        "firts": f"firts: {MISSING}; did you mean 'runs/first'?",
+        "zzz": f"zzz: {MISSING}",
+        "runs": f"runs: {NEITHER}; did you mean 'run' or 'runs/first'?",
+        "notes.txt": f"notes.txt: {NEITHER}",
+        "run/report.html": f"run/report.html: {NEITHER}",
+        "empty.yaml": "empty.yaml: this is not a configuration: it has no key 'run'",
     }.items():
         if run == "empty.yaml" and name in ("report", "compare"):
             continue  # which read the complete configuration, and say all that is wrong with it
@@ -104,7 +105,7 @@ def test_explain_takes_the_hash_of_a_text(command, finished):
 
 def test_a_line_without_a_row_is_an_error_with_the_nearest(command, finished):
     done = command("explain", "run", "b.jsonl:21")
-    assert done.stderr == "curate: pool/b.jsonl:21: no row is on this line; the nearest are on 20\n"
+    assert done.stderr == "curate: pool/b.jsonl:21: there is no row on this line; the nearest rows are on lines 20\n"
     assert "no row has the id 'c.jsonl:1'" in command("explain", "run", "c.jsonl:1").stderr
 
 
@@ -121,14 +122,14 @@ def test_a_record_is_found_by_any_of_its_lines_and_a_quarantined_one_too(command
     assert explained(command, "in/a.json:6")["id"] == "x1"
     assert {explained(command, f"b.csv:{line}")["id"] for line in (2, 3, 4)} == {"y0"}
     story = explained(command, "b.csv:6")
-    assert (story["outcome"]["status"], story["quarantined"][0]["line"]) == ("set aside", 6)
+    assert (story["outcome"]["status"], story["quarantined"][0]["line"]) == ("quarantined", 6)
 
 
 def test_a_name_or_a_line_of_several_is_an_error_that_lists_them(command, written_files):
     done = command("explain", "run", "a.json:1")
-    assert "several input files are called 'a.json'; name one: in/a.json, in/deep/a.json" in done.stderr
+    assert "several input files match 'a.json'; use one of: in/a.json, in/deep/a.json" in done.stderr
     done = command("explain", "run", "deep/a.json:1")
-    assert "3 rows are on line 1 of in/deep/a.json; name one: z0, z1, z2" in done.stderr
+    assert "3 rows are on line 1 of in/deep/a.json; use one of the ids: z0, z1, z2" in done.stderr
     done = command("explain", "run", "b79dc5ed0c8a2de2de3e2d1ebbfb5a0d")
     assert "no row has the id" in done.stderr
 
@@ -153,13 +154,13 @@ def written_files(command, pool, config):
 # ---------------------------------------------------------------- --grep
 
 
-def test_grep_lists_rows_with_their_fate_one_a_line(command, finished):
+def test_grep_lists_rows_and_what_happened_to_them_one_per_line(command, finished):
     done = command("explain", "run", "--grep", "number 1[0-9]$", "--limit", "4")
     header, *rows = (line.split("\t") for line in done.stdout.splitlines())
     assert header == ["id", "from", "status", "by", "reason", "text"]
     assert [row[:2] for row in rows] == [[f"r00{n}", f"pool/a.jsonl:{n + 1}"] for n in range(10, 14)]
     assert all(row[2] in ("chosen", "dropped") and f"number {row[0][3:]}" in row[5] for row in rows)
-    assert done.stderr == "curate: 10 rows match; the first 4 are listed: --limit sets how many\n"
+    assert done.stderr == "curate: 10 rows match; the first 4 are listed (raise --limit to list more)\n"
     found = explained(command, "--grep", "number 1[0-9]$")
     assert (found["rows"], len(found["matches"])) == (10, 10)
     for match in found["matches"]:
@@ -170,25 +171,25 @@ def test_grep_lists_rows_with_their_fate_one_a_line(command, finished):
 def test_grep_finds_records_that_were_quarantined(command, written_files):
     found = explained(command, "--grep", "^y2$")["matches"]
     assert [(one["id"], one["file"], one["line"], one["status"]) for one in found] == [
-        (None, "in/b.csv", 6, "set aside")
+        (None, "in/b.csv", 6, "quarantined")
     ]
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ((), "no row is named; give its id, FILE:LINE or the hash of its text, or search with --grep"),
-        (("r0003", "--grep", "x"), "both a row and --grep are given; leave one out"),
-        (("--grep", "("), "--grep: not a regular expression: "),
+        ((), "explain: no row is specified; add its id, FILE:LINE or the hash of its text, or search with --grep"),
+        (("r0003", "--grep", "x"), "explain: a row and --grep cannot be combined; remove one of them"),
+        (("--grep", "("), "--grep: the pattern is not a regular expression: "),
     ],
 )
-def test_a_search_that_cannot_be_is_an_error(command, finished, arguments, told):
+def test_invalid_arguments_of_explain_are_errors(command, finished, arguments, told):
     done = command("explain", "run", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert told in done.stderr
 
 
-def test_grep_shows_no_text_that_is_masked(command, pool, config):
+def test_grep_shows_no_masked_text(command, pool, config):
     Path("m.jsonl").write_text(
         "".join(json.dumps({"text": f"write to ann{n}@example.org {n}"}) + "\n" for n in range(9))
     )
@@ -205,7 +206,7 @@ def test_grep_shows_no_text_that_is_masked(command, pool, config):
 # ---------------------------------------------------------------- tables in a pipe
 
 
-def test_every_table_in_a_pipe_has_as_many_cells_a_line_as_its_header_and_is_ascii(command, finished, yaml):
+def test_every_table_in_a_pipe_has_the_cells_of_its_header_in_each_line_and_is_ascii(command, finished, yaml):
     for words in (
         ("run", yaml),
         ("plan", yaml),

@@ -1,4 +1,4 @@
-"""A folder with plugin files of every kind, so that these tests say nothing about the built-in plugins."""
+"""Plugin files of every kind, so that these tests do not depend on the built-in plugins."""
 
 from __future__ import annotations
 
@@ -87,13 +87,13 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def base() -> str:
-    """Seven lines that are right, to which a test adds score and select."""
+    """Return seven valid lines, to which a test adds score and select."""
     return BASE.format(plugins=", ".join(f"{name}.py" for name in PLUGINS))
 
 
 @pytest.fixture
 def errors_of(base: str) -> Callable[..., str]:
-    """What loading ``x.yaml`` says, where the base's lines come before ``text`` unless it is the whole."""
+    """Return the errors of loading ``x.yaml``; the lines of the base precede ``text``, unless it is a complete file."""
 
     def told(text: str, *overrides: str, whole: bool = False) -> str:
         Path("x.yaml").write_text(text if whole else base + text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""How many rows and tokens a budget is."""
+"""Tests of budgets, in rows and tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from curate.errors import DataError
 
 
 @given(st.integers(0, 10**9), st.integers(0, 10**6))
-def test_a_rate_is_the_decimal_number_that_was_written(n: int, millionths: int) -> None:
+def test_a_rate_is_the_exact_decimal_number_in_the_file(n: int, millionths: int) -> None:
     rate = millionths / 10**6
     if rate > 0:
         assert Budget(keep_rate=rate).resolve_rows(n, "x") == n * millionths // 10**6
@@ -21,7 +21,7 @@ def test_a_rate_is_the_decimal_number_that_was_written(n: int, millionths: int) 
         assert Budget(prune_rate=rate).resolve_rows(n, "x") == n * (10**6 - millionths) // 10**6
 
 
-def test_the_rates_where_binary_fractions_would_lose_a_row() -> None:
+def test_no_row_is_lost_to_binary_fractions() -> None:
     assert int(0.29 * 100) == 28  # what a float makes of it
     assert Budget(keep_rate=0.29).resolve_rows(100, "x") == 29
     assert int((1 - 0.9) * 10) == 0
@@ -39,7 +39,7 @@ def test_more_rows_than_there_are_is_an_error_that_names_the_entry() -> None:
         Budget(keep=6).resolve_rows(5, "best")
 
 
-def test_a_budget_is_of_rows_or_of_tokens() -> None:
+def test_a_budget_counts_rows_or_tokens() -> None:
     assert Budget(keep_tokens=7).resolve_rows(5, "x") is None
     assert Budget(keep_tokens=7).resolve_tokens(7, "x") == 7
     assert Budget(keep=5).resolve_tokens(7, "x") is None

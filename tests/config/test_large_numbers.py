@@ -1,4 +1,4 @@
-"""No number of a configuration can exhaust memory or time: each has a bound, and a larger one is an error."""
+"""Tests that every number of a configuration has an upper bound, so that none can exhaust memory or time."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_number_beyond_every_bound_is_an_error(cls, field):
 
 
 @pytest.mark.parametrize(("cls", "field"), FIELDS, ids=lambda one: getattr(one, "name", getattr(one, "__name__", "")))
-def test_what_is_repeated_has_a_bound_of_its_own(cls, field):
+def test_repeated_definitions_have_their_own_bounds(cls, field):
     if field.name in LOOPS:
         for base, found in numbers(field.type):
             assert base is float or any(isinstance(mark, at.Le | at.Lt) for mark in found), (cls, field.name)

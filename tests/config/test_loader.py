@@ -1,4 +1,4 @@
-"""What a right configuration becomes."""
+"""Tests of loading valid configurations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def config(base: str) -> RunConfig:
     return load_config(Path("x.yaml"))
 
 
-def test_what_was_not_said_has_its_default(config: RunConfig) -> None:
+def test_missing_keys_have_their_defaults(config: RunConfig) -> None:
     assert (config.seed, config.memory_limit, config.guard.max_quarantine_rate) == (0, 4 << 30, 0.01)
     assert (config.input.id, config.input.rows_per_shard) == (None, 65_536)
     assert (config.export.rows_per_file, config.export.add, config.export.keep_versions) == (100_000, (), 3)
@@ -46,7 +46,7 @@ def test_entries_are_named_after_their_plugins(config: RunConfig) -> None:
     assert [entry.name for entry in config.select] == ["needle", "first", "best", "any"]
 
 
-def test_a_selector_that_reads_quality_is_given_the_first_score(config: RunConfig) -> None:
+def test_a_selector_that_reads_quality_reads_the_first_score_by_default(config: RunConfig) -> None:
     assert [entry.quality for entry in config.select] == [None, "size", "-form_height", None]
 
 
@@ -106,7 +106,7 @@ def test_a_dict_is_not_changed_by_overrides() -> None:
         ("input.id=", lambda c: c.input.id, None),
     ],
 )
-def test_an_override_takes_the_place_of_what_the_file_says(config: RunConfig, override, where, value) -> None:
+def test_an_override_replaces_the_value_in_the_file(config: RunConfig, override, where, value) -> None:
     assert where(load_config(Path("x.yaml"), [override])) == value
 
 
@@ -114,13 +114,13 @@ def test_later_overrides_win(config: RunConfig) -> None:
     assert load_config(Path("x.yaml"), ["seed=1", "seed=2"]).seed == 2
 
 
-def test_the_plugin_files_of_the_user_are_known_by_content(config: RunConfig) -> None:
+def test_plugin_files_of_the_user_are_identified_by_their_content(config: RunConfig) -> None:
     assert [local.path for local in config.embed[0].spec.local] == ["words.py"]
     assert len(config.plugins) == 12
     assert config.embed[0].fingerprint_parts()["sha256"] == [config.embed[0].spec.local[0].sha256]
 
 
-def test_what_only_changes_the_speed_is_in_no_fingerprint(config: RunConfig) -> None:
+def test_options_that_change_only_the_speed_are_in_no_fingerprint(config: RunConfig) -> None:
     assert plugin_params(config.embed[0].spec) == {"dimensions": 8}
     slower = load_config(Path("x.yaml"), ["embed.batch_size=1", "export.keep_versions=9"])
     assert slower.embed[0].fingerprint_parts() == config.embed[0].fingerprint_parts()
@@ -128,13 +128,13 @@ def test_what_only_changes_the_speed_is_in_no_fingerprint(config: RunConfig) -> 
 
 
 @pytest.mark.parametrize("override", ["embed.dimensions=9", "embed.precision=float16", "embed.name=x"])
-def test_what_changes_the_vectors_is_in_the_fingerprint(config: RunConfig, override: str) -> None:
+def test_options_that_change_the_vectors_are_in_the_fingerprint(config: RunConfig, override: str) -> None:
     changed = load_config(Path("x.yaml"), [override, "cluster.embedding=null"])
     assert changed.embed[0].fingerprint_parts() != config.embed[0].fingerprint_parts()
 
 
 @pytest.mark.parametrize("key", ["prune_rate=0.5", "within=cluster", "quality=central", "order=easy", "by=size"])
-def test_what_changes_a_selection_is_in_the_fingerprint(config: RunConfig, key: str) -> None:
+def test_options_that_change_a_selection_are_in_the_fingerprint(config: RunConfig, key: str) -> None:
     changed = load_config(Path("x.yaml"), [f"select.first.{key}"])
     assert changed.select[1].fingerprint_parts() != config.select[1].fingerprint_parts()
 

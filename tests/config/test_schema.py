@@ -1,4 +1,4 @@
-"""What an editor is told of a configuration is what loading it says."""
+"""Tests that the JSON Schema for editors agrees with the loader."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ def complaints(data: Any, local: tuple[LocalPlugin, ...] = ()) -> list[str]:
     return [error.message for error in jsonschema.Draft202012Validator(json_schema(local)).iter_errors(data)]
 
 
-def test_it_is_a_schema() -> None:
+def test_the_schema_is_valid() -> None:
     jsonschema.Draft202012Validator.check_schema(json_schema())
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=[path.name for path in CONFIGS])
-def test_every_recipe_fits_it(path: Path) -> None:
+def test_every_recipe_is_valid_under_the_schema(path: Path) -> None:
     assert complaints(yaml_positions.parse_yaml(path.read_text(encoding="utf-8"), str(path)).data) == []
 
 
 @pytest.mark.parametrize("kind", [section.kind for section in ENTRY_SECTIONS.values()])
-def test_every_plugin_is_in_it(kind: Any) -> None:
+def test_the_schema_contains_every_plugin(kind: Any) -> None:
     assert {f"{kind}.{name}" for name in registry.names(kind)} <= set(json_schema()["$defs"])
 
 
-def test_every_key_is_explained() -> None:
+def test_every_key_of_the_schema_has_a_description() -> None:
     def unexplained(schema: Any, path: str) -> list[str]:
         found = []
         for key, value in schema.get("properties", {}).items() if isinstance(schema, dict) else ():
@@ -74,7 +74,7 @@ def right(base: str) -> dict[str, Any]:
         pytest.param(("select", 1, "keep"), 5, id="a budget for a filter"),
         pytest.param(("select", 1, "word"), None, id="null for a string"),
         pytest.param(("score", 0, "embedding"), "words", id="an embedding for a plugin that reads none"),
-        pytest.param(("memory_limit",), "8 gigs", id="a size that is none"),
+        pytest.param(("memory_limit",), "8 gigs", id="an invalid size"),
         pytest.param(("input", "files"), [], id="no files"),
         pytest.param(("decontaminate",), None, id="a decontamination that is null"),
         pytest.param(("decontaminate",), {"files": {}}, id="a decontamination without a set"),
@@ -82,7 +82,7 @@ def right(base: str) -> dict[str, Any]:
         pytest.param(("cluster",), [], id="a list where one entry belongs"),
     ],
 )
-def test_it_refuses_what_loading_refuses(right: dict[str, Any], path: tuple[Any, ...], value: Any) -> None:
+def test_the_schema_refuses_what_loading_refuses(right: dict[str, Any], path: tuple[Any, ...], value: Any) -> None:
     local = tuple(LocalPlugin.from_path(Path(name)) for name in right["plugins"])
     assert complaints(right, local) == []
     config_from_dict(right)

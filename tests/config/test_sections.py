@@ -1,4 +1,4 @@
-"""The table of sections agrees with the configuration that it describes."""
+"""Tests that the table of sections agrees with the configuration."""
 
 from __future__ import annotations
 

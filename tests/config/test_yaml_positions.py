@@ -1,4 +1,4 @@
-"""YAML 1.2 as its core schema has it, places, and the way back."""
+"""Tests of parsing and dumping YAML 1.2 (core schema), and of the places of keys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CORE = [
 
 
 @pytest.mark.parametrize(("text", "value"), CORE, ids=[repr(text) for text, _ in CORE])
-def test_a_scalar_means_what_yaml_1_2_says(text: str, value: object) -> None:
+def test_scalars_are_resolved_as_in_yaml_1_2(text: str, value: object) -> None:
     got = yaml_positions.parse_yaml(f"a: {text}", "x").data["a"]
     assert (got, type(got)) == (value, type(value))
 
@@ -39,7 +39,7 @@ def test_places_are_those_of_keys_and_of_list_items() -> None:
     }
 
 
-def test_an_alias_is_what_its_anchor_is() -> None:
+def test_an_alias_has_the_value_of_its_anchor() -> None:
     assert yaml_positions.parse_yaml("a: &x [1, {b: 2}]\nc: *x\n", "x").data["c"] == [1, {"b": 2}]
 
 
@@ -50,7 +50,7 @@ def test_a_byte_order_mark_and_dos_line_ends_change_no_place() -> None:
 def test_a_key_given_twice_keeps_its_first_value_and_names_both_places() -> None:
     document = yaml_positions.parse_yaml("a: 1\nb: 2\na: 3\n", "x")
     assert document.data == {"a": 1, "b": 2}
-    assert document.faults == [yaml_positions.Fault(("a",), "given twice; first at 1:1", "", (3, 1))]
+    assert document.faults == [yaml_positions.Fault(("a",), "duplicate key; first at 1:1", "", (3, 1))]
 
 
 SCALARS = (
@@ -72,7 +72,7 @@ def test_what_is_dumped_is_what_is_parsed(data: object) -> None:
 
 
 @given(st.text())
-def test_any_text_is_data_or_an_error_of_ours(text: str) -> None:
+def test_any_text_is_data_or_a_config_error(text: str) -> None:
     try:
         document = yaml_positions.parse_yaml(text, "x")
     except yaml_positions.ConfigError as error:

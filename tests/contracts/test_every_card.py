@@ -1,4 +1,4 @@
-"""What a card says of how to read the export does read it, for every export format there is."""
+"""The code in a card that reads the export does read it, for every export format."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORMATS = [
 
 
 def snippets(export):
-    """The code on the card, each piece run by itself; what it calls the rows."""
+    """Run each code block of the card; return the rows that it loads."""
     datasets = pytest.importorskip("datasets")
     text = (export / "README.md").read_text(encoding="utf-8")
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL).group(1).replace("path/to/this/folder", str(export))
@@ -45,7 +45,7 @@ def snippets(export):
 
 
 def rows(count):
-    """Rows with columns that are null, or have nothing of a kind in them, throughout the first files."""
+    """Return rows with columns that are null or empty throughout the first files."""
     for number in range(count):
         late = number >= count - 3
         yield {
@@ -84,6 +84,6 @@ def test_every_snippet_reads_every_row_in_its_type(tmp_path, monkeypatch, plain_
         pytest.importorskip("zstandard")
     read = snippets(done.export)
     assert set(read) == {"datasets", "polars"}
-    for library, found in read.items():
-        plain = [{name: row[name] for name in given[0]} for row in found]
+    for library, result in read.items():
+        plain = [{name: row[name] for name in given[0]} for row in result]
         assert sorted(plain, key=lambda row: row["id"]) == given, library

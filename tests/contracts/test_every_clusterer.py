@@ -1,4 +1,4 @@
-"""What every clusterer is held to, whoever wrote it: a new file in the folder is picked up without an edit here.
+"""The contract of clusterers, tested for every clusterer; a new file in the folder needs no edit here.
 
 Run as a script, this file writes the golden results again: ``python tests/contracts/test_every_clusterer.py``.
 """
@@ -43,13 +43,13 @@ def annotations(cls):
 
 
 def markers(annotation):
-    """Everything in the ``Annotated`` parts of an annotation, also inside ``X | Y``."""
-    found = list(getattr(annotation, "__metadata__", ()))
-    return found + [mark for inner in typing.get_args(annotation) for mark in markers(inner)]
+    """Return all ``Annotated`` metadata of an annotation, also inside ``X | Y``."""
+    result = list(getattr(annotation, "__metadata__", ()))
+    return result + [mark for inner in typing.get_args(annotation) for mark in markers(inner)]
 
 
 def rows_of(n, d, seed, *, twins=False):
-    """(n, d) unit rows that cannot be written to; with ``twins`` the first half are all equal."""
+    """Return (n, d) read-only unit rows; with ``twins`` the first half are all equal."""
     x = np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
     if twins:
         x[: (n + 1) // 2] = x[:1]
@@ -139,7 +139,7 @@ def test_a_column_clusterer_names_its_column_and_has_nothing_to_fit(name):
 
 
 def golden_result(name):
-    """Centroids of 60 rows from closed formulas, so that they do not change with a library."""
+    """Return centroids of 60 rows from closed formulas, independent of library versions."""
     x = np.sin(np.outer(np.arange(60) + 1, [1.0, 1.7, 2.9, 4.3]))
     x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
     return fit(name, x).centroids.astype(float).round(5).tolist()

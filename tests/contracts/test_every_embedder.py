@@ -1,4 +1,4 @@
-"""What every embedder is held to, whoever wrote it: a new file in the folder is picked up without an edit here.
+"""The contract of embedders, tested for every embedder; a new file in the folder needs no edit here.
 
 Run as a script, this file writes the golden results again: ``python tests/contracts/test_every_embedder.py``.
 """
@@ -55,18 +55,18 @@ def annotations(cls):
 
 
 def markers(annotation):
-    """Everything in the ``Annotated`` parts of an annotation, also inside ``X | Y``."""
-    found = list(getattr(annotation, "__metadata__", ()))
-    return found + [mark for inner in typing.get_args(annotation) for mark in markers(inner)]
+    """Return all ``Annotated`` metadata of an annotation, also inside ``X | Y``."""
+    result = list(getattr(annotation, "__metadata__", ()))
+    return result + [mark for inner in typing.get_args(annotation) for mark in markers(inner)]
 
 
 def self_contained(name):
-    """Whether the plugin needs nothing but what it is given: models that are downloaded have tests of their own."""
+    """Return whether the plugin needs no downloaded model; those that do have separate tests."""
     return "model" not in annotations(registry.get("embedder", name).cls)
 
 
 def values(name, rows):
-    """``rows`` rows of what the embedder reads."""
+    """Return ``rows`` rows of the embedder's input."""
     texts = [TEXTS[i % len(TEXTS)] + (f" {i}" if i >= len(TEXTS) else "") for i in range(rows)]
     if declared(name).reads == {"text"}:
         return texts
@@ -104,7 +104,7 @@ def test_no_rows_give_no_vectors_of_the_usual_length(name):
 
 @every_self_contained_embedder
 @given(order=st.permutations(range(12)), cut=st.integers(0, 12))
-def test_a_vector_does_not_depend_on_the_rows_beside_it(name, order, cut):
+def test_a_vector_does_not_depend_on_other_rows(name, order, cut):
     embedder, rows = encoder(name, values(name, 20)), values(name, 12)
     expected = embedder.encode(rows)[list(order)]
     shuffled = rows.take(list(order)) if isinstance(rows, pa.Array) else [rows[i] for i in order]
@@ -122,7 +122,7 @@ def test_same_seed_same_bytes_on_any_number_of_threads(name, monkeypatch):
 
 
 @every_self_contained_embedder
-def test_what_is_learnt_is_arrays_without_objects(name):
+def test_fitted_state_is_arrays_without_objects(name):
     plugin = build(name)
     if not declared(name).fits:
         assert not hasattr(plugin, "fitted")
@@ -144,7 +144,7 @@ def test_a_column_embedder_names_its_column(name):
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if not self_contained(name)])
-def test_an_embedder_with_a_model_can_say_which_it_is(name):
+def test_an_embedder_with_a_model_describes_it(name):
     assert declared(name).revision
 
 
@@ -165,7 +165,7 @@ def test_importing_it_loads_no_heavy_library(name):
 
 
 def golden_result(name):
-    """Cosines between the texts: what is left of a vector when its directions are turned."""
+    """Return the cosines between the texts, which do not depend on a rotation of the vectors."""
     rows = values(name, len(TEXTS))
     vectors = encoder(name, rows).encode(rows).astype(float)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

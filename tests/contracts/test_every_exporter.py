@@ -1,4 +1,4 @@
-"""What every exporter promises; a new file in curate/plugins/exporters is picked up with no edit here."""
+"""The contract of exporters, tested for every exporter; a new file in the folder needs no edit here."""
 
 import dataclasses
 import datetime as dt
@@ -15,7 +15,7 @@ NAMES = registry.names("exporter")
 
 
 def variants(name: str) -> list[Any]:
-    """The exporter at its defaults, and with each word that one of its Literal fields takes."""
+    """Return the exporter at its defaults, and with each value of its Literal fields."""
     plugin = registry.get("exporter", name)
     hints = get_type_hints(plugin.cls)
     required = dict(plugin.traits.example)
@@ -60,7 +60,7 @@ def write(exporter: Any, rows: pa.Table, folder: Path, name: str = "train-00000-
 
 
 def trainer_reads(path: Path, cache: Path) -> list[dict[str, Any]]:
-    """The rows as ``datasets`` gives them to a trainer."""
+    """Return the rows as ``datasets`` loads them for a trainer."""
     datasets = pytest.importorskip("datasets")
     if path.name.endswith(".zst"):
         pytest.importorskip("zstandard", reason="datasets needs it for .zst")
@@ -90,7 +90,7 @@ class TestEveryExporter:
         assert reads(write(exporter, table(), tmp_path), tmp_path / "cache") == ROWS
 
     def test_the_same_table_gives_the_same_bytes(self, exporter: Any, tmp_path: Path) -> None:
-        """Whatever the file is called, however often it is written."""
+        """The bytes depend neither on the file name nor on the number of writes."""
         first = write(exporter, table(), tmp_path, "first").read_bytes()
         assert write(exporter, table(), tmp_path, "second").read_bytes() == first
 

@@ -1,4 +1,4 @@
-"""What every metric is held to, whoever wrote it: a new file in the folder is picked up without an edit here.
+"""The contract of metrics, tested for every metric; a new file in the folder needs no edit here.
 
 Run as a script, this file writes the golden results again: ``python tests/contracts/test_every_metric.py``.
 """
@@ -56,7 +56,7 @@ SAME_AS_THE_POOL = {
     "balance.sources_missing": 0,
     "tokens.rate": 1,
 }
-"""What theory says of a choice of every row."""
+"""The value that theory gives for a selection of every row."""
 
 
 # ---------------------------------------------------------------- building an instance and a trial for it
@@ -76,11 +76,11 @@ def unit(x):
 
 
 def trial_of(name, parts, chosen, weight=None):
-    """A trial that holds what the metric reads and nothing else; arrays cannot be written to."""
+    """Return inputs with only what the metric reads; arrays are read-only."""
     reads = declared(name).reads
     supplied = {part for read in reads for part in SUPPLIED.get(read, ())}
     supplied |= {TESTED[read] for read in reads if "test" in reads and read in TESTED}
-    given = {part: parts[part] for part in supplied} | {"chosen": np.asarray(chosen, np.intp), "weight": weight}
+    given = {part: parts[part] for part in supplied} | {"selected": np.asarray(chosen, np.intp), "weight": weight}
     for array in given.values():
         if isinstance(array, np.ndarray):
             array.flags.writeable = False
@@ -88,7 +88,7 @@ def trial_of(name, parts, chosen, weight=None):
 
 
 def make_parts(n, seed, *, d=5, twins=False, tests=9):
-    """n rows and some test rows; ``twins`` makes the second half of them repeat the first."""
+    """Return n rows and some test rows; with ``twins`` the second half repeats the first."""
     rng = np.random.default_rng(seed)
     rows = np.arange(n) % ((n + 1) // 2) if twins else np.arange(n)
     words = np.array(["alpha", "beta", "gamma", "delta", "x"])
@@ -112,7 +112,7 @@ def choice(n, share, seed):
 
 
 def permuted(parts, chosen, rows):
-    """The same pool in the order ``rows``, and where the chosen rows stand in it."""
+    """Return the pool in the order ``rows``, and the positions of the selected rows in it."""
     moved = dict(parts)
     for part in ("embeddings", "cluster", "label", "source", "content", "tokens"):
         moved[part] = parts[part][rows]
@@ -129,7 +129,7 @@ def contents(trial):
     return [value.tobytes() if isinstance(value, np.ndarray) else repr(value) for value in values]
 
 
-def told(measured):
+def comparable(measured):
     return (
         {name: float(value).hex() for name, value in measured.values.items()},
         None if measured.hits is None else measured.hits.tobytes(),
@@ -138,7 +138,7 @@ def told(measured):
 
 
 def check(name, measured, tests):
-    """What holds of every answer."""
+    """Check the properties that hold for every result."""
     columns = declared(name).measures
     assert isinstance(measured, MetricResult)
     assert list(measured.values) == [column.name for column in columns]
@@ -178,7 +178,7 @@ def test_same_seed_same_answer_any_if_nothing_is_drawn_and_inputs_untouched(name
     trial = trial_of(name, make_parts(n, seed), choice(n, share, seed))
     before = contents(trial)
     again = seed if declared(name).random else seed + 1
-    assert told(measure(name, trial, seed)) == told(measure(name, trial, again))
+    assert comparable(measure(name, trial, seed)) == comparable(measure(name, trial, again))
     assert contents(trial) == before
 
 
@@ -190,7 +190,7 @@ def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
     answers = set()
     for count in ("1", "3"):
         monkeypatch.setenv(THREADS_VARIABLE, count)
-        answers.add(repr(told(measure(name, trial))))
+        answers.add(repr(comparable(measure(name, trial))))
     assert len(answers) == 1
 
 
@@ -219,7 +219,7 @@ def test_another_order_of_a_pool_that_is_sampled_changes_nothing(name):
 
 
 def from_float16(x):
-    """Rows of unit length as later stages read them where they are stored as float16."""
+    """Return unit rows as later stages read them from float16 storage."""
     values = pa.array(x.astype(np.float16).ravel())
     return embedding_matrix.to_matrix(pa.FixedSizeListArray.from_arrays(values, x.shape[1]))
 
@@ -229,10 +229,10 @@ def test_values_of_rows_stored_in_float16_are_near_those_of_float32(name):
     """Half of the rows repeat others, which are chosen: equal rows must stay equal."""
     parts = make_parts(80, 3, d=16, twins=True, tests=20)
     stored = {key: from_float16(value) if "embeddings" in key else value for key, value in parts.items()}
-    found, exact = (measure(name, trial_of(name, each, range(40))).values for each in (stored, parts))
-    assert found == pytest.approx(exact, rel=1e-2, abs=2e-3, nan_ok=True)  # what is trained amplifies rounding
+    result, exact = (measure(name, trial_of(name, each, range(40))).values for each in (stored, parts))
+    assert result == pytest.approx(exact, rel=1e-2, abs=2e-3, nan_ok=True)  # what is trained amplifies rounding
     if name == "coverage":
-        assert (found["radius"], exact["radius"]) == (0, 0)
+        assert (result["radius"], exact["radius"]) == (0, 0)
 
 
 # ---------------------------------------------------------------- the ends
@@ -292,7 +292,7 @@ def test_training_weights_count(name):
 
 
 @every_learner
-def test_weights_that_are_all_alike_are_no_weights(name):
+def test_equal_weights_are_omitted(name):
     parts, chosen = make_parts(60, 8), np.arange(50)
     plain, weighted = (
         measure(name, trial_of(name, parts, chosen, w)).values for w in (None, np.full(50, 3, np.float32))
@@ -315,7 +315,7 @@ def test_columns_have_names_units_and_ranges(name):
 
 
 @every_metric
-def test_reads_what_a_trial_can_hold_and_test_rows_if_and_only_if_it_learns(name):
+def test_reads_only_fields_of_the_inputs_and_test_rows_if_and_only_if_it_is_a_probe(name):
     reads = declared(name).reads
     assert reads
     assert reads <= {*SUPPLIED, "test"}
@@ -335,7 +335,7 @@ def test_numbers_are_bounded(name):
 
 
 def golden_result(name):
-    """60 rows from closed formulas, so that they do not change with a library; every fifth nearly repeats another."""
+    """Return 60 rows from closed formulas, independent of library versions; every fifth is a near-duplicate."""
     i = np.arange(60)
     source = np.where(i % 5 == 4, i - 2, i)
     x = np.sin(np.outer(source + 1, [1.0, 1.7, 2.9, 4.3])) + 0.02 * np.cos(np.outer(i, [3.0, 1.0, 2.0, 5.0]))

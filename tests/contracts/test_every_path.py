@@ -1,4 +1,4 @@
-"""Every field that may name a file or a folder is marked, and what the file holds is part of the fingerprint."""
+"""Every field that may name a file or a folder is marked, and its content is part of the fingerprint."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _PATHS = re.compile(r"\b(files?|folders?|paths?|director(y|ies)|glob)\b", re.IGN
 
 
 def declared():
-    """Every string field of every plugin, and whether it is marked."""
+    """Return every string field of every plugin, and whether it is marked."""
     for kind in registry.KINDS:
         for name in registry.names(kind):
             for field in expand_nested(fields(registry.get(kind, name).cls)):
-                found = [type(mark) for mark in iter_marks(field.type)]
-                if "string" in field.text and not {TemplateField, ConfigReference} & {*found}:
-                    yield kind, name, field, any(issubclass(mark, ContentPath) for mark in found)
+                result = [type(mark) for mark in iter_marks(field.type)]
+                if "string" in field.text and not {TemplateField, ConfigReference} & {*result}:
+                    yield kind, name, field, any(issubclass(mark, ContentPath) for mark in result)
 
 
 MARKED = {(kind, name, field.name) for kind, name, field, marked in declared() if marked}
@@ -58,7 +58,7 @@ def log(path):
 
 
 def model(path, monkeypatch):
-    """A folder, and a library that loads a model from it which says what it holds."""
+    """Create a model folder and a fake library that loads a model from it."""
     Path(path).mkdir()
     (Path(path) / "weights").write_bytes(b"1234")
     (Path(path) / "config.json").write_text("{}")
@@ -131,15 +131,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 import numpy as np
-from curate.plugins.interfaces import NamesContent, OutputColumn, scorer
+from curate.plugins.interfaces import ContentPath, OutputColumn, scorer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """One of several."""
 
-    path: Annotated[str, NamesContent()]
-    """Where."""
+    path: Annotated[str, ContentPath()]
+    """Path of the table."""
 
 
 @scorer(version=1, reads={"text"}, columns=(OutputColumn(higher_is_better=True),))
@@ -147,10 +147,10 @@ class Table:
 class Mine:
     """Counts words of lists."""
 
-    one: Annotated[str, NamesContent()]
+    one: Annotated[str, ContentPath()]
     """A file."""
 
-    many: Annotated[tuple[str, ...], NamesContent()] = ()
+    many: Annotated[tuple[str, ...], ContentPath()] = ()
     """A list."""
 
     tables: tuple[Table, ...] = ()
@@ -181,9 +181,9 @@ def test_the_files_that_a_plugin_of_the_users_names_are_known_by_content(pool, c
 
 def tokenizer():
     tokenizers = pytest.importorskip("tokenizers")
-    made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0, "amber": 1}, unk_token="[UNK]"))
-    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    made.save("tokenizer.json")
+    built = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0, "amber": 1}, unk_token="[UNK]"))
+    built.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    built.save("tokenizer.json")
 
 
 @pytest.mark.parametrize("tokens", ["tokenizer.json", "."])
@@ -193,8 +193,8 @@ def test_a_tokenizer_is_known_by_content_and_loaded_again_in_the_same_process(po
     settings["input"]["tokens"] = tokens
     tokens_before = curate.run(settings).records[-2].result.tokens
     assert not stale(settings)
-    made = json.loads(Path("tokenizer.json").read_text()) | {"pre_tokenizer": None}
-    Path("tokenizer.json").write_text(json.dumps(made))
+    built = json.loads(Path("tokenizer.json").read_text()) | {"pre_tokenizer": None}
+    Path("tokenizer.json").write_text(json.dumps(built))
     assert "input" in stale(settings)
     tokens_after = curate.run(settings).records[-2].result.tokens
     assert tokens_after == 60 < tokens_before  # every text is one unknown word
@@ -227,7 +227,7 @@ def test_a_byte_changed_in_what_the_other_sections_name_is_noticed(pool, config,
 
 
 @pytest.mark.parametrize("of", ["pool", "log", "examples", "set", "field"])
-def test_verify_hashes_what_no_stamp_tells_apart(pool, config, command, monkeypatch, of):
+def test_verify_hashes_files_with_equal_timestamps(pool, config, command, monkeypatch, of):
     monkeypatch.setattr(paths, "read_stamp", lambda path: {"size": path.stat().st_size})  # a file system without times
     settings, path, stage = config(), pool / "a.jsonl", "input"
     if of == "log":

@@ -1,4 +1,4 @@
-"""What every plugin of every kind is held to: how it is declared, written, documented and refused."""
+"""The contract of plugins of every kind: declaration, documentation and errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ every_plugin_of_an_entry = pytest.mark.parametrize(("kind", "name"), ENTRIES)
 
 
 def bounds() -> Iterator[Any]:
-    """Every bound of every field, with a value just beyond it."""
+    """Return every bound of every field, with a value just outside it."""
     for kind, name in (case.values for case in ENTRIES):
         for field in fields(registry.get(kind, name).cls):
             for mark in iter_marks(field.type):
@@ -42,7 +42,7 @@ def bounds() -> Iterator[Any]:
 
 
 def refused(kind: str, name: str, **wrong: Any) -> list[str]:
-    """The errors of a configuration in which a plugin has ``wrong`` values."""
+    """Return the errors of a configuration in which a plugin has ``wrong`` values."""
     entry = {"use": name, **registry.get(kind, name).traits.example, **wrong}
     if kind == "selector" and registry.get(kind, name).traits.budgeted:
         entry["keep"] = 1
@@ -57,8 +57,10 @@ def refused(kind: str, name: str, **wrong: Any) -> list[str]:
 
 @pytest.mark.parametrize(("kind", "name", "field", "value"), list(bounds()))
 def test_a_value_beyond_a_bound_is_refused_with_the_field_and_what_it_must_be(kind, name, field, value):
-    place = f"{SECTION[kind].name}.0" if SECTION[kind].must_be_list else SECTION[kind].name
-    expected = f"<dict>: {place}.{field.name}: must be {describe(without_null(field.type))}; got {format_value(value)}"
+    position = f"{SECTION[kind].name}.0" if SECTION[kind].must_be_list else SECTION[kind].name
+    expected = (
+        f"<dict>: {position}.{field.name}: must be {describe(without_null(field.type))}; got {format_value(value)}"
+    )
     assert expected in refused(kind, name, **{field.name: value})
 
 
@@ -85,7 +87,7 @@ def test_it_declares_the_methods_that_it_has_and_has_those_that_it_declares(kind
 
 
 @every_plugin
-def test_every_field_is_documented_and_none_is_the_drivers(kind, name):
+def test_every_field_is_documented_and_no_name_is_reserved(kind, name):
     plugin = registry.get(kind, name)
     own = fields(plugin.cls)
     assert all(field.doc.endswith(".") for field in own)
@@ -94,7 +96,7 @@ def test_every_field_is_documented_and_none_is_the_drivers(kind, name):
 
 
 @every_plugin
-def test_the_module_is_told_in_one_sentence_and_the_class_has_a_summary(kind, name):
+def test_the_module_and_the_class_have_a_one_sentence_summary(kind, name):
     plugin = registry.get(kind, name)
     module = inspect.getdoc(sys.modules[plugin.cls.__module__])
     assert module is not None
@@ -104,7 +106,7 @@ def test_the_module_is_told_in_one_sentence_and_the_class_has_a_summary(kind, na
 
 
 @pytest.mark.parametrize(("kind", "name"), [case for case in ALL if case.values[0] != "exporter"])
-def test_what_a_method_rests_on_is_referenced(kind, name):
+def test_references_are_given(kind, name):
     assert "\nReferences\n----------\n" in inspect.getdoc(registry.get(kind, name).cls)
 
 

@@ -1,4 +1,4 @@
-"""What every proxy is held to, whoever wrote it: a new file in the folder is picked up without an edit here.
+"""The contract of proxies, tested for every proxy; a new file in the folder needs no edit here.
 
 Run as a script, this file writes the golden results again: ``python tests/contracts/test_every_proxy.py``.
 """
@@ -35,8 +35,8 @@ RECORDED = [name for name in ALL if "log" in declared(name).reads]
 every_trained_proxy = pytest.mark.parametrize("name", TRAINED)
 
 
-def labelled(n, classes, seed):
-    """(n, 6) unit rows around a direction of their class, and the classes."""
+def labeled(n, classes, seed):
+    """Return (n, 6) unit rows around a direction of their class, and the classes."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, n).astype(np.int32)
     x = np.eye(6)[labels % 6] + 0.3 * rng.standard_normal((n, 6))
@@ -58,71 +58,71 @@ def test_it_reads_labels_and_either_embeddings_or_a_log(name):
 @every_trained_proxy
 @given(n=st.integers(1, 40), classes=st.integers(2, 5), seed=st.integers(0, 99))
 def test_one_matrix_of_probabilities_an_epoch_and_run(name, n, classes, seed):
-    found = judged(name, *labelled(n, classes, seed), classes)
+    result = judged(name, *labeled(n, classes, seed), classes)
     proxy = build(name)
-    assert found.shape == (proxy.runs * proxy.epochs, n, classes)
-    assert found.dtype == np.float32
-    assert (found >= 0).all()
-    np.testing.assert_allclose(found.sum(axis=2), 1, atol=1e-4)
+    assert result.shape == (proxy.runs * proxy.epochs, n, classes)
+    assert result.dtype == np.float32
+    assert (result >= 0).all()
+    np.testing.assert_allclose(result.sum(axis=2), 1, atol=1e-4)
 
 
 @every_trained_proxy
-def test_it_learns(name):
-    x, labels = labelled(300, 5, 1)
-    found = judged(name, x, labels, 5)
-    assert (found[-1].argmax(axis=1) == labels).mean() > 0.95
+def test_the_network_is_trained(name):
+    x, labels = labeled(300, 5, 1)
+    result = judged(name, x, labels, 5)
+    assert (result[-1].argmax(axis=1) == labels).mean() > 0.95
 
 
 @every_trained_proxy
 def test_same_seed_same_bytes_on_any_number_of_threads(name, monkeypatch):
-    rows, found = labelled(5_000, 5, 2), set()
+    rows, result = labeled(5_000, 5, 2), set()
     for count in ("1", "1", "4"):
         monkeypatch.setenv(THREADS_VARIABLE, count)
-        found.add(judged(name, *rows, 5).tobytes())
-    assert len(found) == 1
+        result.add(judged(name, *rows, 5).tobytes())
+    assert len(result) == 1
 
 
 @every_trained_proxy
-def test_a_row_is_judged_alike_whatever_rows_are_beside_it(name):
-    x, labels = labelled(50, 4, 3)
+def test_the_result_of_a_row_does_not_depend_on_other_rows(name):
+    x, labels = labeled(50, 4, 3)
     proxy = build(name)
     state = proxy.train(x, labels, 4, np.random.default_rng(0))
-    whole = np.stack(list(proxy.predict(state, x)))
+    complete = np.stack(list(proxy.predict(state, x)))
     parts = [np.stack(list(proxy.predict(state, x[part]))) for part in (slice(0, 1), slice(1, 50))]
-    np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), complete, rtol=1e-4, atol=1e-6)
 
 
 @every_trained_proxy
-def test_what_is_learnt_is_arrays_without_objects(name):
-    state = build(name).train(*labelled(20, 3, 0), 3, np.random.default_rng(0))
+def test_fitted_state_is_arrays_without_objects(name):
+    state = build(name).train(*labeled(20, 3, 0), 3, np.random.default_rng(0))
     assert all(isinstance(key, str) and isinstance(array, np.ndarray) for key, array in state.items())
     assert not any(array.dtype.hasobject for array in state.values())
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_a_log_of_logits_and_one_of_their_probabilities_say_the_same(name):
+def test_a_log_of_logits_equals_one_of_their_probabilities(name):
     logits = np.random.default_rng(0).standard_normal((8, 3))
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    found = [
+    result = [
         build(name).probabilities(pa.table({kind: v.tolist()}))
         for kind, v in (("logits", logits), ("probabilities", p))
     ]
-    np.testing.assert_allclose(found[0], p, atol=1e-6)
-    np.testing.assert_allclose(found[1], p, atol=1e-6)
-    assert found[0].dtype == found[1].dtype == np.float32
+    np.testing.assert_allclose(result[0], p, atol=1e-6)
+    np.testing.assert_allclose(result[1], p, atol=1e-6)
+    assert result[0].dtype == result[1].dtype == np.float32
 
 
 # ---------------------------------------------------------------- golden results
 
 
 def golden_result(name):
-    """The last epoch of each run, on 12 rows from closed formulas."""
+    """Return the last epoch of each run, on 12 rows from closed formulas."""
     i = np.arange(12)
     x = np.sin(np.outer(i + 1, [1.0, 1.7, 2.9, 4.3]))
     x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
-    found = judged(name, x, (i % 3).astype(np.int32), 3)
+    result = judged(name, x, (i % 3).astype(np.int32), 3)
     proxy = build(name)
-    return found[proxy.epochs - 1 :: proxy.epochs].astype(float).round(4).tolist()
+    return result[proxy.epochs - 1 :: proxy.epochs].astype(float).round(4).tolist()
 
 
 @every_trained_proxy

@@ -1,4 +1,4 @@
-"""Every key that names a column or a file is checked before anything is computed, whichever plugin it belongs to."""
+"""Every key that names a column or a file is checked before anything is computed, in every plugin."""
 
 from __future__ import annotations
 
@@ -85,11 +85,11 @@ def entry(section, use, field, value):
     kind = ENTRY_SECTIONS[section].kind
     use = use or {"embedder": "hashing", "clusterer": "kmeans", "selector": "uniform"}[kind]
     traits = registry.get(kind, use).traits
-    made = {"use": use, **traits.example, **({"keep": 5} if kind == "selector" and traits.budgeted else {})}
+    built = {"use": use, **traits.example, **({"keep": 5} if kind == "selector" and traits.budgeted else {})}
     if value is not None and "*" not in field:
-        made[field] = value
-    made |= WITH.get((use, field), {})
-    return [made] if ENTRY_SECTIONS[section].must_be_list else made
+        built[field] = value
+    built |= WITH.get((use, field), {})
+    return [built] if ENTRY_SECTIONS[section].must_be_list else built
 
 
 CASES = list(references())
@@ -125,18 +125,18 @@ def test_a_name_of_nothing_is_found_by_check_and_by_run(written, section, use, f
     given = {"files": "texts.jsonl"} if section == "decontaminate" else {}
     base = json.loads(written().read_text())
     plain = {**base.get(section, {}), **given, field: value} if section not in ENTRY_SECTIONS else {}
-    made = plain or entry(section, use, field, value)
-    told = refused(written(**{section: made}))
+    built = plain or entry(section, use, field, value)
+    message = refused(written(**{section: built}))
     key = field.replace("*", "0")
-    assert any(line.startswith("config.yaml:") and f".{key}" in line for line in told.splitlines()), told
+    assert any(line.startswith("config.yaml:") and f".{key}" in line for line in message.splitlines()), message
     if value == NOWHERE:
-        assert "no file matches 'nowhere/*.jsonl'" in told
+        assert "no file matches 'nowhere/*.jsonl'" in message
     elif section != "decontaminate" and field != "text":
-        assert f"no input file has a column '{WRONG}'; did you mean 'topic'?" in told
+        assert f"no input file has a column '{WRONG}'; did you mean 'topic'?" in message
 
 
 def test_the_keys_are_found():
-    found = {(section, use, field) for section, use, field, _ in CASES}
+    result = {(section, use, field) for section, use, field, _ in CASES}
     assert {
         ("input", "", "files"),
         ("input", "", "text"),
@@ -147,17 +147,17 @@ def test_the_keys_are_found():
         ("decontaminate", "", "files"),
         ("decontaminate", "", "text"),
         ("evaluate", "", "files"),
-        ("evaluate", "", "key"),
+        ("evaluate", "", "ground_truth"),
         ("select", "", "within"),
         ("embed", "column", "column"),
         ("cluster", "column", "column"),
         ("proxy", "recorded", "files"),
         ("score", "perplexity", "files"),
-        ("score", "quality_classifier", "good"),
+        ("score", "quality_classifier", "positive"),
         ("select", "where", "drop"),
         ("select", "markov", "column"),
         ("select", "submodular", "objective.*.column"),
-    } <= found
+    } <= result
 
 
 LOG = '{"id": "r0000", "epoch": 0, "probabilities": [0.5, 0.5]}\n'
@@ -179,14 +179,14 @@ MISTAKES = {
     ),
     "a condition on values of another type": (
         {"select": [{"use": "where", "drop": "stars > 'x'"}]},
-        "select.0.drop: \"stars > 'x'\" cannot be computed",
+        "select.0.drop: cannot evaluate \"stars > 'x'\"",
     ),
     "a condition on a score that is none": (
         {"select": [{"use": "where", "drop": "score_prototypicalty > 1"}]},
         "did you mean 'score_prototypicality'?",
     ),
     "vectors that are texts": ({"embed": {"use": "column", "column": "text"}}, "embed.column: column 'text'"),
-    "no vectors at all": ({"embed": {"use": "column"}}, "neither a column nor input.vectors is given"),
+    "no vectors at all": ({"embed": {"use": "column"}}, "neither a column nor input.vectors is set"),
     "a tokenizer that is no file": (
         {"input": {"tokens": "tokens.json"}},
         "input.tokens: 'tokens.json' is neither a column of the input nor a tokenizer",
@@ -194,34 +194,34 @@ MISTAKES = {
     "arrays that are not there": ({"input": {"vectors": ".npy"}}, "input.vectors: cannot read the vectors of pool/a"),
     "a log of other classes": (
         {"proxy": {"use": "recorded", "files": "log.jsonl"}, "score": [{"use": "el2n"}]},
-        "proxy.files: log.jsonl: the log has 2 classes, the pool 4 labels",
+        "proxy.files: log.jsonl: the log has 2 classes, but the pool has 4 labels",
     ),
     "a label that the log does not know": (
         {"proxy": {"use": "recorded", "files": "log.jsonl", "classes": ["t0", "t1"]}, "score": [{"use": "el2n"}]},
-        "proxy.classes: the pool has the label 't2' too",
+        "proxy.classes: the list lacks the label 't2' of the pool",
     ),
     "an id that is a list": ({"input": {"id": "tags"}}, "input.id: column 'tags' is list"),
     "too few examples": (
         {"score": [{"use": "perplexity", "files": "few.jsonl"}]},
-        "score.0.files: 1 texts, and",
+        "score.0.files: there are 1 texts, at least",
     ),
     "an evaluation set without its text": (
         {"decontaminate": {"files": "log.jsonl", "text": "question"}},
         "decontaminate.text: no file of decontaminate.files has a column 'question'; there are: id, epoch",
     ),
-    "a run directory with other files": ({"run": "pool"}, "the folder is not a run's, and not empty"),
-    "a run directory that is a file": ({"run": "few.jsonl"}, "few.jsonl is a file, where a folder is expected"),
+    "a run directory with other files": ({"run": "pool"}, "the folder is not empty and not a run directory"),
+    "a run directory that is a file": ({"run": "few.jsonl"}, "few.jsonl is a file, expected a folder"),
 }
 
 
-@pytest.mark.parametrize(("sections", "told"), MISTAKES.values(), ids=MISTAKES.keys())
-def test_what_no_run_could_do_is_found_by_check_and_by_run(written, config, sections, told):
+@pytest.mark.parametrize(("sections", "expected"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_what_no_run_could_do_is_found_by_check_and_by_run(written, config, sections, expected):
     Path("log.jsonl").write_text(LOG)
     Path("few.jsonl").write_text('{"text": "one"}\n')
     if "input" in sections:
         sections = {"input": config()["input"] | sections["input"]}
     message = refused(written(**sections))
-    assert any(part in message for part in told.split("|")), message
+    assert any(part in message for part in expected.split("|")), message
 
 
 # ---------------------------------------------------------------- packages and models
@@ -231,26 +231,26 @@ def test_what_no_run_could_do_is_found_by_check_and_by_run(written, config, sect
 def test_every_plugin_that_needs_an_extra_declares_a_check(kind):
     for name in registry.names(kind):
         plugin = registry.get(kind, name)
-        needs = "missing_extra(" in inspect.getsource(sys.modules[plugin.cls.__module__])
+        needs = "missing_extra_error(" in inspect.getsource(sys.modules[plugin.cls.__module__])
         assert plugin.traits.check == needs, name
 
 
 def test_a_missing_package_is_found_before_anything_is_embedded(written, monkeypatch):
     there = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "py3langid" else there(name))
-    told = refused(written(score=[{"use": "language"}]))
-    assert told.startswith("config.yaml:")
-    assert "score.0.use: scorer 'language' needs the package 'py3langid'" in told
-    assert "pip install" in told
+    message = refused(written(score=[{"use": "language"}]))
+    assert message.startswith("config.yaml:")
+    assert "score.0.use: scorer 'language' needs the package 'py3langid'" in message
+    assert "pip install" in message
 
 
 def test_a_missing_model_is_found_before_anything_is_embedded(written, monkeypatch):
     pytest.importorskip("sentence_transformers")
     for name in ("./models/none", "nobody/none"):
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-        told = refused(written(embed={"use": "sentence_transformers", "model": name}))
-        assert "embed.use: " in told
-        assert "there is no folder" in told
+        message = refused(written(embed={"use": "sentence_transformers", "model": name}))
+        assert "embed.use: " in message
+        assert "there is no directory" in message
 
 
 # ---------------------------------------------------------------- pools that are not read completely
@@ -261,12 +261,12 @@ def test_a_column_of_late_rows_is_no_mistake(written):
     Path("pool/a.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
     Path("pool/b.jsonl").unlink()
     source = {"files": "pool/a.jsonl", "id": "id", "text": "text"}
-    found = preflight.check_without_run(
+    result = preflight.check_without_run(
         load_config(written(input=source, select=[{"use": "where", "drop": "late > 5"}]))
     )
-    assert not found.errors
-    assert not found.pool.complete
-    assert str(found.pool.row_count) == "3,000"
+    assert not result.errors
+    assert not result.pool.complete
+    assert str(result.pool.row_count) == "3,000"
     path = written(input=source, select=[{"use": "where", "drop": "latte > 5"}])
     assert "select.0.drop: no input file has a column 'latte'" in refused(path)
 
@@ -278,13 +278,13 @@ def test_a_check_writes_nothing(written):
     assert sorted(Path().rglob("*")) == before
 
 
-@pytest.mark.parametrize(("free", "told"), [(2**14, "error"), (2**15, "note"), (2**40, "")])
-def test_a_disk_that_is_too_small_is_found(written, monkeypatch, free, told):
+@pytest.mark.parametrize(("free", "expected"), [(2**14, "error"), (2**15, "note"), (2**40, "")])
+def test_a_disk_that_is_too_small_is_found(written, monkeypatch, free, expected):
     usage = type("Usage", (), {"free": free})
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    found = preflight.check_without_run(load_config(written()))
-    assert ("error" if found.errors else "note" if found.notes else "") == told
-    assert all("a first run writes ≈" in str(one) and "run" in str(one) for one in (*found.errors, *found.notes))
+    result = preflight.check_without_run(load_config(written()))
+    assert ("error" if result.errors else "note" if result.notes else "") == expected
+    assert all("a first run writes ≈" in str(one) and "run" in str(one) for one in (*result.errors, *result.notes))
 
 
 def test_a_memory_that_is_too_small_is_found(written, monkeypatch):
@@ -292,7 +292,7 @@ def test_a_memory_that_is_too_small_is_found(written, monkeypatch):
     assert "a process needs ≈" in preflight.check_without_run(load_config(written())).notes[0]
 
 
-def test_a_first_run_on_a_disk_that_is_too_small_says_so(written, monkeypatch):
+def test_a_first_run_on_a_disk_that_is_too_small_is_reported(written, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 2**14}))
     config, notes = load_config(written()), []
     for expected in (1, 0):  # what a run writes again is not what a first one writes

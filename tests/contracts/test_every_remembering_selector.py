@@ -1,4 +1,4 @@
-"""Selectors that are held against what was published: it stays, its duplicates go, and nothing else changes."""
+"""Selectors that compare with published rows: those stay, their duplicates go, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def build(name, **fields):
 
 
 def pool_of(name, seeds, quality=None):
-    """Rows that are alike where their seeds are, in every way that a selector may look at them."""
+    """Return a pool in which rows with equal seeds are equal in everything that a selector reads."""
     reads, n = registry.get("selector", name).traits.reads, len(seeds)
     rows = [np.random.default_rng(seed) for seed in seeds]
     x = np.array([r.standard_normal(16) for r in rows], np.float32).reshape(n, 16)
@@ -37,14 +37,14 @@ def pool_of(name, seeds, quality=None):
 
 
 def against(selector, pool, published, held=(), parts=2):
-    """The pool beside what was published, whose sketches come in some parts."""
+    """Select from the pool, given the published sketches in several parts."""
     sketches = selector.sketch(published)
     cuts = np.linspace(0, len(sketches), parts + 1).astype(int)
     tables = [sketches.slice(start, stop - start) for start, stop in pairwise(cuts)]
     mask = np.zeros(len(pool), np.bool_)
     mask[list(held)] = True
-    told = PublishedRows(mask, tuple(map(len, tables)), lambda part, names: tables[part].select(list(names)))
-    return replace(pool, published=told)
+    message = PublishedRows(mask, tuple(map(len, tables)), lambda part, names: tables[part].select(list(names)))
+    return replace(pool, published=message)
 
 
 def select(selector, pool):
@@ -52,43 +52,43 @@ def select(selector, pool):
 
 
 @pytest.mark.parametrize("name", REMEMBERING)
-def test_a_copy_of_what_was_published_goes_and_names_it(name):
+def test_a_copy_of_a_published_row_is_dropped_and_names_it(name):
     selector, pool = build(name), pool_of(name, [5, 1, 6, 3])
-    found = select(selector, against(selector, pool, pool_of(name, [1, 2, 3])))
-    assert sorted(found.indices) == [0, 2]
-    assert found.representative.tolist() == [-1, 4 + 0, -1, 4 + 2]
-    np.testing.assert_allclose(found.similarity[[1, 3]], 1, atol=1e-5)
+    result = select(selector, against(selector, pool, pool_of(name, [1, 2, 3])))
+    assert sorted(result.indices) == [0, 2]
+    assert result.representative.tolist() == [-1, 4 + 0, -1, 4 + 2]
+    np.testing.assert_allclose(result.similarity[[1, 3]], 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", REMEMBERING)
-def test_rows_that_were_published_stay_though_they_are_alike(name):
+def test_similar_published_rows_are_kept(name):
     """Rows 0 and 2 were published with the same content; row 1 is a new copy, and row 3 is new."""
     selector, pool = build(name), pool_of(name, [1, 1, 1, 4])
-    found = select(selector, against(selector, pool, pool_of(name, [1, 1]), held=[0, 2]))
-    assert sorted(found.indices) == [0, 2, 3]
-    assert found.representative[1] in (4, 5)
+    result = select(selector, against(selector, pool, pool_of(name, [1, 1]), held=[0, 2]))
+    assert sorted(result.indices) == [0, 2, 3]
+    assert result.representative[1] in (4, 5)
 
 
 @pytest.mark.parametrize("name", REMEMBERING)
 @pytest.mark.parametrize("parts", [1, 3])
 def test_with_nothing_published_all_is_as_it_was(name, parts):
     selector, pool = build(name), pool_of(name, [1, 2, 1, 3, 2])
-    alone, beside = select(selector, pool), select(selector, against(selector, pool, pool_of(name, []), parts=parts))
+    alone, reference = select(selector, pool), select(selector, against(selector, pool, pool_of(name, []), parts=parts))
     for field in ("indices", "gain", "representative", "similarity"):
-        np.testing.assert_array_equal(getattr(alone, field), getattr(beside, field))
+        np.testing.assert_array_equal(getattr(alone, field), getattr(reference, field))
 
 
 @pytest.mark.parametrize("name", REMEMBERING)
-def test_a_pool_of_which_all_was_published_is_kept_whole(name):
+def test_a_fully_published_pool_is_kept(name):
     selector, pool = build(name), pool_of(name, [1, 2, 1])
-    found = select(selector, against(selector, pool, pool, held=[0, 1, 2]))
-    assert sorted(found.indices) == [0, 1, 2]
+    result = select(selector, against(selector, pool, pool, held=[0, 1, 2]))
+    assert sorted(result.indices) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("name", BY_TEXT)
 @pytest.mark.parametrize("linkage", ["direct", "connected"])
 @pytest.mark.parametrize("seed", range(6))
-def test_same_as_one_pool_in_which_what_was_published_comes_first(name, linkage, seed):
+def test_same_as_one_pool_with_the_published_rows_first(name, linkage, seed):
     """Texts of few words, so that there are duplicates, and near-duplicates of all degrees."""
     fields = {} if name == "exact_duplicates" else {"min_similarity": 0.4, "ngram_size": 2, "linkage": linkage}
     selector, r = build(name, **fields), np.random.default_rng(seed)
@@ -103,9 +103,11 @@ def test_same_as_one_pool_in_which_what_was_published_comes_first(name, linkage,
     published = [texts[row] for row in np.sort(select(selector, pool(texts[:30])).indices)]
     m, new = len(published), texts[30:]
     together = select(selector, pool([*published, *new]))
-    beside = select(selector, against(selector, pool(new), pool(published)))
-    stands = together.representative[m:]
-    expected = np.where(stands < 0, -1, np.where(stands < m, stands + len(new), stands - m))
-    assert beside.representative.tolist() == expected.tolist()
+    reference = select(selector, against(selector, pool(new), pool(published)))
+    representatives = together.representative[m:]
+    expected = np.where(
+        representatives < 0, -1, np.where(representatives < m, representatives + len(new), representatives - m)
+    )
+    assert reference.representative.tolist() == expected.tolist()
     assert (expected >= len(new)).any()
-    np.testing.assert_array_equal(beside.similarity, together.similarity[m:])
+    np.testing.assert_array_equal(reference.similarity, together.similarity[m:])

@@ -1,4 +1,4 @@
-"""What every scorer is held to, whoever wrote it: a new file in the folder is picked up without an edit here.
+"""The contract of scorers, tested for every scorer; a new file in the folder needs no edit here.
 
 Run as a script, this file writes the golden results again: ``python tests/contracts/test_every_scorer.py``.
 """
@@ -54,7 +54,7 @@ def declared(name):
 
 @lru_cache
 def build(name):
-    """An instance; of a scorer that learns first, with what it learnt from texts that differ by field."""
+    """Return an instance; a scorer that is fitted is fitted on texts that differ by field."""
     record = registry.get("scorer", name)
     built = record.cls(**record.traits.example)
     if not declared(name).fits:
@@ -64,12 +64,12 @@ def build(name):
         for name, kind in annotations(record.cls).items()
         if any(isinstance(m, ExampleFiles) for m in markers(kind))
     ]
-    examples = {name: learnt_from(number) for number, name in enumerate(fields)}
+    examples = {name: example_texts(number) for number, name in enumerate(fields)}
     return built.restore(built.fit(examples, np.random.default_rng(0)))
 
 
-def learnt_from(number):
-    """Sixty texts from a closed formula, of other words for every other number."""
+def example_texts(number):
+    """Return sixty texts from a closed formula, with different words for each ``number``."""
     return [" ".join(f"w{(i * k + i // 7) % (11 + 4 * number)}" for k in range(12)) for i in range(1, 61)]
 
 
@@ -78,13 +78,13 @@ def annotations(cls):
 
 
 def markers(annotation):
-    """Everything in the ``Annotated`` parts of an annotation, also inside ``X | Y``."""
-    found = list(getattr(annotation, "__metadata__", ()))
-    return found + [mark for inner in typing.get_args(annotation) for mark in markers(inner)]
+    """Return all ``Annotated`` metadata of an annotation, also inside ``X | Y``."""
+    result = list(getattr(annotation, "__metadata__", ()))
+    return result + [mark for inner in typing.get_args(annotation) for mark in markers(inner)]
 
 
 def only_what_is_read(name, **parts):
-    """A batch that holds what the scorer reads and nothing else; arrays cannot be written to."""
+    """Return a batch with only what the scorer reads; arrays are read-only."""
     for array in parts.values():
         if isinstance(array, np.ndarray):
             array.flags.writeable = False
@@ -92,7 +92,7 @@ def only_what_is_read(name, **parts):
 
 
 def make_batch(name, n, seed, *, twins=False, texts=None):
-    """n rows; ``twins`` makes the second half of them repeat the first."""
+    """Return n rows; with ``twins`` the second half repeats the first."""
     rng = np.random.default_rng(seed)
     rows = np.arange(n) % ((n + 1) // 2) if twins else np.arange(n)
     x = rng.standard_normal((n, 6))
@@ -111,13 +111,13 @@ def make_batch(name, n, seed, *, twins=False, texts=None):
 
 
 def judged(labels, logits):
-    """What a proxy said in logits of (runs, epochs, n, classes); -1 is no label."""
+    """Return training dynamics with logits of shape (runs, epochs, n, classes); -1 is no label."""
     runs, epochs, _, classes = logits.shape
     return Dynamics(labels.astype(np.int32), classes, runs, epochs, lambda run, epoch: softmax(logits[run, epoch]))
 
 
 def take(batch, rows):
-    """The batch of ``rows``, in that order."""
+    """Return the batch of ``rows``, in that order."""
 
     def part(field):
         value = getattr(batch, field)
@@ -156,15 +156,15 @@ def same(found, expected):
 
 @every_scorer
 @given(n=sizes, seed=seeds, twins=st.booleans())
-def test_one_float32_a_row_and_column_and_none_missing_but_for_want_of_a_label(name, n, seed, twins):
+def test_one_float32_per_row_and_column_and_null_only_without_a_label(name, n, seed, twins):
     batch = make_batch(name, n, seed, twins=twins)
     result = score(name, batch)
     columns = len(declared(name).columns)
     assert result.dtype == np.float32
     assert result.shape in {(n, columns)} | ({(n,)} if columns == 1 else set())
-    unlabelled = np.zeros(n, bool) if batch.dynamics is None else batch.dynamics.labels < 0
-    assert np.isnan(result[unlabelled]).all()
-    assert np.isfinite(result[~unlabelled]).all()
+    unlabeled = np.zeros(n, bool) if batch.dynamics is None else batch.dynamics.labels < 0
+    assert np.isnan(result[unlabeled]).all()
+    assert np.isfinite(result[~unlabeled]).all()
 
 
 @every_scorer
@@ -208,7 +208,7 @@ def test_rows_that_are_the_same_score_the_same(name, n, seed):
 
 @every_scorer
 @given(n=sizes, seed=seeds, twins=st.booleans())
-def test_another_order_of_the_rows_moves_the_scores_and_changes_none(name, n, seed, twins):
+def test_permuting_the_rows_permutes_the_scores(name, n, seed, twins):
     batch = make_batch(name, n, seed, twins=twins)
     rows = np.random.default_rng(seed).permutation(n)
     same(score(name, take(batch, rows)), score(name, batch)[rows])
@@ -219,9 +219,9 @@ def test_another_order_of_the_rows_moves_the_scores_and_changes_none(name, n, se
 def test_within_a_shard_the_other_rows_do_not_matter(name, n, seed):
     """Else the cut into shards would change the result."""
     batch = make_batch(name, n, seed)
-    whole = score(name, batch)
+    complete = score(name, batch)
     for row in range(n):
-        same(score(name, take(batch, np.array([row]))), whole[[row]])
+        same(score(name, take(batch, np.array([row]))), complete[[row]])
 
 
 @every_scorer
@@ -234,7 +234,7 @@ def test_hardly_any_rows(name, n):
 
 
 def from_float16(x):
-    """Rows of unit length as later stages read them where they are stored as float16."""
+    """Return unit rows as later stages read them from float16 storage."""
     values = pa.array(x.astype(np.float16).ravel())
     return embedding_matrix.to_matrix(pa.FixedSizeListArray.from_arrays(values, x.shape[1]))
 
@@ -266,7 +266,7 @@ def test_columns_have_names_units_and_ranges(name):
 
 
 @every_scorer
-def test_reads_what_a_batch_can_hold(name):
+def test_reads_only_fields_of_a_batch(name):
     assert declared(name).reads
     assert declared(name).reads <= set(SUPPLIED)
 
@@ -275,7 +275,7 @@ def test_reads_what_a_batch_can_hold(name):
 
 
 def golden_result(name):
-    """24 rows from closed formulas, so that they do not change with a library; every sixth repeats another."""
+    """Return the result for 24 rows from closed formulas; every sixth repeats another."""
     i = np.arange(24)
     source = np.where(i % 6 == 5, i - 3, i)
     x = np.sin(np.outer(source + 1, [1.0, 1.7, 2.9, 4.3]))
@@ -304,8 +304,8 @@ def test_golden_result_changes_only_with_the_version(path):
     name, version = path.stem.rsplit(".v", 1)
     assert declared(name).version == int(version), "a new version: write the golden results again (see the top)"
     expected = json.loads(path.read_text())["result"]
-    found, wanted = (np.array(values, float) for values in (golden_result(name), expected))
-    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=3e-5)
+    result, wanted = (np.array(values, float) for values in (golden_result(name), expected))
+    np.testing.assert_allclose(result, wanted, rtol=1e-4, atol=3e-5)
 
 
 def write_golden():

@@ -1,4 +1,4 @@
-"""What every selector is held to, whoever wrote it: a new file in the folder is picked up without an edit here.
+"""The contract of selectors, tested for every selector; a new file in the folder needs no edit here.
 
 Run as a script, this file writes the golden results again: ``python tests/contracts/test_every_selector.py``.
 """
@@ -54,9 +54,9 @@ def declared(name):
 
 
 def markers(annotation):
-    """Everything in the ``Annotated`` parts of an annotation, also inside ``X | None``."""
-    found = list(getattr(annotation, "__metadata__", ()))
-    return found + [mark for inner in typing.get_args(annotation) for mark in markers(inner)]
+    """Return all ``Annotated`` metadata of an annotation, also inside ``X | None``."""
+    result = list(getattr(annotation, "__metadata__", ()))
+    return result + [mark for inner in typing.get_args(annotation) for mark in markers(inner)]
 
 
 def annotations(cls):
@@ -64,7 +64,7 @@ def annotations(cls):
 
 
 def make_pool(plugin, reads, n, seed, *, d=5, twins=False, levels=None):
-    """A pool that holds what ``plugin`` reads and nothing else.
+    """Return a pool with only what ``plugin`` reads.
 
     ``twins`` makes the first half of the rows equal; ``levels`` is the number of different qualities and scores.
     """
@@ -111,9 +111,9 @@ def run(name, pool, budget, seed=0, **fields):
 
 
 def arrays(selection):
-    found = {f.name: getattr(selection, f.name) for f in dataclasses.fields(selection)}
-    found |= {f"epochs.{number}": rows for number, rows in enumerate(selection.epochs or ())}
-    return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
+    result = {f.name: getattr(selection, f.name) for f in dataclasses.fields(selection)}
+    result |= {f"epochs.{number}": rows for number, rows in enumerate(selection.epochs or ())}
+    return {name: value for name, value in result.items() if isinstance(value, np.ndarray)}
 
 
 def contents(pool):
@@ -124,7 +124,7 @@ def contents(pool):
 
 @st.composite
 def cases(draw):
-    """Arguments of make_pool and a budget: any n from 0, equal rows, tied scores, budgets 0 and n among them."""
+    """Generate arguments of make_pool and a budget, including n = 0, equal rows, ties, and budgets 0 and n."""
     n = draw(st.integers(0, 40))
     shape = {"d": draw(st.integers(1, 6)), "twins": draw(st.booleans()), "levels": draw(st.sampled_from([None, 1, 3]))}
     return n, draw(st.integers(0, 2**16)), shape, draw(st.integers(0, n))
@@ -166,14 +166,14 @@ ODD = {
 
 
 def _simplex(n):
-    centred = np.eye(n) - 1 / n
-    return centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    centered = np.eye(n) - 1 / n
+    return centered / np.linalg.norm(centered, axis=1, keepdims=True)
 
 
 @pytest.mark.slow
 @every_selector
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
-def test_odd_pools_give_the_budget_and_finite_numbers(name, odd):
+def test_degenerate_pools_give_the_budget_and_finite_numbers(name, odd):
     """Rank below the budget, constant scores, clusters of one row, negative similarities."""
     n = 12
     for levels, cluster in product((1, None), (np.zeros(n), np.arange(n), np.full(n, -1))):
@@ -204,14 +204,14 @@ def test_dropped_rows_have_a_reason_and_representatives_are_chosen_rows(name, ca
     reason = np.zeros(n, np.int16) if selection.reason is None else selection.reason
     assert all(selection.reasons[i].strip() for i in reason[dropped])
     if selection.representative is not None:
-        stands = selection.representative
-        assert (stands[selection.indices] == -1).all(), "a chosen row stands for itself"
-        represented = np.flatnonzero(stands >= 0)
-        assert np.isin(stands[represented], selection.indices).all()
-        assert np.isnan(selection.similarity[stands < 0]).all()
+        representatives = selection.representative
+        assert (representatives[selection.indices] == -1).all(), "a selected row has a representative"
+        represented = np.flatnonzero(representatives >= 0)
+        assert np.isin(representatives[represented], selection.indices).all()
+        assert np.isnan(selection.similarity[representatives < 0]).all()
         assert not np.isnan(selection.similarity[represented]).any()
         if "embedding" in declared(name).reads:
-            cosine = (pool.embeddings[represented] * pool.embeddings[stands[represented]]).sum(axis=1)
+            cosine = (pool.embeddings[represented] * pool.embeddings[representatives[represented]]).sum(axis=1)
             np.testing.assert_allclose(selection.similarity[represented], cosine, atol=1e-5)
 
 
@@ -255,7 +255,7 @@ def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
 
 
 def from_float16(x):
-    """Rows of unit length as later stages read them where they are stored as float16."""
+    """Return unit rows as later stages read them from float16 storage."""
     values = pa.array(x.astype(np.float16).ravel())
     return embedding_matrix.to_matrix(pa.FixedSizeListArray.from_arrays(values, x.shape[1]))
 
@@ -304,7 +304,7 @@ def test_equivariance_another_order_of_the_pool_keeps_the_same_rows(name, n, poo
 
 
 @every_selector
-def test_cost_guarantee_and_reference_are_told(name):
+def test_cost_guarantee_and_reference_are_described(name):
     """In the list of selectors; a plugin of your own may leave the first two out."""
     record = registry.get("selector", name)
     assert record.reference().strip()
@@ -354,7 +354,7 @@ def golden_result(name):
 
 
 def golden_pool(plugin, reads):
-    """60 rows from closed formulas, so that they do not change with a library; every fifth nearly repeats another."""
+    """Return 60 rows from closed formulas, independent of library versions; every fifth is a near-duplicate."""
     i = np.arange(60)
     source = np.where(i % 5 == 4, i - 2, i)
     x = np.sin(np.outer(source + 1, [1.0, 1.7, 2.9, 4.3])) + 0.02 * np.cos(np.outer(i, [3.0, 1.0, 2.0, 5.0]))

@@ -1,4 +1,4 @@
-"""The table of what selectors cost: its exponents, its words, and that what it shows is what the selectors declare."""
+"""Tests of the table of the costs of selectors: exponents, texts, and agreement with the declared costs."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def line(selector, rows, seconds):
     return {"selector": selector, "version": 1, "rows": rows, **(skipped if seconds is None else measured)}
 
 
-def test_the_exponent_is_the_slope_between_logarithms_and_not_told_of_short_times(table):
+def test_the_exponent_is_the_slope_between_logarithms_and_omitted_for_short_times(table):
     powers = [[line("k_center", 10**i, 0.01 * 10 ** (p * (i - 4))) for i in (4, 5, 6)] for p in (1, 1.5, 2)]
     assert [table.exponent(lines) for lines in powers] == [1, 1.5, 2]
     assert math.isnan(table.exponent([line("uniform", 10_000, 1e-4), line("uniform", 1_000_000, 0.049)]))
     assert math.isnan(table.exponent([line("craig", 10_000, 9.0), line("craig", 100_000, None)]))
 
 
-def test_the_table_has_the_quickest_first_says_what_was_skipped_and_leaves_out_what_is_gone(table):
+def test_the_table_lists_the_fastest_first_and_skipped_plugins_but_no_removed_ones(table):
     measured = [
         *(line("k_center", 10_000, 0.5), line("k_center", 100_000, 50.0), line("k_center", 1_000_000, None)),
         *(line("top_k", 10_000, 0.001), line("top_k", 100_000, 0.12), line("top_k", 1_000_000, 1.44)),
@@ -49,7 +49,7 @@ def test_the_table_has_the_quickest_first_says_what_was_skipped_and_leaves_out_w
     )
     assert lines[3].endswith("| 50.0 s, 1,234 MiB | — (about 5 h expected) | 2.00 | yes |")
     assert len(lines) == 4
-    assert "Each keeps 1 % of rows of 384 numbers" in table.conditions(found)
+    assert "Each selector keeps 1 % of the rows, whose embeddings have 384 dimensions" in table.conditions(found)
 
 
 def test_what_was_measured_to_be_quadratic_is_declared_so(table):

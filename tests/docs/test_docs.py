@@ -1,4 +1,4 @@
-"""The documentation does what it says: generated pages are fresh, examples run, links lead somewhere."""
+"""Tests of the documentation: generated pages are up to date, examples run, and links have targets."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_generated_pages_are_fresh(generate, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page):
+def test_links_have_targets(page):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         assert "://" in target or (page.parent / target).exists(), target
 
@@ -118,7 +118,7 @@ FULL: dict[str, Any] = {
 
 
 def tables(page: str) -> dict[str, dict[str, tuple[str, str]]]:
-    """The value and default of every key, by the heading above its table."""
+    """Return value and default of every key, by the heading above its table."""
     found: dict[str, dict[str, tuple[str, str]]] = {}
     for part in (ROOT / "docs" / page).read_text().split("\n## ")[1:]:
         rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \|", part, re.MULTILINE)
@@ -127,7 +127,7 @@ def tables(page: str) -> dict[str, dict[str, tuple[str, str]]]:
 
 
 def missing(data: dict[str, Any]) -> bool:
-    """Whether a configuration is refused because a key is missing."""
+    """Return whether a configuration is refused because a key is missing."""
     try:
         config_from_dict(data)
     except ConfigError as error:
@@ -149,7 +149,7 @@ def test_the_page_of_the_configuration_names_every_key_and_those_that_may_not_be
         config_from_dict({**least, section: {key: FULL[section][key] for key in needed}})
 
 
-def test_the_page_of_the_configuration_says_what_a_top_level_key_holds():
+def test_the_page_of_the_configuration_describes_every_top_level_key():
     kinds = {"list": [], "mapping": {}, "entry": {}, "integer": 1, "string": "1GiB"}
     for key, (value, _) in tables("reference/configuration.md")["Top level"].items():
         for kind, empty in kinds.items() if value != "1" else ():

@@ -1,4 +1,4 @@
-"""What the operations page tells people to copy can be copied: units, scripts, commands, rules and log lines."""
+"""Tests of the units, scripts, commands, rules and log lines on the operations page."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_shell_lines_parse(script):
 
 
 def commands() -> list[str]:
-    """Every command line of curate on the page, up to where the shell goes on."""
+    """Return every command line of curate on the page, without the shell syntax after it."""
     code = [*re.findall(r"`(curate [^`]+)`", PAGE), *blocks("cron"), *blocks("ini"), *blocks("bash")]
     lines = [line for text in code for line in text.replace("\\\n", " ").splitlines() if "curate " in line]
     found = [re.search(r"(?:^|/)curate ([a-z]+ .*?)(?: >>| &|$)", line) for line in lines]
@@ -82,7 +82,7 @@ def test_the_slurm_script_hands_sigterm_on_and_queues_the_job_again(tmp_path):
     assert (tmp_path / "queued").read_text() == "requeue 17\n"
 
 
-def test_make_targets_are_there():
+def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
     named = {line.split()[1] for block in blocks("sh") for line in block.splitlines() if line.startswith("make ")}
     assert named
@@ -103,7 +103,7 @@ def test_every_metric_is_on_the_page_and_every_one_on_the_page_is_a_metric(pool,
     assert set(re.findall(r"\bcurate_[a-z_]+", PAGE)) == {gauge.name for gauge in told}
 
 
-def test_alert_rules_are_whole():
+def test_alert_rules_are_complete():
     (rules,) = (yaml.safe_load(text)["groups"] for text in blocks("yaml"))
     for rule in rules[0]["rules"]:
         assert set(rule) == {"alert", "expr"}

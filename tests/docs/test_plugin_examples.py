@@ -1,4 +1,4 @@
-"""Every example of the pages of plugins runs in the configuration that their index gives."""
+"""Tests that every example on the pages of plugins runs in the configuration of their index."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ WORDS = (
 
 
 def text(rng: random.Random) -> str:
-    """Return a text that every filter of quality passes."""
+    """Return a text that passes every quality filter."""
     lines = [
         " ".join([*rng.choices(WORDS, k=11), f"plate{rng.randrange(10_000)}"]).capitalize() + "." for _ in range(9)
     ]
@@ -56,7 +56,7 @@ def text(rng: random.Random) -> str:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    """Return a folder with a pool and a run of the page's own configuration."""
+    """Return a directory with a pool and a run of the configuration on the page."""
     folder, rng = tmp_path_factory.mktemp("examples"), random.Random(0)
     (folder / "pool").mkdir()
     (folder / "logs").mkdir()

@@ -1,4 +1,4 @@
-"""The table of faults: every row names a test that there is, and every exit code has a row."""
+"""Tests of the table of faults: every row names an existing test, and every exit code has a row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tutorial runs as it is written, and its output is the program's.
+"""Tests that the tutorial runs as written and shows the output of the program.
 
 To write the output again: ``CURATE_WRITE_TUTORIAL=1 python -m pytest tests/docs/test_tutorial.py --tier slow``.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "tutorial.md"
 BLOCK = re.compile(r"^```(sh|python|output)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-MEASURED = re.compile(r"[\d.,]+( (s|min|MiB)\b|(?=\t)|$)|~?\d[\d.,]*|[0-9a-f]{12,}|[ \t]+")
+MEASURED = re.compile(r"; needs about \d+ seeds|[\d.,]+( (s|min|MiB)\b|(?=\t)|$)|~?\d[\d.,]*|[0-9a-f]{12,}|[ \t]+")
 """Seconds, memory and fingerprints, which differ between machines and releases; and white space."""
 LONGEST = 118
 """Letters of an output line that the page shows."""
@@ -25,7 +25,7 @@ MOST_LINES = 16
 
 
 def shell(code: str) -> str:
-    """Run the commands of a block, each as written; return what they print."""
+    """Run the commands of a block as they are written, and return their output."""
     environment = {**os.environ, "COLUMNS": str(LONGEST), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
         ["bash", "-euc", code], capture_output=True, text=True, env=environment, check=False, timeout=300
@@ -35,14 +35,14 @@ def shell(code: str) -> str:
 
 
 def shown(printed: str) -> str:
-    """Return output as the page shows it: columns aligned, long lines cut, of many lines the first ones and the last."""
+    """Return output as the page shows it: columns aligned, long lines cut, of many lines the first and the last."""
     lines = aligned([line.rstrip() for line in printed.splitlines()])
     lines = lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 3], "…", *lines[-2:]]
     return "".join(f"{line if len(line) <= LONGEST else line[: LONGEST - 1] + '…'}\n" for line in lines)
 
 
 def aligned(lines: list[str]) -> list[str]:
-    """Return lines with the columns of each table, which a pipe separates by tabs, below each other."""
+    """Return lines with aligned columns, for tables that are separated by tabs."""
     done: list[str] = []
     for is_table, group in groupby(lines, lambda line: "\t" in line):
         rows = [line.split("\t") for line in group]
@@ -52,7 +52,7 @@ def aligned(lines: list[str]) -> list[str]:
 
 
 def words(printed: str) -> list[str]:
-    """Return the words of some output, without numbers that are measured."""
+    """Return the words of an output, without measured numbers."""
     return [re.sub(MEASURED, " ", line).strip() for line in printed.splitlines()]
 
 

@@ -46,7 +46,7 @@ WORDS = {
     r"optimis(e|es|ed|ing|er|ation)|recognis[a-z]*|utilis[a-z]*|parallelis[a-z]*|categoris[a-z]*": "-ize",
     r"analys(e|ed|ing)": "-yze",
     r"(mis|un)?labelled|labelling|modelled|modelling|cancelled|cancelling|travelled": "one l: labeled",
-    r"judgement|artefact[a-z]*|licence[a-z]*|whilst|spelt|grey": "American spelling",
+    r"judgement|artefact[a-z]*|whilst|spelt|grey": "American spelling",
 }
 """Patterns of words, each with what to write."""
 

@@ -1,4 +1,4 @@
-"""Pools with vectors of their own, where it is known which selector should win."""
+"""Pools with vectors for which the best selector is known."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROBE = str(Path(__file__).parent / "nearest_class.py")
 
 
 def write(path: Path, vectors: np.ndarray, labels: np.ndarray, first: int = 0) -> None:
-    """A file of rows with vectors and labels; their texts are numbered."""
+    """Write a file of rows with vectors and labels; their texts are numbered."""
     path.parent.mkdir(parents=True, exist_ok=True)
     n = len(vectors)
     numbers = range(first, first + n)
@@ -32,7 +32,7 @@ def write(path: Path, vectors: np.ndarray, labels: np.ndarray, first: int = 0) -
 
 
 def crowded(rng: np.random.Generator, common: int, rare: int, classes: int = 12) -> tuple[np.ndarray, np.ndarray]:
-    """Half of the classes have ``common`` rows, all but alike; the other half ``rare`` ones: chance misses classes."""
+    """Return a pool in which a random selection misses classes: half have many similar rows, the other half few."""
     centres = np.linalg.qr(rng.normal(size=(32, classes)))[0].T
     labels = np.repeat(np.arange(classes), [common if code < classes // 2 else rare for code in range(classes)])
     return centres[labels] + 0.02 * rng.normal(size=(len(labels), 32)), labels
@@ -40,7 +40,7 @@ def crowded(rng: np.random.Generator, common: int, rare: int, classes: int = 12)
 
 @pytest.fixture
 def crowd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A pool of few rows of many classes among many rows of a few, and a balanced test file."""
+    """Return an unbalanced pool and a balanced test file."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     vectors, labels = crowded(rng, 100, 6)
@@ -53,7 +53,7 @@ def crowd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A pool whose labels have nothing to do with its vectors, and such a test file."""
+    """Return a pool whose labels are independent of its vectors, and such a test file."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(2)
     write(tmp_path / "pool/a.parquet", rng.normal(size=(400, 16)), rng.integers(4, size=400))
@@ -63,7 +63,7 @@ def noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def over() -> Callable[..., dict[str, Any]]:
-    """A configuration over such a pool; keyword arguments replace its sections."""
+    """Write a configuration for such a pool; keyword arguments replace its sections."""
 
     def made(**sections: Any) -> dict[str, Any]:
         return {

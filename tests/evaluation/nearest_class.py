@@ -1,4 +1,4 @@
-"""Stands in for a probe: each test row is of the class whose chosen rows' mean direction is the nearest."""
+"""Plugin in place of a probe: predicts the class with the nearest mean direction of selected rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class NearestClass:
     """Accuracy of the nearest class mean."""
 
     def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:
-        x, y = require(trial.embeddings)[trial.chosen], require(trial.label)[trial.chosen]
+        x, y = require(trial.embeddings)[trial.selected], require(trial.label)[trial.selected]
         found = np.unique(y[y >= 0])
         means = np.stack([x[y == code].mean(0) for code in found])
         means /= np.linalg.norm(means, axis=1, keepdims=True)

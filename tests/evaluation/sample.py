@@ -1,4 +1,4 @@
-"""A comparison in which everything is there: a winner, a loser, a cell without numbers, a name that is markup."""
+"""Comparison with a better and a worse selector, a cell without numbers, and a name with markup."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ ACCURACY = Measure(
     "probe",
     OutputColumn(name="accuracy", higher_is_better=True, unit="share of the test rows", range=(0, 1)),
     learns=True,
-    of_labels=True,
+    reads_labels=True,
 )
-SPREAD = Measure("spread", OutputColumn(higher_is_better=False), learns=False, of_labels=False)
+SPREAD = Measure("spread", OutputColumn(higher_is_better=False), learns=False, reads_labels=False)
 EVIL = "</script><img src=x onerror=alert(1)>"
 
 
@@ -63,6 +63,6 @@ def comparison(name: str = "ccs") -> Comparison:
         primary=ACCURACY,
         cells={(each.selector, each.rate): each for each in cells},
         full={"probe_accuracy": Estimate(0.955, 0.01, 0), "spread": Estimate(2.1, math.nan, math.nan)},
-        left=ExcludedRows(overlapping=("a", "b", "c", "d"), unlabelled=1, unknown=2),
+        excluded=ExcludedRows(overlapping=("a", "b", "c", "d"), unlabeled=1, unknown=2),
         notes=("a note",),
     )

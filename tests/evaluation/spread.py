@@ -1,4 +1,4 @@
-"""Needs no label: how far the chosen rows are from their mean."""
+"""Metric that reads no labels."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from curate.plugins.results import MetricResult
 @metric(version=1, reads={"embedding"}, measures=(OutputColumn(higher_is_better=True),))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """Mean distance of the chosen rows from their mean."""
+    """Mean distance of the selected rows from their mean."""
 
     def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:
-        x = require(trial.embeddings)[trial.chosen]
+        x = require(trial.embeddings)[trial.selected]
         return MetricResult({"": float(np.linalg.norm(x - x.mean(0), axis=1).mean())})

@@ -1,4 +1,4 @@
-"""Whether what ``curate compare`` says is right where the truth is known, and what it says where there is none."""
+"""Tests of ``curate compare`` on pools for which the truth is known."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WITH_PLANS = [str(FOLDER / "nearest_class.py"), str(FOLDER / "weighed.py"), str(
 
 
 class Counting(Serial):
-    """Counts the trials; stops before one."""
+    """Counter of trials that raises an error before a given one."""
 
     def __init__(self, stop: int | None = None) -> None:
         self.done, self.stop = 0, stop
@@ -41,41 +41,43 @@ class Counting(Serial):
 
 
 def written(run: str = "run") -> dict:
-    """What stands on disk, but for the times."""
+    """Return the stored comparison without its times."""
     found = parquet_io.read_json(Path(run, "compare.json"))
     for cell in found["cells"]:
         del cell["seconds"], cell["pareto"]
     return {**found, "run": ""}
 
 
-def test_the_winner_is_named_where_it_is_known(crowd, over):
-    """Chance misses rare classes, facility location covers each, and the most typical rows are all of one kind."""
+def test_a_selector_known_to_be_better_is_recommended(crowd, over):
+    """A random selection misses rare classes, facility location covers all, and typical rows are of one class."""
     found = compare(config_from_dict(over()), Serial(), select=["facility_location", "top_k"], prune_rates=RATES)
     told = verdict.sentence(found)
-    assert told.startswith("use facility_location at prune rate 0.95: it beats random by ")
-    assert told.endswith("; top_k does not differ from random")
-    assert any("facility_location and top_k make the same choice with every seed" in note for note in found.notes)
+    assert told.startswith("use facility_location at prune rate 0.95: it is better than the random baseline by ")
+    assert told.endswith("; top_k does not differ significantly from it")
+    assert any("facility_location and top_k select the same rows with every seed" in note for note in found.notes)
     assert any("some classes absent" in note for note in found.notes)
     assert verdict.sentence(found) == json.loads(Path("run/compare.json").read_text())["sentence"]
 
 
-def test_nothing_beats_random_where_labels_are_noise(noise, over):
+def test_no_selector_beats_random_if_labels_are_noise(noise, over):
     found = compare(
         config_from_dict(over()), Serial(), select=["facility_location", "k_center"], prune_rates=[0.7, 0.9]
     )
-    assert verdict.sentence(found).startswith("nothing beats random here: use uniform")
+    assert verdict.sentence(found).startswith(
+        "no selector is significantly better than the random baseline: use uniform"
+    )
 
 
-def test_one_seed_claims_nothing(crowd, over):
+def test_one_seed_gives_no_significant_result(crowd, over):
     found = compare(config_from_dict(over()), Serial(), prune_rates=RATES, seeds=1)
-    assert verdict.sentence(found).startswith("one seed cannot tell a difference from chance")
+    assert verdict.sentence(found).startswith("one seed is not enough for a statistical test")
     cell = found.cells["facility_location", 0.95]
     assert math.isnan(cell.p)
     assert math.isnan(cell.same_over_seeds)
     assert "NaN" not in Path("run/compare.json").read_text()
 
 
-def test_after_an_interruption_only_what_is_missing_is_done(crowd, over):
+def test_after_an_interruption_only_the_missing_trials_run(crowd, over):
     config = config_from_dict(over(run="run"))
     with pytest.raises(KeyboardInterrupt):
         compare(config, Counting(stop=4), prune_rates=RATES, seeds=2)
@@ -89,7 +91,7 @@ def test_after_an_interruption_only_what_is_missing_is_done(crowd, over):
     assert again == written() == written("other")
 
 
-def test_what_draws_nothing_is_tried_once_for_all_seeds(crowd, over):
+def test_selectors_without_randomness_are_tried_once_for_all_seeds(crowd, over):
     counting, config = Counting(), config_from_dict(over(metrics=[{"use": "coverage"}]))
     found = compare(config, counting, select=["facility_location"], prune_rates=RATES, seeds=3)
     every_row, facility_location, uniform, with_rows_away = 1, 1, 3, 2
@@ -97,7 +99,7 @@ def test_what_draws_nothing_is_tried_once_for_all_seeds(crowd, over):
     assert found.cells["facility_location", 0.95].same_over_seeds == 1
 
 
-def test_another_metric_chooses_nothing_again(crowd, over):
+def test_another_metric_repeats_no_selection(crowd, over):
     compare(config_from_dict(over()), Serial(), prune_rates=RATES, seeds=2)
     chosen = sorted(Path("run/evaluate/chosen").iterdir())
     spread = str(Path(__file__).parent / "spread.py")
@@ -108,7 +110,7 @@ def test_another_metric_chooses_nothing_again(crowd, over):
 
 
 @pytest.mark.slow
-def test_where_it_runs_changes_no_number(crowd, over):
+def test_the_executor_changes_no_number(crowd, over):
     compare(config_from_dict(over(run="one")), Serial(), prune_rates=RATES, seeds=2)
     executor = Processes(2)
     compare(config_from_dict(over(run="two")), executor, prune_rates=RATES, seeds=2)
@@ -117,11 +119,11 @@ def test_where_it_runs_changes_no_number(crowd, over):
 
 
 def test_filters_come_before_every_selector_but_uniform(crowd, over):
-    """Near-copies gone, 0.5 of the pool is more than is left: that cell is empty and says why."""
+    """Without near-duplicates, less than half of the pool remains: the cell at 0.5 is empty and explains why."""
     select = [{"use": "semdedup", "min_similarity": 0.9}, {"use": "top_k", "keep": 5}]
     found = compare(config_from_dict(over(select=select)), Serial(), prune_rates=[0.5, 0.99], seeds=2)
     assert (found.filters, found.selectors) == (("semdedup",), ("top_k",))
-    assert "the filters leave" in found.cells["top_k", 0.5].untested
+    assert "rows remain after the filters" in found.cells["top_k", 0.5].untested
     assert found.cells["top_k", 0.99].rows == found.cells["uniform", 0.99].rows == 6
     assert not found.cells["uniform", 0.5].untested
 
@@ -133,8 +135,8 @@ def test_a_selector_may_be_an_entry_a_plugin_or_a_mapping(crowd, over):
     assert found.selectors == ("mine", "k_center", "ccs")
 
 
-def test_a_plan_of_epochs_stands_beside_uniform_of_as_many_rows_wherever_it_is_named(crowd, over):
-    """Where each epoch has half of the rows, five of them have nearly all; nothing published holds a plan here."""
+def test_a_plan_of_epochs_is_compared_with_a_random_baseline_of_the_same_size(crowd, over):
+    """If each epoch has half of the rows, five epochs contain nearly all of them."""
     data = over(plugins=WITH_PLANS, refresh={"keep_previous_weight": 0.5})
     data["metrics"] = [{"use": "nearest_class"}, {"use": "weighed"}]
     found = compare(config_from_dict(data), Serial(), select=["draws", "top_k"], prune_rates=[0.5], seeds=2)
@@ -144,13 +146,13 @@ def test_a_plan_of_epochs_stands_beside_uniform_of_as_many_rows_wherever_it_is_n
     assert plan.values["weighed"].mean == 5 * 318
     assert plan.differences["weighed"].mean == pytest.approx(5 * 318 - plan.rows, abs=0.5)
     assert top.differences["weighed"].mean == 0
-    assert sum(note.startswith("draws plans epochs") for note in found.notes) == 1
+    assert sum("because draws plans epochs" in note for note in found.notes) == 1
 
 
-def test_uniform_alone_is_compared_with_nothing(crowd, over):
+def test_uniform_cannot_be_compared_alone(crowd, over):
     found = compare(config_from_dict(over()), Serial(), select=["uniform"], prune_rates=[0.5], seeds=2)
     assert found.selectors == ()
-    assert "nothing could be compared" in verdict.sentence(found)
+    assert "there is nothing to compare" in verdict.sentence(found)
 
 
 @pytest.mark.parametrize(
@@ -158,8 +160,8 @@ def test_uniform_alone_is_compared_with_nothing(crowd, over):
     [
         pytest.param(["k_centre"], RATES, "did you mean 'k_center'", id="a name that does not exist"),
         pytest.param(["{use: ccs, by: el2m}"], RATES, "no score 'el2m'", id="a score that does not exist"),
-        pytest.param(["semdedup"], RATES, "decides itself how many rows it keeps", id="a filter"),
-        pytest.param(["top_k"], [0.999], "leaves none of the 636 rows", id="a rate that leaves no row"),
+        pytest.param(["semdedup"], RATES, "takes no budget", id="a filter"),
+        pytest.param(["top_k"], [0.999], "none of the 636 rows would remain", id="a rate that leaves no row"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(crowd, over, select, rates, told):
@@ -169,7 +171,7 @@ def test_what_cannot_be_compared_is_refused(crowd, over, select, rates, told):
 
 @pytest.mark.slow
 def test_another_library_with_fresh_seeds_finds_the_same_in_one_cell(crowd, over):
-    """Read, chosen, trained and tested without any of the code under test but the selector itself."""
+    """Only the selector is code under test; reading, training and testing are independent of it."""
     found = compare(config_from_dict(over()), Serial(), prune_rates=RATES).cells["facility_location", 0.95]
     pool, test = (pq.read_table(path) for path in ("pool/a.parquet", "test.parquet"))
     (x, y), (their_x, their_y) = (

@@ -1,4 +1,4 @@
-"""Whether trials that do not fit a budget are refused before any of them begins, with what fits."""
+"""Tests that trials over the time limit are refused before the first, with a number of seeds that fits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Notes(NullProgress):
 
 @pytest.fixture
 def slow(over, monkeypatch):
-    """A configuration whose metric takes a second for a thousand rows, by a clock that nobody waits for."""
+    """Return a configuration whose metric takes a second per thousand rows, by a simulated clock."""
     clock = [0.0]
     monkeypatch.setattr(costs.time, "perf_counter", lambda: clock[0])
     measure = costs.trials.measure
@@ -46,35 +46,35 @@ def trained() -> list[Path]:
     return [path for folder in ("chosen", "measured") for path in Path("run/evaluate", folder).glob("*")]
 
 
-def test_what_does_not_fit_is_refused_before_anything_is_trained(crowd, slow):
+def test_a_comparison_over_the_time_limit_is_refused_before_training(crowd, slow):
     with pytest.raises(ConfigError) as refused:
         compare(slow, Serial(), prune_rates=[0.5], seeds=5, budget=4.0)
     message = str(refused.value)
     assert "--budget 4.0 s is too little for" in message
-    assert re.search(r"--seeds [234] fits \(about ", message)
+    assert re.search(r"use --seeds [234] \(about ", message)
     assert not trained()
 
 
-def test_where_no_number_of_seeds_fits_the_contenders_are_named(crowd, slow):
+def test_if_no_number_of_seeds_fits_the_limit_the_selectors_are_named(crowd, slow):
     with pytest.raises(ConfigError) as refused:
         compare(slow, Serial(), select=["k_center", "top_k"], prune_rates=[0.5], seeds=5, budget=0.1)
     assert all(name in str(refused.value) for name in ("k_center", "top_k", "uniform", "--seeds 2"))
     assert not trained()
 
 
-def test_the_seeds_that_fit_do_fit_and_lower_nothing_silently(crowd, slow):
+def test_the_suggested_number_of_seeds_fits_the_limit_and_is_never_applied_silently(crowd, slow):
     with pytest.raises(ConfigError) as refused:
         compare(slow, Serial(), prune_rates=[0.5], seeds=5, budget=4.0)
     seeds = int(re.search(r"--seeds (\d)", str(refused.value))[1])
     assert compare(slow, Serial(), prune_rates=[0.5], seeds=seeds, budget=4.0).seeds == seeds
 
 
-def test_what_was_done_before_costs_nothing(crowd, slow):
+def test_reused_trials_cost_no_time(crowd, slow):
     compare(slow, Serial(), prune_rates=[0.5], seeds=3)
     assert compare(slow, Serial(), prune_rates=[0.5], seeds=3, budget=1e-6).seeds == 3
 
 
-def test_evaluating_is_bounded_too(crowd, slow, over):
+def test_the_time_limit_applies_to_evaluate_too(crowd, slow, over):
     curate.run(over())
     with pytest.raises(ConfigError, match="is too little"):
         evaluate(Path("run"), Serial(), seeds=5, budget=0.5)
@@ -94,14 +94,14 @@ def test_times_that_are_a_power_of_the_rows_are_extrapolated(power):
     assert costs.extrapolate(points, 50_000) == pytest.approx(0.001 * 50_000**power)
 
 
-def test_a_start_that_takes_long_is_not_multiplied():
+def test_a_slow_start_is_not_extrapolated():
     points = [(rows, 3 + 0.001 * rows) for rows in (1_000, 2_000)]
     assert costs.extrapolate(points, 50_000) == pytest.approx(53)
 
 
 @pytest.mark.slow
-def test_the_estimate_is_about_what_it_takes(crowd, over):
-    """Within a factor of ten, which no load of the machine explains."""
+def test_the_estimate_is_close_to_the_measured_time(crowd, over):
+    """Within a factor of ten, which is more than the load of the machine can explain."""
     notes = Notes()
     config = config_from_dict(over(metrics=[{"use": "logistic_probe"}], select=[{"use": "k_center", "keep": 100}]))
     compare(config, Serial(), NullProgress(), prune_rates=[0.9], seeds=1)

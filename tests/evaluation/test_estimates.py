@@ -1,4 +1,4 @@
-"""Intervals against the library's own, and how often chance alone is called a finding."""
+"""Tests of confidence intervals against SciPy, and of the rate of false positives."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_without_test_rows_it_is_the_t_test_of_the_library():
 
 
 def test_with_one_test_set_the_interval_is_never_narrower_than_its_rows_allow():
-    """Seeds that all but agree say nothing of the rows that happened to stand in the test."""
+    """Nearly equal results of all seeds do not reduce the error from the choice of test rows."""
     rng = np.random.default_rng(1)
     hits = np.repeat((rng.random(100) < 0.8)[None], 5, 0).astype(float)
     hits[0, 0] = 1 - hits[0, 0]
@@ -39,14 +39,14 @@ def test_with_one_test_set_the_interval_is_never_narrower_than_its_rows_allow():
         pytest.param([0.3, math.nan, 0.2], math.nan, id="not defined for one seed"),
     ],
 )
-def test_where_the_data_allow_no_interval_there_is_none(values, p):
+def test_no_interval_without_enough_data(values, p):
     found = estimate(np.array(values))
     assert math.isnan(found.half_width)
     assert found.p == pytest.approx(p, nan_ok=True)
 
 
-def test_chance_is_called_a_finding_about_as_rarely_as_promised():
-    """Two hundred comparisons of nine choices whose models all guess, each with its own test rows."""
+def test_the_false_positive_rate_is_close_to_its_level():
+    """Two hundred comparisons of nine selections whose models all guess, each with its own test rows."""
     rng = np.random.default_rng(2)
     false = 0
     for _ in range(200):
@@ -62,7 +62,7 @@ def test_chance_is_called_a_finding_about_as_rarely_as_promised():
 
 
 class Hits:
-    """Test rows that some models get right more often than others: of each row, of each selection, and of both."""
+    """Simulated outcomes of test rows with random effects of rows, selections and both."""
 
     def __init__(self, rng: np.random.Generator, rows: int, of_selections: float, of_both: float) -> None:
         self.rng, self.easy, self.of_selections, self.of_both = rng, rng.normal(1, 1, rows), of_selections, of_both
@@ -76,10 +76,8 @@ class Hits:
 @pytest.mark.parametrize("seeds", [2, 3, 5, 12])
 @pytest.mark.parametrize("of_selections", [0.0, 0.2])
 @pytest.mark.parametrize("one_draw", [True, False])
-def test_a_uniform_selection_is_called_better_or_worse_than_uniform_ones_in_one_case_of_twenty(
-    seeds, of_selections, one_draw
-):
-    """Also one that is the same with every seed, and however much selections differ: the luck of one draw counts."""
+def test_a_random_selection_differs_from_the_random_baseline_in_one_case_of_twenty(seeds, of_selections, one_draw):
+    """Also a fixed selection, for any spread between selections: the error of a single draw is included."""
     rng = np.random.default_rng(7)
     found = []
     for _ in range(1_000):
@@ -91,8 +89,8 @@ def test_a_uniform_selection_is_called_better_or_worse_than_uniform_ones_in_one_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("one_draw", [True, False])
-def test_the_interval_holds_the_difference_nineteen_times_of_twenty_where_rows_differ_in_it(one_draw):
-    """The selection is better on some kinds of rows and worse on others: another test set has others."""
+def test_the_interval_contains_the_difference_in_nineteen_of_twenty_cases_if_rows_differ(one_draw):
+    """The selection is better on some groups of rows and worse on others, and test sets differ in their groups."""
     rng = np.random.default_rng(8)
     held = []
     for _ in range(600):
@@ -116,7 +114,7 @@ def _difference() -> float:
 
 
 @pytest.mark.slow
-def test_among_exploratory_metrics_one_case_of_twenty_has_a_false_finding():
+def test_among_exploratory_metrics_one_case_of_twenty_has_a_false_positive():
     """Twelve metrics of the same selections, half of them strongly correlated."""
     rng = np.random.default_rng(9)
     false = 0
@@ -130,8 +128,8 @@ def test_among_exploratory_metrics_one_case_of_twenty_has_a_false_finding():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("effect", [0.5, 1.0])
-def test_as_many_seeds_as_it_says_show_such_an_effect_in_four_of_five_cases(effect):
-    """With the spread known: values whose mean and standard deviation are those of the population."""
+def test_the_estimated_number_of_seeds_has_a_power_of_four_fifths(effect):
+    """With a known spread: the values have the mean and standard deviation of the population."""
     values = np.array([-1.0, 0.0, 1.0]) + effect  # their standard deviation is 1
     needed = seeds_needed(values)
     rng = np.random.default_rng(10)
@@ -149,7 +147,7 @@ def test_as_many_seeds_as_it_says_show_such_an_effect_in_four_of_five_cases(effe
         pytest.param([0.7, math.nan], 0, id="not defined for one seed"),
     ],
 )
-def test_seeds_are_asked_for_only_where_they_would_help(values, needed):
+def test_more_seeds_are_suggested_only_if_they_would_help(values, needed):
     assert seeds_needed(np.array(values)) == needed
 
 

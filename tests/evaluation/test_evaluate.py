@@ -1,4 +1,4 @@
-"""Whether ``curate evaluate`` judges the published selection, and says what it could not judge."""
+"""Tests of ``curate evaluate`` on published selections."""
 
 from __future__ import annotations
 
@@ -30,54 +30,54 @@ def test_the_published_selection_is_tested_on_the_test_files(crowd, over):
     assert line.p < 0.05
     low, high = line.resampled
     assert 0 < low < line.difference.mean < high
-    assert "by paired bootstrap" in evaluation_text.metrics(found.metrics)[0]
+    assert "95 % interval by paired bootstrap" in evaluation_text.metrics(found.metrics)[0]
     written = parquet_io.read_json(Path("run/evaluate/evaluate.json"))
     assert written == json.loads(json.dumps(as_dict(found)))
 
 
-def test_test_files_that_are_not_there_are_named_as_such(crowd, over):
+def test_missing_test_files_are_named(crowd, over):
     curate.run(over(select=[{"use": "uniform", "keep": 9}]))
     with pytest.raises(DataError, match=r"evaluate\.files: no file matches 'nowhere\.parquet'"):
         evaluate(Path("run"), Serial(), files=["nowhere.parquet"])
 
 
 @pytest.mark.slow
-def test_without_test_files_the_section_is_asked_again_with_a_share_held_out(crowd, over):
+def test_without_test_files_the_selection_is_repeated_with_held_out_rows(crowd, over):
     curate.run(over(evaluate={"holdout_rate": 0.25}, select=[{"use": "facility_location", "keep": 40}]))
     before = Path("run/export").stat().st_mtime_ns
     found = evaluate(Path("run"), Serial(), seeds=2)
-    assert "held out of the pool" in found.tested
+    assert "held out from the pool" in found.tested
     assert found.metrics[0].difference.mean > 0
     assert Path("run/export").stat().st_mtime_ns == before
 
 
 @pytest.mark.slow
-def test_a_plan_of_epochs_is_judged_by_its_rows_and_how_often_they_are_used(crowd, over):
+def test_a_plan_of_epochs_is_evaluated_by_its_rows_and_their_frequencies(crowd, over):
     data = over(plugins=WITH_PLANS, metrics=[{"use": "nearest_class"}, {"use": "weighed"}])
     curate.run({**data, "select": [{"use": "draws", "keep": 12}]})
     ledger = pl.read_parquet("run/select/part-*.parquet").filter("selected")
     found = evaluate(Path("run"), Serial(), seeds=2)
     weighed = found.line("weighed")
     assert (found.rows, weighed.selection.mean, weighed.uniform.mean) == (len(ledger), 5 * 12, len(ledger))
-    (told,) = [note for note in found.notes if note.startswith("draws plans epochs")]
-    assert told in Path("run/report.html").read_text()
+    (told,) = [note for note in found.notes if "because draws plans epochs" in note]
+    assert told[1:] in Path("run/report.html").read_text()
 
 
 @pytest.mark.slow
-def test_without_labels_it_says_which_metrics_remain(crowd, over):
+def test_without_labels_the_remaining_metrics_are_named(crowd, over):
     spread = str(Path(__file__).parent / "spread.py")
     files = {"files": "pool/*.parquet", "id": "id", "text": "text"}
     curate.run(over(plugins=[*over()["plugins"], spread], metrics=[], input=files))
     found = evaluate(Path("run"), Serial(), seeds=2)
     assert "spread" in [line.name for line in found.metrics]
     assert "nearest_class_accuracy" not in [line.name for line in found.metrics]
-    told = next(note for note in found.notes if "the input has no labels" in note)
-    assert "nearest_class" in told.partition("cannot be asked")[0]
+    told = next(note for note in found.notes if "without labels" in note)
+    assert "nearest_class" in told.partition("cannot be computed")[0]
 
 
 @pytest.mark.slow
-def test_the_groups_that_lose_are_told_first(crowd, over):
-    """Only classes that the selection misses lose: the most typical rows are all of a few."""
+def test_groups_are_ordered_by_their_loss(crowd, over):
+    """Only classes that the selection misses lose accuracy: the most typical rows are of few classes."""
     curate.run(over(select=[{"use": "top_k", "keep": 60}]))
     found = evaluate(Path("run"), Serial(), seeds=2)
     labels = [group for group in found.slices if group.grouping == "label"]
@@ -88,7 +88,7 @@ def test_the_groups_that_lose_are_told_first(crowd, over):
 
 
 @pytest.mark.slow
-def test_evaluating_changes_nothing_that_a_run_would_do_again(crowd, over):
+def test_an_evaluation_does_not_make_a_run_repeat_stages(crowd, over):
     curate.run(over())
     evaluate(Path("run"), Serial(), seeds=2)
     assert curate.run(over(evaluate={"files": "test.parquet", "seeds": 9})).unchanged
@@ -129,14 +129,14 @@ def test_evaluating_and_comparing_the_same_selection_find_the_same(crowd, over, 
 
 
 @pytest.mark.slow
-def test_they_agree_where_several_are_compared_but_for_the_correction(crowd, over):
+def test_evaluate_and_compare_agree_for_several_selectors_except_for_the_correction(crowd, over):
     agree("run", over(metrics=BOTH, select=[{"use": "top_k", "prune_rate": 0.9}]), ["top_k", "facility_location"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("selector", ["facility_location", "sensitivity"])
 def test_they_agree_where_rows_are_held_out_in_what_is_learned(crowd, over, selector):
-    """There both choose again, so that selectors that draw agree too."""
+    """Both select again from the remaining rows, so that random selectors agree too."""
     select = [{"use": selector, "prune_rate": 0.9}]
     agree("run", over(select=select, evaluate={"holdout_rate": 0.3}))
 
@@ -160,8 +160,8 @@ def test_the_primary_metric_is_not_corrected_by_the_others(crowd, over):
 
 
 @pytest.mark.slow
-def test_a_uniform_selection_is_seldom_better_than_uniform_ones(noise, over):
-    """Its rows are the same with every seed; the luck of having drawn them is no merit."""
+def test_a_random_selection_is_rarely_better_than_the_random_baseline(noise, over):
+    """Its rows are the same with every seed, and the error of this single draw is included."""
     p = []
     for seed in range(8):
         curate.run(over(run=f"run{seed}", seed=seed, select=[{"use": "uniform", "name": "mine", "keep": 20}]))

@@ -1,4 +1,4 @@
-"""Whether a run's report shows what was evaluated: of this very selection, and of no other."""
+"""Tests that the report of a run shows the evaluation of its current selection, and no other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FILE = Path("run/evaluate/evaluate.json")
 
 
 def page() -> str:
-    """The report without its scripts."""
+    """Return the report without its scripts."""
     return re.sub("<script.*?</script>", "", Path("run/report.html").read_text(), flags=re.DOTALL)
 
 
@@ -31,24 +31,24 @@ def exported(run: str) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.resolve().rglob("*") if path.is_file()}
 
 
-def test_the_report_shows_it_as_long_as_it_is_of_this_selection(crowd, over):
+def test_the_report_shows_an_evaluation_only_of_the_current_selection(crowd, over):
     kept = {"select": [{"use": "facility_location", "keep": 31}]}
     curate.run(over(**kept))
     assert "has not been measured: run curate evaluate run" in page()
     evaluate(Path("run"), Serial(), seeds=2)
     assert ASKED in page()
-    assert "better than uniform" in page()
+    assert "better than the random baseline" in page()
     Path("run/report.html").unlink()
     assert curate.run(over(**kept)).unchanged
-    assert "better than uniform" in page()
+    assert "better than the random baseline" in page()
     pipeline.report(config_from_dict(over(**kept)))
-    assert "better than uniform" in page()
+    assert "better than the random baseline" in page()
     curate.run(over(select=[{"use": "facility_location", "keep": 32}]))
     assert "was measured on an earlier selection: run curate evaluate run" in page()
     assert ASKED not in page()
 
 
-def test_the_export_does_not_depend_on_it(crowd, over):
+def test_the_export_does_not_depend_on_the_evaluation(crowd, over):
     for run in ("one", "two"):
         curate.run(over(run=run))
     evaluate(Path("one"), Serial(), seeds=2)
@@ -58,7 +58,7 @@ def test_the_export_does_not_depend_on_it(crowd, over):
     assert exported("one") == exported("two")
 
 
-def test_what_is_written_is_what_is_read(crowd, over):
+def test_a_stored_evaluation_is_read_back_unchanged(crowd, over):
     curate.run(over())
     found = evaluate(Path("run"), Serial(), seeds=1)
     again = parse_dataclass(Evaluation, parquet_io.read_json(FILE), null_is_nan=True)
@@ -75,18 +75,18 @@ DAMAGED = {
 }
 
 
-def test_what_another_wrote_is_not_shown(crowd, over):
+def test_an_evaluation_in_another_format_is_not_shown(crowd, over):
     curate.run(over())
     evaluate(Path("run"), Serial(), seeds=1)
     written = parquet_io.read_json(FILE)
     for what, damage in DAMAGED.items():
         parquet_io.write_json(FILE, {**written, **damage})
         pipeline.report(config_from_dict(over()))
-        assert "evaluate.json is not as this release writes it: run curate evaluate run" in page(), what
+        assert "evaluate.json is corrupt, or from another release: run curate evaluate run" in page(), what
         assert ASKED not in page(), what
 
 
-def test_labels_that_are_markup_are_texts(crowd, over):
+def test_labels_with_markup_are_escaped(crowd, over):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -102,8 +102,8 @@ def test_labels_that_are_markup_are_texts(crowd, over):
     assert "&lt;img" in page()
 
 
-def test_how_stable_the_choice_is_stands_beside_chance(crowd, over):
-    """The same rows whatever the seed; chance draws others, and others again from fewer rows."""
+def test_stability_is_compared_with_the_random_baseline(crowd, over):
+    """The selection is the same with every seed; random baselines differ between seeds and for fewer rows."""
     curate.run(over(select=[{"use": "top_k", "keep": 60}]))
     found = evaluate(Path("run"), Serial(), seeds=3).stability
     assert (found["selection"].over_seeds, found["selection"].when_removed > 0.9) == (1.0, True)

@@ -1,4 +1,4 @@
-"""Which rows are tested on."""
+"""Tests of the choice of test rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def the_split(data):
     return open_split(split.split_pool(context, pipeline.build_pool(context)))
 
 
-def test_copies_of_a_text_fall_on_one_side_and_the_share_is_what_was_asked():
+def test_copies_of_a_text_stay_together_and_the_share_is_as_configured():
     hashes = np.repeat(np.random.default_rng(0).integers(2**64, size=20_000, dtype=np.uint64), 2)
     held = hold_out(hashes, 0.2, seed=0)
     assert (held[::2] == held[1::2]).all()
@@ -30,17 +30,17 @@ def test_copies_of_a_text_fall_on_one_side_and_the_share_is_what_was_asked():
     assert hold_out(hashes, 0.2, seed=1).tolist() != held.tolist()
 
 
-def test_rows_of_the_pool_in_the_test_files_are_left_out_and_named(crowd, over):
+def test_rows_of_the_pool_in_the_test_files_are_excluded_and_named(crowd, over):
     pool, test = pq.read_table("pool/a.parquet"), pq.read_table("test.parquet")
     same = pool.slice(5, 3).set_column(0, "id", pa.array(["x", "y", "z"]))
     pq.write_table(pa.concat_tables([test, same]), "test.parquet")
     rows = the_split(over())
-    assert rows.left().overlapping == ("x", "y", "z")
+    assert rows.excluded().overlapping == ("x", "y", "z")
     assert len(rows.test) == len(test)
 
 
-def test_a_test_file_that_is_the_pool_leaves_nothing_to_test_on(crowd, over):
-    with pytest.raises(DataError, match="every one of the 636 test rows stands in the pool too"):
+def test_a_test_file_equal_to_the_pool_leaves_no_test_rows(crowd, over):
+    with pytest.raises(DataError, match="the texts of all 636 test rows are also in the pool"):
         the_split(over(evaluate={"files": "pool/a.parquet"}))
 
 
@@ -49,12 +49,12 @@ def test_rows_that_cannot_be_predicted_are_counted(crowd, over):
     labels = ["unheard of", None, *test["label"].to_pylist()[2:]]
     pq.write_table(test.set_column(2, "label", pa.array(labels)), "test.parquet")
     rows = the_split(over())
-    assert (rows.left().unknown, rows.left().unlabelled) == (1, 1)
-    assert (len(rows.labelled), len(rows.test)) == (len(test) - 2, len(test))
+    assert (rows.excluded().unknown, rows.excluded().unlabeled) == (1, 1)
+    assert (len(rows.labeled), len(rows.test)) == (len(test) - 2, len(test))
 
 
-def test_test_rows_are_embedded_with_what_was_learnt_from_the_pool(pool, config):
-    """A text of the pool has the pool's vector, and the pool's fit stays as it was."""
+def test_test_rows_are_embedded_with_the_state_fitted_to_the_pool(pool, config):
+    """A text of the pool has the vector of the pool, and the fitted state of the pool does not change."""
     lines = (pool / "a.jsonl").read_text().splitlines()
     (pool.parent / "test.jsonl").write_text("\n".join([lines[3], lines[0].replace("number 0", "number 9999")]) + "\n")
     data = config(embed={"use": "lsa", "dimensions": 8}, evaluate={"files": "test.jsonl"})

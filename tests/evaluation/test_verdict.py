@@ -1,4 +1,4 @@
-"""What is said of a comparison, and the page that shows it."""
+"""Tests of the texts on a comparison and of its page."""
 
 from __future__ import annotations
 
@@ -21,33 +21,35 @@ def _sample():
 SAMPLE = _sample()
 
 
-def test_the_sentence_names_the_winner_and_what_of_the_others():
+def test_the_sentence_names_the_best_selector_and_describes_the_others():
     assert verdict.sentence(SAMPLE.comparison()) == (
-        "use facility_location at prune rate 0.9: it beats random by 10.0 ± 2.0 points of probe_accuracy; "
-        "top_k does not differ from random; ccs is worse than random"
+        "use facility_location at prune rate 0.9: it is better than the random baseline by 10.0 ± 2.0 points of "
+        "probe_accuracy; top_k does not differ significantly from it; ccs is worse than it"
     )
 
 
 def test_where_lower_is_better_losing_is_winning():
-    """With the same numbers of an error, the loser is the winner."""
+    """If the same numbers are an error, the order is reversed."""
     found = SAMPLE.comparison()
     error = replace(SAMPLE.ACCURACY, column=replace(SAMPLE.ACCURACY.column, higher_is_better=False))
     turned = replace(found, primary=error, measures=(error, SAMPLE.SPREAD))
-    assert verdict.sentence(turned).startswith("use ccs at prune rate 0.9: it beats random by 20.0 ± 2.0")
+    assert verdict.sentence(turned).startswith(
+        "use ccs at prune rate 0.9: it is better than the random baseline by 20.0 ± 2.0"
+    )
     assert turned.rank(turned.cells["ccs", 0.9]) == 1
 
 
-def test_the_front_holds_who_is_not_beaten_in_less_time():
+def test_the_pareto_front_contains_selectors_that_none_beats_in_less_time():
     found = SAMPLE.comparison()
     front = {cell.selector for cell in found.tested(0.9) if found.on_front(cell)}
     assert front == {"uniform", "top_k", "facility_location"}
 
 
-def test_what_was_left_out_is_told():
+def test_excluded_test_rows_are_mentioned():
     told = "\n".join(verdict.about(SAMPLE.comparison()))
-    assert "4 test rows left out, in the pool too: a, b, c and 1 more" in told
-    assert "1 test row without a label" in told
-    assert "2 test rows with a label that the pool does not have" in told
+    assert "4 test rows are excluded, because the pool contains the same text: a, b, c and 1 more" in told
+    assert "1 test row without a label is excluded" in told
+    assert "2 test rows with a label that is not in the pool are excluded" in told
 
 
 def test_a_cell_without_numbers_is_a_dash_in_every_table():
@@ -56,9 +58,9 @@ def test_a_cell_without_numbers_is_a_dash_in_every_table():
     assert next(row for row in tables[1][1] if row[0] == "top_k")[2] == "2"
 
 
-def test_selectors_that_see_labels_or_groups_are_marked_everywhere():
+def test_selectors_that_read_labels_or_groups_are_marked_everywhere():
     found = SAMPLE.comparison()
-    marked, seen = "top_k (sees labels, groups of source)", "labels, groups of source"
+    marked, seen = "top_k (reads labels, groups of source)", "labels, groups of source"
     grid, ranks, _ = verdict.tables(found)
     assert marked in [row[0] for row in grid[1]]
     assert {row[0]: row[1] for row in ranks[1]} == {"top_k": seen, "ccs": "–", "facility_location": "–", "uniform": "–"}
@@ -67,10 +69,10 @@ def test_selectors_that_see_labels_or_groups_are_marked_everywhere():
     assert all(
         cell["sees"] == (["labels", "groups of source"] if cell["selector"] == "top_k" else []) for cell in cells
     )
-    assert "(sees labels, groups of source)" in comparison_page.render(found)
+    assert "(reads labels, groups of source)" in comparison_page.render(found)
 
 
-def test_a_comparison_says_what_is_corrected_for_what_and_how_many_seeds_are_missing():
+def test_a_comparison_describes_the_correction_and_the_number_of_missing_seeds():
     found = SAMPLE.comparison()
     place = ("facility_location", 0.5)
     cells = {**found.cells, place: replace(found.cells[place], seeds_needed=12)}
@@ -78,10 +80,10 @@ def test_a_comparison_says_what_is_corrected_for_what_and_how_many_seeds_are_mis
     cells[never] = replace(found.cells[never], seeds_needed=None)
     found = replace(found, cells=cells)
     lines = verdict.about(found)
-    assert "facility_location at 0.5: too few seeds for this effect: about 12 would show it" in lines
-    assert "ccs at 0.5: more seeds alone would hardly show this effect" in lines
+    assert "facility_location at 0.5: too few seeds for this effect: about 12 are needed" in lines
+    assert "ccs at 0.5: more seeds alone would not make it significant" in lines
     assert "(+1.0 ± 2.0; needs about 12 seeds)" in verdict.grid_table(found)[1][0][1]
-    assert any("corrected for 5 comparisons with random (Holm)" in line for line in lines)
+    assert any("Holm-corrected for 5 comparisons with the random baseline" in line for line in lines)
     assert "too few seeds" in comparison_page.render(found)
 
 
@@ -89,20 +91,25 @@ def test_json_has_no_nan():
     json.dumps(verdict.as_dict(SAMPLE.comparison()), allow_nan=False)
 
 
-def test_the_page_is_the_same_bytes_again_and_holds_no_markup_of_names():
+def test_the_page_is_deterministic_and_escapes_names():
     text = comparison_page.render(SAMPLE.comparison(SAMPLE.EVIL))
     assert text == comparison_page.render(SAMPLE.comparison(SAMPLE.EVIL))
     assert "<img" not in text
-    assert "beats random by 10.0 ± 2.0 points" in re.sub("<script>.*?</script>", "", text, flags=re.DOTALL)
+    assert "better than the random baseline by 10.0 ± 2.0 points" in re.sub(
+        "<script>.*?</script>", "", text, flags=re.DOTALL
+    )
 
 
-def test_a_verdict_from_few_seeds_says_how_many_would_decide():
+def test_a_result_from_few_seeds_gives_the_number_of_seeds_needed():
     found = SAMPLE.comparison()
     cells = {place: replace(each, p=0.3, seeds_needed=0) for place, each in found.cells.items()}
     found = replace(found, cells=cells)
-    assert verdict.sentence(found) == "nothing beats random here: use uniform"
+    assert verdict.sentence(found) == "no selector is significantly better than the random baseline: use uniform"
     cells["facility_location", 0.9] = replace(cells["facility_location", 0.9], seeds_needed=12)
     cells["ccs", 0.9] = replace(cells["ccs", 0.9], seeds_needed=7)  # it loses
     found = replace(found, cells=cells)
-    expected = "nothing beats random here: use uniform; about 12 seeds would show whether facility_location does"
+    expected = (
+        "no selector is significantly better than the random baseline: use uniform; "
+        "testing whether facility_location is needs about 12 seeds"
+    )
     assert verdict.sentence(found) == expected

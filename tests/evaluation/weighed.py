@@ -1,4 +1,4 @@
-"""Tells how many rows an epoch plan trains on, by the weights that a metric is handed."""
+"""Metric that returns the number of training rows of an epoch plan."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from curate.plugins.results import MetricResult
 @metric(version=1, reads=set(), measures=(OutputColumn(higher_is_better=None),), random=False)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weighed:
-    """The sum of the weights of the chosen rows."""
+    """Sum of the weights of the selected rows."""
 
     def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:
-        return MetricResult({"": float(len(trial.chosen) if trial.weight is None else trial.weight.sum())})
+        return MetricResult({"": float(len(trial.selected) if trial.weight is None else trial.weight.sum())})

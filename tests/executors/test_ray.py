@@ -1,4 +1,4 @@
-"""What only Ray can do wrong: joining, leaving, and what must not pass between a driver and workers elsewhere."""
+"""Tests of Ray: joining and leaving clusters, and the transfer of state to remote workers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def parent(_: object) -> int:
 
 
 def alive(pid: int) -> bool:
-    """Whether the process runs; one that has ended may stay as a zombie where nobody waits for it."""
+    """Return whether a process runs; a finished process may remain as a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -72,7 +72,7 @@ def test_a_cluster_that_was_joined_lives_on_and_each_of_its_cpus_has_one_thread(
         assert not ray.is_initialized()
 
 
-def test_a_program_that_is_part_of_a_cluster_stays_so(ray_cluster):
+def test_a_program_that_is_part_of_a_cluster_remains_so(ray_cluster):
     import ray
 
     ray.init(ray_cluster, logging_level="ERROR", log_to_driver=False)
@@ -95,7 +95,7 @@ def test_a_program_that_is_part_of_a_cluster_stays_so(ray_cluster):
         ("ray://127.0.0.1:1", "Connection refused"),
     ],
 )
-def test_an_address_where_no_cluster_is_is_told_at_once(ray_cluster, address, told):
+def test_an_address_where_no_cluster_is_is_reported_at_once(ray_cluster, address, told):
     with pytest.raises(ConfigError, match=rf"--ray-address: no Ray cluster can be joined at '{address}': .*{told}"):
         list(Ray(1, address).map(environment, ["HOME"]))
 
@@ -161,7 +161,7 @@ class Waits:
 
 
 @pytest.mark.parametrize("dies", ["the head's process", "the whole node"])
-def test_a_head_that_dies_in_mid_run_is_told_soon_and_the_same_command_goes_on(dies, ray_cluster, pool, config):
+def test_a_head_that_dies_in_mid_run_is_reported_soon_and_the_same_command_goes_on(dies, ray_cluster, pool, config):
     from ray.cluster_utils import Cluster
 
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")

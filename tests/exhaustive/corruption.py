@@ -694,7 +694,7 @@ def _judged(
     if not done["code"] and LOSS.search(done["err"]):  # a guard has nothing to compare with
         return "lost", f"nothing is left to refuse: {done['err'][-200:]}"
     for _ in range(3):
-        if asked.scenario == "rollback" and "name another version" in done["err"]:
+        if asked.scenario == "rollback" and "pass one of these versions" in done["err"]:
             return ("lost" if LOSS.search(done["err"]) else "told"), done["err"][-200:]
         if not remedy(folder, done["err"]):
             if any(map(LOSS.search, errors[:-1])):

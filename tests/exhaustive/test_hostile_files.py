@@ -162,54 +162,66 @@ HOSTILE = [
         "ragged.csv.gz",
         lambda path: _repeated(path, _gz, b"a,b,c,d,e\n", 10_000_000, b"text,k\nfirst,1\n"),
         3,
-        "bytes expand to more than",
+        "bytes expands to more than",
     ),
     Hostile(
-        "bad.jsonl.gz", lambda path: _repeated(path, _gz, b'{"text": bad}\n', 8_000_000), 3, "bytes expand to more than"
+        "bad.jsonl.gz",
+        lambda path: _repeated(path, _gz, b'{"text": bad}\n', 8_000_000),
+        3,
+        "bytes expands to more than",
     ),
     Hostile(
         "bad.jsonl.zst",
         lambda path: _repeated(path, _zst, b'{"text": bad}\n', 8_000_000),
         3,
-        "bytes expand to more than",
+        "bytes expands to more than",
     ),
     Hostile(
         "bad.jsonl.bz2",
         lambda path: _repeated(path, _bz2, b'{"text": bad}\n', 1_000_000),
         3,
-        "bytes expand to more than",
+        "bytes expands to more than",
     ),
     Hostile(
-        "bad.jsonl.xz", lambda path: _repeated(path, _xz, b'{"text": bad}\n', 8_000_000), 3, "bytes expand to more than"
+        "bad.jsonl.xz",
+        lambda path: _repeated(path, _xz, b'{"text": bad}\n', 8_000_000),
+        3,
+        "bytes expands to more than",
     ),
     Hostile(
-        "empty-objects.jsonl.gz", lambda path: _repeated(path, _gz, b"{}\n", 40_000_000), 3, "bytes expand to more than"
+        "empty-objects.jsonl.gz",
+        lambda path: _repeated(path, _gz, b"{}\n", 40_000_000),
+        3,
+        "bytes expands to more than",
     ),
     Hostile(
         "blank.jsonl.gz",
         lambda path: _repeated(path, _gz, b"\n" * 64, 16_000_000, GOOD),
         3,
-        "bytes expand to more than",
+        "bytes expands to more than",
     ),
     Hostile(
         "blank.csv.gz",
         lambda path: _repeated(path, _gz, b"\n" * 64, 16_000_000, b"text\nx\n"),
         3,
-        "bytes expand to more than",
+        "bytes expands to more than",
     ),
-    Hostile("good.jsonl.gz", lambda path: _repeated(path, _gz, GOOD, 4_000_000), 3, "bytes expand to more than"),
+    Hostile("good.jsonl.gz", lambda path: _repeated(path, _gz, GOOD, 4_000_000), 3, "bytes expands to more than"),
     Hostile("quotes.csv.gz", lambda path: _repeated(path, _gz, b'"a', 60_000_000, b"text,k\n"), 3, ""),
     Hostile(
         "quotes.tsv.gz",
         lambda path: _repeated(path, _gz, b'"a\n', 60_000_000, b"text\tk\n"),
         3,
-        "bytes expand to more than",
+        "bytes expands to more than",
     ),
     Hostile(
-        "zeros.jsonl.gz", lambda path: _repeated(path, _gz, bytes(1 << 20), 2_000, GOOD), 3, "bytes expand to more than"
+        "zeros.jsonl.gz",
+        lambda path: _repeated(path, _gz, bytes(1 << 20), 2_000, GOOD),
+        3,
+        "bytes expands to more than",
     ),
     Hostile(
-        "zeros.json.gz", lambda path: _repeated(path, _gz, b" " * (1 << 20), 2_000), 3, "bytes expand to more than"
+        "zeros.json.gz", lambda path: _repeated(path, _gz, b" " * (1 << 20), 2_000), 3, "bytes expands to more than"
     ),
     Hostile("zeros.csv.gz", lambda path: _repeated(path, _gz, bytes(1 << 20), 2_000, b"text\n"), 3, ""),
     Hostile("zeros.tsv.zst", lambda path: _repeated(path, _zst, bytes(1 << 20), 2_000, b"text\n"), 3, ""),
@@ -217,7 +229,7 @@ HOSTILE = [
         "long-lines.jsonl.gz",
         lambda path: _repeated(path, _gz, b"x" * (100 << 20) + b"\n", 20, GOOD),
         3,
-        "bytes expand to more than",
+        "bytes expands to more than",
     ),
     Hostile(
         "long-bad-lines.jsonl.gz",
@@ -235,7 +247,7 @@ HOSTILE = [
         "empty-lists.jsonl.gz",
         lambda path: _repeated(path, _gz, b'{"text": "x", "a": [' + b"{}," * 5_000_000 + b"{}]}\n", 20),
         3,
-        "bytes expand to more than",
+        "bytes expands to more than",
     ),
     Hostile("each-its-key.jsonl", lambda path: _lines(path, _each_its_key(60_000)), 3, _TOO_WIDE),
     Hostile("each-its-key.json", lambda path: _json(path, _each_its_key(60_000)), 3, _TOO_WIDE),
@@ -274,46 +286,46 @@ HOSTILE = [
         3,
         _TOO_WIDE,
     ),
-    Hostile("rows.parquet", lambda path: _many_rows(path, "x", 1 << 26), 3, "bytes expand to more than"),
+    Hostile("rows.parquet", lambda path: _many_rows(path, "x", 1 << 26), 3, "bytes expands to more than"),
     Hostile(
         "long-texts.parquet",
         lambda path: _many_rows(path, "long text " * 100_000, 1 << 16, 1 << 12),
         3,
-        "bytes expand to more than",
+        "bytes expands to more than",
     ),
     Hostile(
         "one-row-group.parquet",
         lambda path: _many_rows(path, "long text " * 100_000, 1 << 16, 1 << 16),
         3,
-        "bytes expand to more than",
+        "bytes expands to more than",
     ),
     Hostile(
         "deep.jsonl",
         lambda path: path.write_text('{"text": "x", "a": ' + _nested(1_000_000) + "}\n"),
         3,
-        "none of the 1 rows can be used",
+        "all 1 rows were quarantined",
     ),
     Hostile("deep.json", lambda path: path.write_text('[{"text": "x", "a": ' + _nested(1_000_000) + "}]"), 3, "deep"),
     Hostile(
         "long-number.jsonl",
         lambda path: path.write_text('{"text": "x", "a": ' + "9" * 10_000_000 + "}\n"),
         3,
-        "can be used",
+        "rows were quarantined",
     ),
     Hostile(
         "long-fraction.jsonl",
         lambda path: path.write_text('{"text": "x", "a": 0.' + "12" * 7_000_000 + "}\n"),
         3,
-        "can be used",
+        "rows were quarantined",
     ),
     Hostile(
         "no-objects.json.gz",
         lambda path: _repeated(path, _gz, b"1,", 60_000_000, b'[{"text": "x"},'),
         3,
-        "bytes expand to more than",
+        "bytes expands to more than",
     ),
     Hostile(
-        "lists.json.gz", lambda path: _repeated(path, _gz, b"[],", 40_000_000, b"["), 3, "bytes expand to more than"
+        "lists.json.gz", lambda path: _repeated(path, _gz, b"[],", 40_000_000, b"["), 3, "bytes expands to more than"
     ),
     Hostile(
         "row-without-end.csv.gz",

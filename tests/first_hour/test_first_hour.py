@@ -1,4 +1,4 @@
-"""A newcomer's first hour: real layouts of files, the commands in the order of the docs, and what goes wrong."""
+"""Tests of the first hour of a new user: common file layouts, the commands of the docs, and common mistakes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def plain(count: int = 120) -> list[Row]:
 
 
 def tool_call(rng: random.Random, row: int) -> Row:
-    """Return a message that calls a tool, whose arguments have another shape for every tool."""
+    """Return a message with a tool call whose arguments differ in type by tool."""
     shapes = ({"city": "Oslo"}, {"a": row, "b": [1, 2.5, None]}, {"query": {"terms": ["x"], "limit": None}}, {})
     return {
         "role": "assistant",
@@ -39,7 +39,7 @@ def tool_call(rng: random.Random, row: int) -> Row:
 
 
 def chats(count: int = 80) -> list[Row]:
-    """Return conversations of which some call tools, and of which each has keys of its own."""
+    """Return conversations with and without tool calls, each with its own keys."""
     rng, rows = random.Random(2), []
     for row in range(count):
         messages = [{"role": "user", "content": sentence(rng)}]
@@ -84,7 +84,7 @@ def config():
 def test_the_commands_of_the_docs_lead_from_a_file_to_a_dataset_that_can_be_explained(command):
     write("pool.jsonl", [*plain(), {"id": "copy", "text": plain()[3]["text"], "label": "a"}])
     assert command("init", "c.yaml", "--files", "pool.jsonl").returncode == 0
-    assert command("check", "c.yaml").stdout.startswith("c.yaml: fine; 121 rows, ")
+    assert command("check", "c.yaml").stdout.startswith("c.yaml: no problems found; 121 rows, ")
     planned = command("plan", "c.yaml").stdout
     assert "121" in planned
     done = command("run", "c.yaml")
@@ -193,7 +193,7 @@ def test_init_writes_a_right_configuration_for_a_layout(command, name):
         assert "{" not in text
 
 
-def test_init_refuses_a_file_without_a_text_and_says_what_it_saw(command):
+def test_init_refuses_a_file_without_a_text_column_and_lists_its_columns(command):
     write("numbers.jsonl", [{"id": f"{n:032x}", "score": n / 7, "flag": n % 2 == 0} for n in range(90)])
     done = command("init", "c.yaml", "--files", "numbers.jsonl")
     assert done.returncode == 2
@@ -206,7 +206,7 @@ def test_init_refuses_a_file_without_a_text_and_says_what_it_saw(command):
 
 
 def prepared(name: str) -> None:
-    """Write the file of a mistake."""
+    """Write the files of a mistake."""
     rows = plain()
     write("pool.jsonl", rows)
     lines = [json.dumps(row) for row in rows]
@@ -228,11 +228,20 @@ MISTAKES = [  # what is prepared, other sections, and what the error says of fil
     ("latin", {}, ["pool.jsonl", "not UTF-8", "iconv"]),
     ("utf-16", {}, ["pool.jsonl", "UTF-16", "iconv -f UTF-16 -t UTF-8"]),
     ("array", {}, ["pool.jsonl:1", "is a JSON array", "must be named .json"]),
-    ("ids", {}, ["pool.jsonl:2", "has the id of pool.jsonl:1", "guard.max_quarantine_rate", "raise the guard"]),
-    ("file", {}, ["runs/x", "is a file, where a folder is expected"]),
+    (
+        "ids",
+        {},
+        [
+            "pool.jsonl:2",
+            "has the same id as pool.jsonl:1",
+            "guard.max_quarantine_rate",
+            "raise guard.max_quarantine_rate",
+        ],
+    ),
+    ("file", {}, ["runs/x", "is a file, but a directory is expected"]),
     ("", {"input": {"text": "txet"}}, ["c.yaml", "input.text", "no input file has a column 'txet'", "mean 'text'?"]),
     ("", {"input": {"label": "lable"}}, ["c.yaml", "input.label", "'lable'", "did you mean 'label'?"]),
-    ("", {"input": {"vectors": "emb/c.npy"}}, ["c.yaml", "input.vectors", "must be an ending such as '.npy'"]),
+    ("", {"input": {"vectors": "emb/c.npy"}}, ["c.yaml", "input.vectors", "must be a suffix such as '.npy'"]),
     ("", {"input": {"files": "nowhere/*.jsonl"}}, ["c.yaml", "input.files", "no file matches", "current folder"]),
     (
         "",
@@ -287,7 +296,7 @@ def test_a_missing_extra_names_the_command_that_installs_it(command, config, mon
         assert f"run: {install_command('language')}" in done.stderr
 
 
-def test_the_report_of_a_folder_that_is_no_run_says_what_may_be_named(command):
+def test_report_of_another_directory_explains_what_it_accepts(command):
     done = command("report", "runs/nowhere")
     assert done.returncode == 2
     assert "runs/nowhere" in done.stderr

@@ -1,4 +1,4 @@
-"""Lists are put together as they were, whatever their kind, from whatever slice."""
+"""List arrays are rebuilt unchanged, for every list type and every slice."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_lists_of_a_fixed_size_keep_their_nulls(cut):
 
 def test_a_list_of_another_size_is_refused():
     lengths, values = split_lists(pa.array([[1, 2], [3]]))
-    with pytest.raises(pa.ArrowInvalid, match="not of 2 elements"):
+    with pytest.raises(pa.ArrowInvalid, match="does not have 2 elements"):
         join_lists(lengths, values, pa.list_(pa.int64(), 2), pa.array([False, False]))
 
 
@@ -48,14 +48,16 @@ def test_a_map_is_no_list():
 @pytest.mark.parametrize("kind", [pa.int8(), pa.null(), pa.list_(pa.null(), 2), pa.list_(pa.uuid())], ids=str)
 @pytest.mark.parametrize("null", [[False] * 4, [True, False, True, False], [False, True, False, True], [True] * 4])
 @pytest.mark.parametrize("cut", range(4))
-def test_maps_are_put_together_as_they_were_whatever_their_nulls_hold(kind, null, cut):
+def test_maps_are_rebuilt_unchanged_whatever_their_null_slots_contain(kind, null, cut):
     offsets, keys = pa.array([0, 1, 1, 3, 4], pa.int32()), pa.array(list("abcd"))
     items = pa.nulls(4, kind) if not pa.types.is_nested(kind) else _lists_of_two(kind)
     array = pa.MapArray.from_arrays(offsets, keys, items, type=pa.map_(pa.string(), kind), mask=pa.array(null)).slice(
         cut
     )
     lengths, each, values = split_maps(array)
-    expected = [[] if gone else keys_ for keys_, gone in zip([["a"], [], ["b", "c"], ["d"]], null, strict=True)][cut:]
+    expected = [[] if removed else keys_ for keys_, removed in zip([["a"], [], ["b", "c"], ["d"]], null, strict=True)][
+        cut:
+    ]
     assert lengths.tolist() == [len(one) for one in expected]
     assert each.to_pylist() == [key for one in expected for key in one]
     values.validate(full=True)

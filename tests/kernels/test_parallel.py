@@ -23,7 +23,7 @@ def any_threads(request, monkeypatch):
     return int(request.param)
 
 
-def test_results_come_in_the_order_of_the_blocks_whatever_finishes_first(any_threads):
+def test_results_are_in_the_order_of_the_blocks(any_threads):
     def slow_first(block):
         time.sleep(0.02 if block == 0 else 0)
         return block
@@ -78,7 +78,7 @@ def test_no_more_than_twice_the_threads_are_in_flight(any_threads):
         assert taken - done <= 2 * any_threads
 
 
-def test_nothing_runs_before_the_first_result_is_asked_for():
+def test_nothing_runs_before_the_first_result_is_requested():
     called = []
     map_blocks(called.append, range(3))
     assert called == []
@@ -145,5 +145,5 @@ def test_threads_are_those_of_the_variable_else_those_of_the_machine(monkeypatch
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5"])
 def test_a_wrong_number_of_threads_is_refused_by_name(monkeypatch, value):
     monkeypatch.setenv(parallel.THREADS_VARIABLE, value)
-    with pytest.raises(ValueError, match=f"CURATE_THREADS must be a whole number of at least 1, got '{value}'"):
+    with pytest.raises(ValueError, match=f"CURATE_THREADS must be an integer >= 1, got '{value}'"):
         thread_count()

@@ -1,4 +1,4 @@
-"""Runs of places."""
+"""Ragged ranges of positions."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ from curate.kernels.ragged import concatenate_ranges
 def test_runs_are_ranges_one_after_the_other(pairs):
     starts, lengths = (np.array([pair[i] for pair in pairs], np.int64) for i in range(2))
     assert concatenate_ranges(starts, lengths).tolist() == [
-        place for start, length in pairs for place in range(start, start + length)
+        position for start, length in pairs for position in range(start, start + length)
     ]

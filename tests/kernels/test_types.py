@@ -7,7 +7,7 @@ from curate.kernels.types import Texts, Vectors, freeze
 
 
 @given(st.integers(0, 20), st.integers(1, 7), st.data())
-def test_texts_are_taken_in_the_order_of_the_rows_from_blocks_that_have_some(n, block, data):
+def test_texts_are_read_in_row_order_from_the_blocks_with_requested_rows(n, block, data):
     texts = Texts.from_list([f"row {i}" for i in range(n)], block)
     rows = data.draw(st.lists(st.integers(0, n - 1), unique=True)) if n else []
     taken = texts.take(np.array(rows, np.intp))

@@ -1,4 +1,4 @@
-"""What fields say of themselves."""
+"""Fields describe themselves: bounds, units, choices and defaults."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Thing(Base):
 
 
 def test_fields_come_in_order_with_their_docstrings_and_defaults() -> None:
-    told = [(one.name, one.text, one.required, one.default, one.doc) for one in fields(Thing)]
-    assert told == [
+    message = [(one.name, one.text, one.required, one.default, one.doc) for one in fields(Thing)]
+    assert message == [
         ("first", "an integer", True, None, "It stands first."),
         ("second", "a number >= 0", False, 0.5, "It stands second, on two lines."),
         ("third", "a list of strings", False, (), ""),
@@ -71,7 +71,7 @@ def test_a_type_in_words(annotation: Any, words: str) -> None:
 
 
 def test_a_type_that_yaml_cannot_write_is_refused() -> None:
-    with pytest.raises(PluginError, match="which YAML cannot write"):
+    with pytest.raises(PluginError, match="which YAML cannot represent"):
         describe(Path)
 
 
@@ -87,8 +87,8 @@ def test_an_annotation_that_exists_only_for_type_checkers_is_refused() -> None:
 
 
 def test_every_name_that_refers_to_a_score_is_found() -> None:
-    found = find_marked(tuple[ScoreName, ...] | None, ["a", "b"], ConfigReference)
-    assert [(path, mark.target, name) for path, mark, name in found] == [((0,), "score", "a"), ((1,), "score", "b")]
+    result = find_marked(tuple[ScoreName, ...] | None, ["a", "b"], ConfigReference)
+    assert [(path, mark.target, name) for path, mark, name in result] == [((0,), "score", "a"), ((1,), "score", "b")]
     assert [path for path, _, _ in find_marked(dict[str, ScoreName], {"k": "a"}, ConfigReference)] == [("k",)]
     assert list(find_marked(str, "a", ConfigReference)) == []
     assert list(find_marked(ScoreName | None, None, ConfigReference)) == []

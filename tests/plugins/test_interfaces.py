@@ -1,4 +1,4 @@
-"""A decorator refuses a class whose methods are not those that it declares."""
+"""A decorator refuses a class whose methods differ from its declaration."""
 
 from dataclasses import dataclass
 
@@ -51,7 +51,7 @@ def with_method(name):
     ],
 )
 def test_a_method_that_is_not_declared_is_refused_with_the_remedy(decorator, method, hint):
-    with pytest.raises(PluginError, match=rf"Mine has {method!r}, which its decorator does not declare.*{hint}"):
+    with pytest.raises(PluginError, match=rf"Mine has {method!r}, but its decorator does not declare it.*{hint}"):
         decorator(with_method(method))
 
 
@@ -80,8 +80,8 @@ def test_fidelity_without_a_fit_is_refused():
         embedder(version=1, fidelity=True)
 
 
-def test_a_score_says_whether_higher_is_better():
-    with pytest.raises(PluginError, match="the column 'width' has higher_is_better=None; say True or False"):
+def test_a_score_declares_whether_higher_is_better():
+    with pytest.raises(PluginError, match="column 'width' has higher_is_better=None; set it to True or False"):
         scorer(version=1, reads={"text"}, columns=(OutputColumn(name="width", higher_is_better=None),))
 
 
@@ -89,7 +89,7 @@ def test_plugins_may_import_a_column_by_its_earlier_names():
     assert ScoreColumn is MetricColumn is OutputColumn
 
 
-def test_a_field_may_be_called_like_a_method_of_other_plugins():
+def test_a_field_may_have_the_name_of_a_method_of_other_plugins():
     @embedder(version=1)
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Hub:

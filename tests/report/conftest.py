@@ -21,5 +21,5 @@ def sample() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def rich(sample: ModuleType) -> Report:
-    """A report in which every part is there."""
+    """Return a report that has every part."""
     return sample.report()

@@ -1,4 +1,4 @@
-"""A rich report over a made-up pool: five sources, long-tailed topics, near-duplicates, junk. The same every time."""
+"""Deterministic report on an artificial pool with five sources, long-tailed topics, near-duplicates and junk."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ HOSTILE = '</script><img src=x onerror="alert(1)"> <b>bold</b> & "quotes" \u2028
 
 
 def report(seed: int = 0) -> Report:
-    """A run that drops junk, then near-duplicates, then all but a fifth of what is left."""
+    """Return the report of a run that drops junk, then near-duplicates, then four fifths of the remaining rows."""
     rng = np.random.default_rng(seed)
     topic = rng.choice(TOPICS, ROWS, p=_long_tail(TOPICS))
     source = rng.choice(len(SOURCES), ROWS, p=[0.46, 0.24, 0.15, 0.1, 0.05])
@@ -154,7 +154,7 @@ def report(seed: int = 0) -> Report:
                 threshold=0.95,
                 rows=4_800,
                 kept=tuple(round(1_000 + 3_800 * (t / 100) ** 3) for t in range(101)),
-                found=tuple(min(1, t / 90) for t in range(101)),
+                compared_rates=tuple(min(1, t / 90) for t in range(101)),
             ),
         ),
         evaluation=evaluation(),
@@ -181,7 +181,7 @@ def report(seed: int = 0) -> Report:
 
 
 def line(name: str, of: str, mean: float, by: float, cost: float, p: float = 0.001, **parts: object) -> Line:
-    """A number of a model that learnt, ``by`` above uniform and ``cost`` above every row."""
+    """Return a metric of a trained model, ``by`` above the random baseline and ``cost`` above all rows."""
     given = {"unit": "share of the test rows", "rate": True, "higher_is_better": True, "learns": True}
     return Line(
         name=f"{name}_{of}",
@@ -198,7 +198,7 @@ def line(name: str, of: str, mean: float, by: float, cost: float, p: float = 0.0
 
 
 def evaluation(name: str = "tides") -> Evaluation:
-    """A selection that is better than chance, and that costs a little against every row."""
+    """Return an evaluation that is better than the random baseline and slightly worse than all rows."""
     groups = [
         ("label", name, -0.2),
         ("label", HOSTILE, -0.08),

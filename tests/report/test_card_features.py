@@ -1,4 +1,4 @@
-"""The features on a card are those that ``datasets`` needs to read several files, for every type and format."""
+"""Tests that ``datasets`` reads several files with the features of a card, for every type and format."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def array(kind, values):
 
 
 def loaded(folder, kind, value, exporter):
-    """The column as ``datasets`` reads it from two files, of which the first has nothing in it."""
+    """Return the column that ``datasets`` reads from two files, of which the first has no values."""
     datasets = pytest.importorskip("datasets")
     (folder / "data").mkdir()
     for number, values in enumerate(([None, None], [value, None])):
@@ -144,7 +144,7 @@ def test_random_schemas_go_through_yaml_as_the_library_writes_them(columns):
     assert found == expected
 
 
-def test_an_override_says_more_of_a_column_than_its_type():
+def test_an_override_describes_a_column_in_more_detail_than_its_type():
     label = {"dtype": {"class_label": {"names": {"0": "no", "1": "yes"}}}}
     told = describe_columns({"y": pa.int64(), "n": pa.int64()}, as_json=True, known={"y": label})
     assert told == [{"name": "y", **label}, {"name": "n", "dtype": "int64"}]

@@ -1,4 +1,4 @@
-"""Texts that are the same and labels that are not: found, counted, listed, and told."""
+"""Tests of the report on equal texts with different labels."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ def test_a_row_conflicts_if_another_has_its_text_and_another_label(rows):
 @pytest.mark.parametrize(
     ("part", "told"),
     [
-        ((0, 0, 0, 0), "No text has different labels"),
-        ((1, 2, 0, 1), "1 text has different labels, in 2 rows: none of them was kept"),
-        ((1, 3, 1, 1), "1 text has different labels, in 3 rows: 1 of them was kept"),
-        ((12, 30, 9, 1), "12 texts have different labels, in 30 rows: 9 of them were kept; the first 1 are shown"),
+        ((0, 0, 0, 0), "No text has conflicting labels"),
+        ((1, 2, 0, 1), "1 text has conflicting labels, in 2 rows: none of these rows was kept"),
+        ((1, 3, 1, 1), "1 text has conflicting labels, in 3 rows: 1 of them was kept"),
+        ((12, 30, 9, 1), "12 texts have conflicting labels, in 30 rows: 9 of them were kept; shown: the first 1"),
     ],
 )
-def test_what_is_found_is_told(part, told):
+def test_conflicts_are_described(part, told):
     texts, rows, kept, shown = part
     group = Conflict(text="t", rows=2, n_labels=2, labels=())
-    assert sentences.of_conflicts(Conflicts(texts=texts, rows=rows, kept=kept, groups=(group,) * shown)) == told
+    assert sentences.describe_conflicts(Conflicts(texts=texts, rows=rows, kept=kept, groups=(group,) * shown)) == told
 
 
 def test_labels_and_rows_that_are_not_listed_are_counted():
     labels = (LabelGroup(label="x", rows=9, ids=("a", "b")), LabelGroup(label="y", rows=1, ids=("c",)))
     group = Conflict(text="t", rows=14, n_labels=3, labels=labels)
-    assert sentences.of_conflict(group) == "x (a, b and 7 more); y (c); 1 more label"
+    assert sentences.describe_conflict(group) == "x (a, b and 7 more); y (c); 1 more label"
 
 
 @pytest.fixture
 def labelled(pool):
-    """Gives rows of the pool the texts and labels that are said."""
+    """Return a function that sets texts and labels of rows of the pool."""
 
     def write(changes):
         for path in pool.glob("*.jsonl"):
@@ -74,7 +74,7 @@ def test_a_run_lists_the_texts_with_different_labels_with_their_rows(labelled, c
     kept = pl.read_parquet(f"{done.export}/data/*.parquet")["id"]
     assert (told["texts"], told["rows"]) == (1, 4)
     assert told["kept"] == kept.is_in(["r0002", "r0009", "r0050", "r0051"]).sum()
-    assert told["finding"].startswith("1 text has different labels, in 4 rows: ")
+    assert told["finding"].startswith("1 text has conflicting labels, in 4 rows: ")
     assert told["groups"] == [
         {
             "text": "one text, mail <EMAIL>",
@@ -91,7 +91,7 @@ def test_a_run_lists_the_texts_with_different_labels_with_their_rows(labelled, c
     assert "t2 (r0002); t1 (r0009, r0050 and r0051)" in page
 
 
-def test_no_more_texts_labels_and_rows_than_a_page_holds_are_listed(labelled, config):
+def test_the_listed_texts_labels_and_rows_are_limited(labelled, config):
     labelled({f"r{number:04d}": {"text": f"text {number % 12}", "topic": f"t{number}"} for number in range(60)})
     told = (
         pipeline.run(config_from_dict(config()), Serial())
@@ -101,11 +101,11 @@ def test_no_more_texts_labels_and_rows_than_a_page_holds_are_listed(labelled, co
     assert [group["text"] for group in told["groups"]] == [f"text {number}" for number in range(10)]
 
 
-def test_without_conflicts_the_page_says_so_and_without_labels_nothing(pool, config):
+def test_the_page_mentions_that_there_are_no_conflicts_unless_there_are_no_labels(pool, config):
     done = pipeline.run(config_from_dict(config()), Serial())
-    assert "No text has different labels." in done.report.read_text()
+    assert "No text has conflicting labels." in done.report.read_text()
     unlabelled = config()
     del unlabelled["input"]["label"]
     done = pipeline.run(config_from_dict(unlabelled), Serial())
-    assert "different labels" not in done.report.read_text()
+    assert "conflicting labels" not in done.report.read_text()
     assert pipeline.report(config_from_dict(unlabelled))[1]["conflicts"] is None

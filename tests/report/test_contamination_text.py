@@ -34,9 +34,9 @@ def test_names_and_texts_cannot_break_the_page_or_the_card(rich: Report) -> None
     assert html.count("<script") == run_page.render(rich).count("<script")
     part = html[html.index('<section id="decontamination"') : html.index('<section id="again"')]
     assert "2 of 6,000 hits; all are in decontaminate/part-*.parquet" in part
-    assert "50 % of the runs of words of" in part
-    assert "cosine similarity 0.5 to" in part
-    assert ", and 1 more text of the set" in part
+    assert "contains 50 % of the word sequences of" in part
+    assert "cosine similarity of 0.5 to" in part
+    assert "; it overlaps 1 more text of the set" in part
     assert len(part) < 20_000
     text = dataset_card.card(told, Export(suffix=".parquet"))
     assert "<script" not in text
@@ -44,21 +44,21 @@ def test_names_and_texts_cannot_break_the_page_or_the_card(rich: Report) -> None
     assert "| 1,319 | 2 | 3 | 4 | 5 |" in text
 
 
-def test_the_method_says_what_counts() -> None:
+def test_the_method_states_what_counts_as_contamination() -> None:
     told = " ".join(contamination_text.method(FOUND))
-    assert "share at least 70 % of the runs of 8 words" in told
-    assert "more than 10 rows have did not count" in told
-    assert "embedding by lsa has a cosine of at least 0.9" in told
-    assert "not compared" not in told
+    assert "share at least 70 % of the sequences of 8 words" in told
+    assert "occur in more than 10 rows were ignored" in told
+    assert "embedding (lsa) has a cosine similarity of at least 0.9" in told
+    assert "Embeddings were not compared" not in told
     alone = " ".join(contamination_text.method(replace(FOUND, ngram_size=None, max_ngram_rows=None)))
-    assert "runs" not in alone
+    assert "sequences" not in alone
     assert alone.endswith("were dropped.")
     words = " ".join(contamination_text.method(replace(FOUND, min_similarity=None, min_overlap_rate=0.0)))
-    assert "share a run of 8 words" in words
-    assert words.endswith("copies in other words were not looked for.")
+    assert "share a sequence of 8 words" in words
+    assert words.endswith("paraphrases of evaluation texts were not detected.")
 
 
-def test_programs_are_told_too(rich: Report) -> None:
+def test_the_summary_contains_contamination(rich: Report) -> None:
     assert summary(rich)["decontamination"] is None
     told = summary(replace(rich, decontamination=FOUND))["decontamination"]
     assert (told["rows"], told["total"], told["sets"][0]["files"]) == (5, 6_000, {EVIL: "ab" * 32})

@@ -14,7 +14,7 @@ EVIL = "---\nlicense: mit\n---\n| a | b |\n<script>alert(1)</script> `code` ````
 
 
 def front(text: str) -> dict:
-    """Read as hubs do: up to the next line that is a rule."""
+    """Parse the front matter as hubs do: up to the next rule."""
     return yaml.safe_load(re.match(r"---\n(.*?)\n---\n", text, re.DOTALL).group(1))
 
 
@@ -23,7 +23,7 @@ def small(**parts: object) -> Report:
     return Report(**{"run": "r", "seed": 0, "version": "1", "stages": stages, **parts})
 
 
-def test_front_matter_says_what_a_hub_needs_and_no_more(rich: Report) -> None:
+def test_front_matter_contains_only_the_fields_that_a_hub_needs(rich: Report) -> None:
     assert front(card(rich, Export(suffix=".parquet"))) == {
         "pretty_name": "runs/autumn",
         "size_categories": ["1K<n<10K"],
@@ -38,13 +38,13 @@ def test_the_front_matter_of_a_plan_lists_its_epochs_in_order_and_counts_their_r
     assert matter["size_categories"] == ["1K<n<10K"]
 
 
-def test_accounts_sources_evidence_tokens_and_config_are_told(rich: Report) -> None:
+def test_the_card_contains_counts_sources_evidence_tokens_and_configuration(rich: Report) -> None:
     text = card(rich, Export(suffix=".parquet", columns=(("id", "string"),)))
     assert "1,200 of 6,012 rows kept." in text
-    assert "About 277.2 k tokens of 1.3 M, estimated from the text." in text
-    assert re.search(r"\| whole run \| 6,012 \| 1,200 \| 4,800 \| 12 \|", text)
+    assert "The kept rows contain about 277.2 k of the 1.3 M tokens of the pool (estimated from the text)." in text
+    assert re.search(r"\| total \| 6,012 \| 1,200 \| 4,800 \| 12 \|", text)
     assert re.search(r"\| forum-archive \| 2,774 \|", text)
-    assert re.search(r"\| Rows with a near-copy \| [\d.]+ % \|", text)
+    assert re.search(r"\| Rows with a near-duplicate \| [\d.]+ % \|", text)
     assert "| id | string |" in text
     assert "```yaml\ncurate: 1\n" in text
     assert "curate run configs/autumn.yaml" in text
@@ -52,7 +52,8 @@ def test_accounts_sources_evidence_tokens_and_config_are_told(rich: Report) -> N
 
 def test_counted_tokens_are_not_called_estimates() -> None:
     tokens = Tokens(2_000, 1_000, "column n_tokens", estimated=False)
-    assert "\n1 k tokens of 2 k, column n\\_tokens.\n" in card(small(tokens=tokens), Export(suffix=".parquet"))
+    text = card(small(tokens=tokens), Export(suffix=".parquet"))
+    assert "The kept rows contain 1 k of the 2 k tokens of the pool (column n\\_tokens)." in text
 
 
 def test_the_card_does_not_depend_on_time_or_memory() -> None:
@@ -62,7 +63,7 @@ def test_the_card_does_not_depend_on_time_or_memory() -> None:
 
 
 def test_hostile_texts_stay_texts() -> None:
-    """No line of the card but the writer's own opens a tag, a heading, a rule, or another front matter."""
+    """No text begins a tag, a heading, a rule or another front matter."""
     stage = Stage(name=EVIL, description=EVIL, rows=Count(2, 1, 1), sources={EVIL: Count(2, 1, 1)})
     report = small(run=EVIL, version=EVIL, stages=(stage,), tokens=Tokens(2, 1, EVIL, estimated=True))
     text = card(report, Export(suffix=".parquet", columns=((EVIL, EVIL),)))
@@ -91,7 +92,7 @@ def test_an_unknown_format_gets_no_loading_instructions() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".jsonl.gz", ".jsonl.zst"])
-def test_a_folder_with_the_card_loads_as_the_card_says(suffix: str, tmp_path) -> None:
+def test_a_directory_with_the_card_loads_as_the_card_describes(suffix: str, tmp_path) -> None:
     datasets = pytest.importorskip("datasets")
     if suffix.endswith(".zst"):
         pytest.importorskip("zstandard")

@@ -38,7 +38,7 @@ EVIL = "</script></style><!-- <script>alert(1)</script><img src=x onerror=alert(
 
 
 class Page(HTMLParser):
-    """What a browser makes of the page: its elements, its texts, and whether every element is closed."""
+    """Parsed page: its elements, its texts, and whether every element is closed."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class TestWhole:
         assert {a["aria-labelledby"] for _, a in page.seen if "aria-labelledby" in a} <= ids
 
     def test_nothing_is_loaded_from_elsewhere(self, page: Page) -> None:
-        """No element names another file, and the policy forbids what is not named by hash."""
+        """No element refers to another file, and the policy allows only scripts with a listed hash."""
         assert not [a for _, a in page.seen if a.keys() & {"src", "action", "data", "srcset"}]
         assert all(a["href"].startswith("#") for _, a in page.seen if "href" in a)
         policy = next(a["content"] for a in page.elements("meta") if a.get("http-equiv"))
@@ -114,50 +114,50 @@ class TestWhole:
         assert len(scripts) == 2
         assert set(re.findall(r"'sha256-([^']+)'", text.partition("<title>")[0])) == hashes
 
-    def test_headline_story_tokens_and_warnings_are_told(self, page: Page) -> None:
+    def test_the_page_contains_headline_story_tokens_and_warnings(self, page: Page) -> None:
         assert "1,200 of 6,012 rows kept" in page.text
         assert "dropped by where" in page.text
         assert "estimated from the text" in page.text
         assert "12 rows had no text and were quarantined" in page.text
         assert "seed 0 · curate 0.1.0" in page.text
 
-    def test_every_chart_has_a_text_for_those_who_do_not_see_it(self, page: Page) -> None:
+    def test_every_chart_has_an_alternative_text(self, page: Page) -> None:
         charts = [a for a in page.elements("div") if a.get("class") == "chart"]
         assert len(charts) == len(page.figures()) == 14
         assert all(a["role"] == "img" and len(a["aria-label"]) > 40 for a in charts)
 
-    def test_every_chart_shows_the_uniform_selection(self, page: Page) -> None:
-        """But that of other thresholds, which have no budget."""
+    def test_every_chart_shows_the_random_baseline(self, page: Page) -> None:
+        """Except the chart of other thresholds, which have no budget."""
         for figure in page.figures():
-            assert figure["key"] == "retention-0" or any("niform" in trace["name"] for trace in figure["data"]), figure[
-                "key"
-            ]
+            assert figure["key"] == "retention-0" or any(
+                "andom baseline" in trace["name"] for trace in figure["data"]
+            ), figure["key"]
 
     def test_every_column_and_row_has_a_header(self, page: Page) -> None:
         assert {a.get("scope") for a in page.elements("th")} == {"col", "row"}
 
-    def test_the_map_tells_everything_about_every_row(self, page: Page, rich: Report) -> None:
+    def test_the_map_contains_the_details_of_every_row(self, page: Page, rich: Report) -> None:
         rows = next(figure["rows"] for figure in page.figures() if figure["key"] == "map")
         assert {len(column) for column in rows.values()} == {len(rich.map.ids)}
-        assert rows.keys() == {"id", "text", "fate", "kept", "uniform", "reason", "cluster", "source"}
+        assert rows.keys() == {"id", "text", "outcome", "kept", "uniform", "reason", "cluster", "source"}
 
     def test_every_view_of_the_map_shows_every_row_once(self, page: Page, rich: Report) -> None:
         figure = next(figure for figure in page.figures() if figure["key"] == "map")
-        assert [view["label"] for view in figure["views"]] == ["This selection", "Uniform", "What dropped them"]
+        assert [view["label"] for view in figure["views"]] == ["This selection", "Random baseline", "Dropped by"]
         for view in figure["views"]:
             shown = [t["customdata"] for t, on in zip(figure["data"], view["shown"], strict=True) if on]
             assert sorted(itertools.chain(*shown)) == list(range(len(rich.map.ids)))
 
-    def test_scores_are_ordered_by_how_far_they_part_kept_from_dropped(self, page: Page) -> None:
-        """The first four are shown, the others folded, and the one without variety is named."""
+    def test_scores_are_ordered_by_how_well_they_separate_kept_from_dropped_rows(self, page: Page) -> None:
+        """The first four are shown, the others are collapsed, and the constant score is named."""
         titles = {figure["key"]: figure["layout"]["xaxis"]["title"]["text"] for figure in page.figures()[5:11]}
         assert list(titles) == ["score-0", "score-1", "score-2", "score-3", "folded-0", "folded-1"]
         assert titles["score-0"] == "quality<br>probability<br>higher = better prose"
         assert "2 more scores" in page.text
-        assert "One value throughout: ellipses (0)." in page.text
+        assert "Scores with the same value in all rows: ellipses (0)." in page.text
 
     def test_charts_have_only_the_types_that_the_library_draws(self, page: Page) -> None:
-        """The basic bundle draws bars, scatter plots and pies; the page stays small, and nothing of it was edited."""
+        """The basic bundle draws bars, scatter plots and pies. It is not edited, and the page stays small."""
         assert {trace["type"] for figure in page.figures() for trace in figure["data"]} == {"bar", "scatter"}
         assert LIBRARY.startswith("/**\n* plotly.js (basic - minified) v4.1.1\n")
         digest = hashlib.sha256(LIBRARY.encode()).hexdigest()
@@ -168,8 +168,8 @@ class TestWhole:
 
 
 class TestHostile:
-    def test_no_text_breaks_out_of_its_place(self) -> None:
-        """The hostile text in every field there is: the page has the elements it has with a harmless one."""
+    def test_no_text_breaks_out_of_its_element(self) -> None:
+        """With hostile text in every field, the page has the same elements as with harmless text."""
         tame, evil = Page(render(everywhere("harmless"))), Page(render(everywhere(EVIL)))
         assert evil.open == []
         assert [name for name, _ in evil.seen] == [name for name, _ in tame.seen]
@@ -182,7 +182,7 @@ class TestHostile:
         assert EVIL[:60] in json.loads(data)[0]["rows"]["id"][0]
 
     def test_names_that_charts_write_are_escaped(self) -> None:
-        """plotly.js reads some HTML in tick labels, axis titles and hover texts."""
+        """plotly.js interprets some HTML in tick labels, axis titles and hover texts."""
         figures = Page(render(everywhere("<b>x</b><a href='y'>z</a>"))).figures()
         for figure in figures:
             written = [figure["layout"], [{k: t.get(k) for k in ("text", "hovertemplate")} for t in figure["data"]]]
@@ -191,7 +191,7 @@ class TestHostile:
 
 
 def everywhere(text: str) -> Report:
-    """A small report with one text in every place that holds one."""
+    """Return a small report with the same text in every field."""
     kept, uniform = arrays([1, 0], [0, 1])
     example = Example(
         id=text, text=text, reason=text, source=text, cluster=text, scores={text: 1.0}, relation=text,
@@ -251,11 +251,11 @@ class TestMissing:
         page = Page(render(minimal()))
         assert page.figures() == []
         assert "All 3 rows kept" in page.text
-        assert "Nothing was dropped" in page.text
-        for absent in ("Scores", "Rows to look at", "What became of each source", "Beside a uniform"):
+        assert "No row was dropped" in page.text
+        for absent in ("Scores", "Example rows", "Rows by source", "Comparison with the random baseline"):
             assert absent not in page.text
 
-    def test_one_row(self) -> None:
+    def test_a_run_of_one_row_has_a_page(self) -> None:
         kept, uniform = arrays([1], [1])
         one = minimal(
             stages=(Stage(name="input", description="Read.", rows=Count(1, 1)),),
@@ -269,11 +269,11 @@ class TestMissing:
         )  # fmt: skip
         page = Page(render(one))
         assert "The one row kept" in page.text
-        assert "All rows are of one cluster, c." in page.text
-        assert "One value throughout: s (2.5)." in page.text
+        assert "All rows have the same cluster, c." in page.text
+        assert "Scores with the same value in all rows: s (2.5)." in page.text
         assert [figure["key"] for figure in page.figures()] == ["map"]
 
-    def test_nothing_kept(self) -> None:
+    def test_a_run_that_kept_nothing_has_a_page(self) -> None:
         kept, uniform = arrays([0, 0], [0, 0])
         empty = np.zeros(0, np.float32)
         none = minimal(
@@ -284,18 +284,18 @@ class TestMissing:
         )
         page = Page(render(none))
         assert "0 of 2 rows kept" in page.text
-        assert "No kept row has a s" in page.text
+        assert "No kept row has a value of s" in page.text
         assert len(page.figures()) == 3
 
-    def test_a_score_without_values_says_so(self) -> None:
+    def test_a_score_without_values_is_described_as_such(self) -> None:
         kept, uniform = arrays([1, 0], [0, 1])
         page = Page(render(minimal(scores=(statistics.histogram("s", np.full(2, np.nan), kept, uniform),))))
-        assert "No value in any row: s." in page.text
+        assert "Scores without a value in any row: s." in page.text
 
-    def test_rows_without_a_score_are_said_to_be_left_out(self) -> None:
+    def test_rows_without_a_score_are_mentioned(self) -> None:
         kept, uniform = arrays([1, 0, 1], [0, 1, 0])
         page = Page(render(minimal(scores=(statistics.histogram("s", np.array([1, 2, np.nan]), kept, uniform),))))
-        assert "1 row without a value left out" in page.text
+        assert "1 row without a value is not shown" in page.text
 
     def test_numbers_that_are_not_finite_are_null_in_the_data(self) -> None:
         report = minimal(scores=(statistics.histogram("s", np.array([1.0, 2.0]), *arrays([1, 1], [0, 0])),))
@@ -303,13 +303,13 @@ class TestMissing:
 
 
 class TestMany:
-    def test_many_scores_of_an_example_are_folded_not_lost(self) -> None:
+    def test_the_scores_of_an_example_are_collapsed_if_there_are_many(self) -> None:
         row = Example(id="a", text="t", scores={f"score{i}": float(i) for i in range(9)})
         page = Page(render(minimal(examples=(Examples(entry="", total=1, rows=(row,)),))))
         assert "9 scores" in page.text
         assert all(f"score{i}" in page.text for i in range(9))
 
-    def test_a_bare_number_says_what_it_numbers(self) -> None:
+    def test_a_plain_number_has_a_noun(self) -> None:
         part = statistics.shares("cluster", np.array([0, 1]), ["0", "tides"], *arrays([1, 1], [1, 0]))
         figure = Page(render(minimal(shares=(part,)))).figures()[0]
         assert figure["layout"]["yaxis"]["ticktext"] == ["cluster 0", "tides"]
@@ -332,9 +332,9 @@ class TestMany:
         assert len(figure["layout"]["yaxis"]["ticktext"]) == 15
         for trace in figure["data"]:
             assert max(trace["x"]) == pytest.approx(2.5)  # the sum of the others would set the scale
-        assert "The 25 other clusters, not drawn, are 62.5 % of the pool, 62.5 % of the rows kept" in figure["note"]
+        assert "The 25 other clusters, not drawn, are 62.5 % of the pool, 62.5 % of the kept rows" in figure["note"]
 
-    def test_entries_beyond_the_coloured_ones_share_a_colour(self, sample: ModuleType) -> None:
+    def test_entries_without_an_own_color_share_one(self, sample: ModuleType) -> None:
         m = 30
         part = PoolMap(
             positions=np.zeros((m, 2), np.float32), ids=("i",) * m, texts=("t",) * m, kept=np.zeros(m, bool),
@@ -349,7 +349,7 @@ class TestMany:
 class TestSize:
     @pytest.mark.parametrize("letter", ["a", "<", "我", "\N{GRINNING FACE}"])
     def test_long_texts_are_shortened_until_the_page_is_small(self, rich: Report, letter: str) -> None:
-        """Whatever a letter takes as UTF-8 or as an escape."""
+        """For characters of any length in UTF-8 or as an escape sequence."""
         text = letter * 2_000
         m = projection.SAMPLE
         part = PoolMap(
@@ -365,7 +365,7 @@ class TestSize:
         page = render(replace(rich, map=part, examples=groups))
         assert len(page.encode()) <= MOST_BYTES == 2_000_000
 
-    def test_a_page_of_short_texts_says_nothing_of_it(self, rich: Report) -> None:
+    def test_a_page_of_short_texts_does_not_mention_shortening(self, rich: Report) -> None:
         assert "texts cut to" not in render(rich)
         assert len(render(rich).encode()) <= MOST_BYTES
         assert TEXTS[0] == max(TEXTS)
@@ -376,7 +376,7 @@ class TestContents:
         links = [a["href"].removeprefix("#") for a in page.elements("a") if a["href"].startswith("#")]
         assert links == [a["id"] for a in page.elements("section")]
 
-    def test_axes_say_what_a_higher_score_means(self) -> None:
+    def test_axes_explain_the_meaning_of_a_higher_score(self) -> None:
         scores = [statistics.histogram("s", np.array([1.0, 2.0]), *arrays([1, 0], [0, 1]), higher_is_better=True)]
         scores.append(replace(scores[0], name="t", higher_means="longer"))
         figures = Page(render(minimal(scores=tuple(scores)))).figures()

@@ -16,7 +16,7 @@ def run(*rows: Count, names: tuple[str, ...] = ("select a", "select b", "select 
 @pytest.mark.parametrize(
     ("report", "story"),
     [
-        pytest.param(run(Count(3, 3)), "Nothing was dropped and nothing quarantined.", id="nothing happened"),
+        pytest.param(run(Count(3, 3)), "No row was dropped or quarantined.", id="nothing happened"),
         pytest.param(run(Count(3, 2, 1)), "1 row was dropped by a.", id="one row"),
         pytest.param(run(Count(9, 8, 0, 1)), "1 row could not be used and was quarantined.", id="only quarantined"),
         pytest.param(
@@ -31,68 +31,71 @@ def run(*rows: Count, names: tuple[str, ...] = ("select a", "select b", "select 
         ),
     ],
 )
-def test_the_story_accounts_for_every_lost_row(report: Report, story: str) -> None:
-    assert sentences.story(report) == story
+def test_the_story_mentions_every_lost_row(report: Report, story: str) -> None:
+    assert sentences.describe_drops(report) == story
 
 
 @pytest.mark.parametrize(
     ("kept", "title"),
     [
-        ([1, 0, 0, 0, 0], "forum grows from 60 % to 100 %"),
-        ([1, 0, 0, 1, 1], "forum shrinks from 60 % to 33.3 %"),
-        ([1, 1, 1, 1, 1], "Every source keeps its share"),
-        ([0, 0, 0, 0, 0], "No row of any source was kept"),
+        ([1, 0, 0, 0, 0], "The share of forum grows from 60 % to 100 %"),
+        ([1, 0, 0, 1, 1], "The share of forum shrinks from 60 % to 33.3 %"),
+        ([1, 1, 1, 1, 1], "The share of every source is unchanged"),
+        ([0, 0, 0, 0, 0], "No row was kept"),
     ],
 )
 def test_the_share_that_changed_most_is_named_and_its_direction_is_true(kept: list[int], title: str) -> None:
     codes, names = np.array([0, 0, 0, 1, 2]), ["forum", "papers", "notes"]
     part = statistics.shares("source", codes, names, np.array(kept, bool), np.zeros(5, bool))
-    assert sentences.of_shares(part) == title
+    assert sentences.describe_shares(part) == title
 
 
 @pytest.mark.parametrize(
     ("values", "title"),
     [
-        ([3, 1, 1, 1], "Kept rows have higher s: median 3, uniform 1"),
-        ([0, 1, 1, 1], "Kept rows have lower s: median 0, uniform 1"),
-        ([1, 1, 1, 1], "Kept rows have the median s of a uniform selection, 1"),
+        ([3, 1, 1, 1], "Kept rows have higher s: median 3, random baseline 1"),
+        ([0, 1, 1, 1], "Kept rows have lower s: median 0, random baseline 1"),
+        ([1, 1, 1, 1], "Kept rows have the same median s as the random baseline, 1"),
     ],
 )
 def test_a_scores_direction_is_true(values: list[float], title: str) -> None:
     kept, uniform = np.array([1, 0, 0, 0], bool), np.array([0, 1, 0, 0], bool)
-    assert sentences.of_scores(statistics.histogram("s", np.array(values, float), kept, uniform)) == title
+    assert sentences.describe_score(statistics.histogram("s", np.array(values, float), kept, uniform)) == title
 
 
 @pytest.mark.parametrize(
     ("after", "title"),
     [
-        ([0.1, 0.2], "No kept row has a near-copy; 50 % of the pool’s rows do (uniform: 0 %)"),
-        ([0.1, 0.2, 0.3, 0.99], "25 % of kept rows have a near-copy, down from 50 % (uniform: 0 %)"),
-        ([0.99, 0.2], "50 % of kept rows have a near-copy, as in the pool (uniform: 0 %)"),
-        ([0.99], "100 % of kept rows have a near-copy, up from 50 % (uniform: 0 %)"),
-        ([], "Too few rows were kept for any to have a neighbor"),
+        ([0.1, 0.2], "No kept row has a near-duplicate, compared with 50 % in the pool (random baseline: 0 %)"),
+        (
+            [0.1, 0.2, 0.3, 0.99],
+            "25 % of kept rows have a near-duplicate, down from 50 % in the pool (random baseline: 0 %)",
+        ),
+        ([0.99, 0.2], "50 % of kept rows have a near-duplicate, as in the pool (random baseline: 0 %)"),
+        ([0.99], "100 % of kept rows have a near-duplicate, up from 50 % in the pool (random baseline: 0 %)"),
+        ([], "Too few rows were kept to compare them with neighbors"),
     ],
 )
 def test_the_share_of_near_copies_and_its_direction_are_true(after: list[float], title: str) -> None:
     sets = [np.array(each, np.float32) for each in ([0.99, 0.5], after, [0.5])]
-    assert sentences.of_neighbors(Neighbors(before=sets[0], after=sets[1], uniform=sets[2])) == title
+    assert sentences.describe_neighbors(Neighbors(before=sets[0], after=sets[1], uniform=sets[2])) == title
 
 
 @pytest.mark.parametrize(
     ("after", "uniform", "words"),
     [
-        ([1, 1, 1], [1, 1, 0], "reaches all 3 clusters, 1 more than a uniform selection of the same size."),
-        ([1, 0, 0], [1, 1, 1], "reaches 1 of 3 clusters, 2 fewer than a uniform selection of the same size."),
-        ([1, 1, 0], [1, 0, 1], "reaches 2 of 3 clusters, as does a uniform selection of the same size."),
+        ([1, 1, 1], [1, 1, 0], "covers all 3 clusters, 1 more than a random baseline of the same size."),
+        ([1, 0, 0], [1, 1, 1], "covers 1 of 3 clusters, 2 fewer than a random baseline of the same size."),
+        ([1, 1, 0], [1, 0, 1], "covers 2 of 3 clusters, as does a random baseline of the same size."),
     ],
 )
-def test_the_reach_is_set_beside_uniform(after: list[int], uniform: list[int], words: str) -> None:
+def test_the_number_of_clusters_is_compared_with_random(after: list[int], uniform: list[int], words: str) -> None:
     sets = [np.array(each) for each in (after, uniform)]
     part = statistics.shares("cluster", np.arange(3), list("abc"), sets[0] == 1, sets[1] == 1)
-    assert sentences.gains(replace(run(Count(3, 2, 1)), shares=(part,)))[0].endswith(words)
+    assert sentences.list_gains(replace(run(Count(3, 2, 1)), shares=(part,)))[0].endswith(words)
 
 
-def test_tokens_say_whether_they_were_counted() -> None:
+def test_the_token_count_states_whether_it_is_an_estimate() -> None:
     counted = replace(run(Count(1, 1)), tokens=Tokens(20_000, 5_000, "column n_tokens", estimated=False))
     estimated = replace(counted, tokens=Tokens(20_000, 5_000, "estimated from the text", estimated=True))
     assert sentences.tokens(counted) == ("5 k", "of 20 k, column n_tokens")
@@ -101,13 +104,13 @@ def test_tokens_say_whether_they_were_counted() -> None:
 
 def test_evidence_measures_every_part_in_all_three_sets(rich: Report) -> None:
     rows = {row.name: row for row in sentences.evidence(rich)}
-    near = rows["Rows with a near-copy"]
+    near = rows["Rows with a near-duplicate"]
     assert near.selection < near.uniform < near.pool
-    assert rows["Effective clusters"].selection > rows["Effective clusters"].uniform
-    assert {"Median quality", "Sources with a row"} <= rows.keys()
+    assert rows["Effective number of clusters"].selection > rows["Effective number of clusters"].uniform
+    assert {"Median quality", "Number of sources"} <= rows.keys()
 
 
-def test_the_headline_says_what_was_removed() -> None:
+def test_the_headline_states_what_was_removed() -> None:
     stages = (
         Stage(name="input", description="", rows=Count(9, 9)),
         Stage(name="select minhash", description="", rows=Count(9, 6, 3), removed_kind="duplicate"),
@@ -118,7 +121,7 @@ def test_the_headline_says_what_was_removed() -> None:
 
 
 @pytest.mark.parametrize(("better", "gained"), [(True, True), (False, False), (None, False)])
-def test_a_score_is_a_gain_where_it_went_the_better_way(better: bool | None, gained: bool) -> None:
+def test_a_score_that_changed_for_the_better_is_a_gain(better: bool | None, gained: bool) -> None:
     kept, uniform = np.array([[1, 1, 0, 0], [0, 0, 1, 1]], bool)
     score = statistics.histogram("s", np.array([3.0, 4, 1, 2]), kept, uniform, higher_is_better=better)
-    assert bool(sentences.gains(replace(run(Count(4, 2, 2)), scores=(score,)))) == gained
+    assert bool(sentences.list_gains(replace(run(Count(4, 2, 2)), scores=(score,)))) == gained

@@ -21,7 +21,7 @@ def test_every_row_is_in_a_bin_or_missing(numbers: list[float], seed: int) -> No
     assert (np.diff(part.edges) > 0).all()
 
 
-def test_far_values_are_counted_at_the_ends_and_said() -> None:
+def test_outliers_are_counted_in_the_outermost_bins_and_mentioned() -> None:
     numbers = np.append(np.linspace(0, 1, 1_000), [1e6, -1e6]).astype(np.float32)
     part = statistics.histogram("s", numbers, np.ones(1_002, bool), np.zeros(1_002, bool))
     assert part.edges[0] >= 0
@@ -30,7 +30,7 @@ def test_far_values_are_counted_at_the_ends_and_said() -> None:
     assert part.kept.sum() == 1_002
 
 
-def test_a_score_of_few_whole_values_has_a_bin_for_each() -> None:
+def test_a_score_with_few_integer_values_has_one_bin_per_value() -> None:
     part = statistics.histogram("s", np.array([1.0, 1, 3]), np.ones(3, bool), np.zeros(3, bool))
     assert part.edges.tolist() == [0.5, 1.5, 2.5, 3.5]
     assert part.kept.tolist() == [2, 0, 1]
@@ -46,7 +46,7 @@ def test_rows_in_no_group_become_a_group() -> None:
 
 
 @pytest.mark.parametrize("groups", [1, 2, 7])
-def test_equal_groups_are_as_varied_as_their_number(groups: int) -> None:
+def test_the_effective_number_of_equal_groups_is_their_number(groups: int) -> None:
     assert statistics.effective_groups(np.full(groups, 13)) == pytest.approx(groups)
 
 

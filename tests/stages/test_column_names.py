@@ -64,7 +64,7 @@ ADD = ["id", "rank", "gain", "weight", "cluster", "scores"]
 def test_a_column_that_the_export_adds_is_not_overwritten(name):
     config = config_of(export={"use": "jsonl", "add": ADD})
     column_names.check(config, [name.removeprefix("curate_")])
-    with pytest.raises(DataError, match=f"export.add would overwrite the input's own column '{name}'"):
+    with pytest.raises(DataError, match=f"export.add would overwrite the input column '{name}'"):
         column_names.check(config, [name])
 
 

@@ -129,7 +129,7 @@ def test_a_row_says_in_which_epochs_it_is(pool, planned):
     ("epochs", "of", "words"),
     [
         ((1,), 2, "in epoch 1 of 2"),
-        ((0, 1), 2, "in every one of 2 epochs"),
+        ((0, 1), 2, "in all 2 epochs"),
         ((0, 3, 7), 10, "in epochs 0, 3 and 7 of 10"),
         (range(0, 20, 2), 30, "in 10 of 30 epochs: 0, 2, 4, 6, 8, 10, 12, 14, … and 18"),
     ],
@@ -171,7 +171,7 @@ def test_one_epoch_is_an_ordinary_selection(pool, planned):
 
 
 def test_a_plan_of_another_length_than_asked_for_is_refused(pool, planned):
-    with pytest.raises(PluginError, match="select draws: its plan is of 4 epochs, its field epochs says 5"):
+    with pytest.raises(PluginError, match="select draws: its plan has 4 epochs, but its field epochs is 5"):
         curate.run(planned(forgets=True))
 
 
@@ -180,7 +180,9 @@ def test_a_column_that_the_folders_would_hide_is_refused(pool, planned):
         path.write_text(path.read_text().replace('"stars"', '"epoch"'))
     data = planned()
     data["select"] = data["select"][1:]
-    with pytest.raises(DataError, match=r"the input has a column 'epoch', and so have .*; rename that column, or set"):
+    with pytest.raises(
+        DataError, match=r"the input has a column 'epoch', which conflicts with .*; rename the column, or set"
+    ):
         curate.run(data)
     data["select"][0]["epochs"] = 1
     curate.run(data)

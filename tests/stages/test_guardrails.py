@@ -43,18 +43,21 @@ def record(**sources: tuple[int, int]) -> Record:
     [
         (
             GuardConfig(min_rows=41),
-            "only 40 of 2,200 rows would be exported; guard.min_rows asks for 41; most are dropped from "
-            "'web' 99.00% (1,980 of 2,000), 'books' 90.00% (180 of 200)",
+            "only 40 of 2,200 rows would be exported; guard.min_rows requires 41; most are dropped from "
+            "'web' 99.00% (1,980 of 2,000), 'books' 90.00% (180 of 200); "
+            "raise the budgets of the select section, or lower guard.min_rows",
         ),
         (
             GuardConfig(max_drop_rate=0.98),
             "2,160 of 2,200 rows (98.18%) would be dropped; guard.max_drop_rate allows 98.00%; most are dropped from "
-            "'web' 99.00% (1,980 of 2,000), 'books' 90.00% (180 of 200)",
+            "'web' 99.00% (1,980 of 2,000), 'books' 90.00% (180 of 200); "
+            "check the entries of the select section, or raise guard.max_drop_rate",
         ),
         (
             GuardConfig(max_source_drop_rate=0.5),
             "2 sources would lose too much: 'web' 99.00% (1,980 of 2,000), 'books' 90.00% (180 of 200); "
-            "guard.max_source_drop_rate allows 50.00%",
+            "guard.max_source_drop_rate allows 50.00%; "
+            "check these sources and the entries of the select section, or raise guard.max_source_drop_rate",
         ),
     ],
 )
@@ -98,7 +101,7 @@ def test_an_export_that_differs_too_much_is_not_published(pool, config):
     assert str(tripped.value) == (
         "12 rows would be added to the published export and 12 removed, 40.00% of the rows in either; "
         "guard.max_churn_rate allows 30.00%; most change in 'left' 40.00% (16 of 40), 'right' 40.00% (8 of 20); "
-        "if that is wanted, raise the guard for one run: --set guard.max_churn_rate=1"
+        "if the change is intended, raise the guard for one run: --set guard.max_churn_rate=1"
     )
     assert versions.published_version(ROOT) == before
     assert versions.complete_versions(ROOT) == [before]
@@ -122,7 +125,7 @@ def test_churn_is_against_what_is_published_also_after_a_rollback(pool, config):
     selected(config, "stars = 0", max_churn_rate=0.0)
 
 
-def test_a_churn_that_cannot_be_told_is_not_taken_for_none(pool, config):
+def test_a_churn_that_cannot_be_computed_is_not_taken_for_none(pool, config):
     selected(config, "stars = 0")
     versions.ids_path(ROOT, str(versions.published_version(ROOT))).unlink()
     with pytest.raises(
@@ -135,7 +138,7 @@ def test_a_churn_that_cannot_be_told_is_not_taken_for_none(pool, config):
 
 def test_a_plan_is_not_stopped_by_a_guard_on_what_would_be_published(pool, config):
     settings = config(guard={"min_rows": 60}, select=[{"use": "where", "drop": "stars = 0"}])
-    with pytest.raises(GuardrailError, match=r"of 60 rows would be exported; guard\.min_rows asks for 60"):
+    with pytest.raises(GuardrailError, match=r"of 60 rows would be exported; guard\.min_rows requires 60"):
         curate.run(settings)
     states = {step.stage: step.state for step in plan(config_from_dict(settings), Serial())}
     assert (states["select"], states["export"]) == ("fresh", "missing")
@@ -161,7 +164,8 @@ def test_the_rules_hold_for_each_of_many_sources_and_nothing_that_is_written_gro
             curate.run(again | {"guard": {"max_source_drop_rate": 0.5}})
         assert str(tripped.value) == (
             "1 sources would lose too much: 'https://site1499.example' 100.00% (2 of 2); "
-            "guard.max_source_drop_rate allows 50.00%"
+            "guard.max_source_drop_rate allows 50.00%; "
+            "check these sources and the entries of the select section, or raise guard.max_source_drop_rate"
         )
     for path in Path("run").rglob("manifest.json"):
         assert path.stat().st_size < 200_000, path

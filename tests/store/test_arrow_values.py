@@ -74,7 +74,7 @@ def test_a_union_or_two_fields_of_one_name_cannot_be_stored():
     for kind in (pa.dense_union([pa.field("a", pa.int8())]), pa.month_day_nano_interval()):
         with pytest.raises(TypeError, match="cannot be stored"):
             storable_type(pa.list_(kind))
-    with pytest.raises(TypeError, match="two fields of one name"):
+    with pytest.raises(TypeError, match="two fields of the same name"):
         storable_type(pa.struct([("a", pa.int8()), ("a", pa.int8())]))
 
 

@@ -52,7 +52,7 @@ def test_a_quote_that_is_never_closed_costs_its_own_line_only():
 
 def test_quotes_that_do_not_pair_all_through_a_file_are_an_error():
     text = "id,text\n" + 'x,"ab"c\n"\n' * 3_000
-    with pytest.raises(DataError, match=r"a\.csv:\d+: too many quotes do not pair"):
+    with pytest.raises(DataError, match=r"a\.csv:\d+: the file has too many unbalanced quotes"):
         read(text)
 
 
@@ -138,7 +138,9 @@ def test_a_file_without_a_header_keeps_its_first_row(tmp_path, name):
 
 def test_rows_that_do_not_fit_the_header_that_is_given_are_bad(tmp_path):
     (batch,) = batches_of(tmp_path, "a,b,c\nd,e\n", header=("x", "y"))
-    assert [(one.line, one.reason) for one in batch.bad_records] == [(1, "does not parse: 3 cells, input.header has 2")]
+    assert [(one.line, one.reason) for one in batch.bad_records] == [
+        (1, "does not parse: the row has 3 cells, input.header has 2")
+    ]
     (batch,) = batches_of(tmp_path, 'a"b,"c"d\n', header=False)
     assert len(batch.bad_records) == 1
 
@@ -167,7 +169,7 @@ def test_a_column_of_one_stays_one(tmp_path):
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_utf16_is_an_error_with_its_remedy(tmp_path, name, encoding):
     text = '{"text": "a"}\n' if "json" in name else "text,x\na,b\n"
-    with pytest.raises(DataError, match=rf"{name}: the file is UTF-16.*iconv -f UTF-16 -t UTF-8"):
+    with pytest.raises(DataError, match=rf"{name}: the file is encoded in UTF-16.*iconv -f UTF-16 -t UTF-8"):
         batches_of(tmp_path, text.encode(encoding), name)
 
 

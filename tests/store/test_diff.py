@@ -103,7 +103,7 @@ def test_rows_added_removed_and_kept_are_counted_each_with_its_reason(two):
         ("added", "not in the pool", None, None): 1,
         ("removed", "dropped", "where", "drop: stars = 4"): 12,
         ("removed", "not in the pool", None, None): 1,
-        ("removed", "set aside", "input", "has no text"): 1,
+        ("removed", "quarantined", "input", "has no text"): 1,
     }
     assert found.churn.sources["new"] == Churn(added=1)
     assert sum(one.removed for one in found.churn.sources.values()) == 14
@@ -118,7 +118,7 @@ def test_examples_are_as_many_as_asked_for_with_text_and_reason(two):
     by_id = {one.id: one for one in found.examples}
     assert by_id["new"].describe() == "not in the pool"
     assert by_id["new"].text.endswith("number 1 and more")
-    assert by_id["r0002"].describe() == "set aside by input: has no text"
+    assert by_id["r0002"].describe() == "quarantined by input: has no text"
     assert by_id["r0002"].text.endswith("number 2")
     assert by_id["r0005"].describe() == "dropped by where: drop: stars = 0"
 
@@ -132,20 +132,20 @@ def test_the_same_run_differs_in_nothing(two):
         (),
         (),
     )
-    assert found.summary() == "one -> one: 0 rows added, 0 removed, 48 kept; 0.00% of the rows in either changed"
+    assert found.summary() == "one -> one: 0 rows added, 0 removed, 48 kept; 0.00% of the rows in either run changed"
     assert [header[0] for header, _ in found.tables()] == ["source"]
 
 
 def test_people_and_programs_are_told_the_same(two):
     found = diff(*two, examples=1)
     assert found.summary() == (
-        "one -> two: 13 rows added, 14 removed, 34 kept (1 of them with another text); "
-        "44.26% of the rows in either changed"
+        "one -> two: 13 rows added, 14 removed, 34 kept (1 of them with a changed text); "
+        "44.26% of the rows in either run changed"
     )
     (_, sources), (_, reasons) = found.tables()
     assert ["new", "1", "0", "0", "100.00%"] in sources
     assert ["12", "added", "one: dropped by where: drop: stars = 0"] in reasons
-    assert ["1", "removed", "two: set aside by input: has no text"] in reasons
+    assert ["1", "removed", "two: quarantined by input: has no text"] in reasons
     assert next(iter(found.lines())).startswith("+ ")
     data = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     assert (data["added"], data["removed"], data["kept"], data["churn_rate"]) == (13, 14, 34, 27 / 61)
@@ -165,12 +165,12 @@ def test_a_near_duplicate_is_told_with_what_stands_for_it(pool, config):
 
 
 def test_a_folder_without_a_selection_is_an_error(two, config):
-    with pytest.raises(ConfigError, match="nowhere: there is no run in this folder"):
+    with pytest.raises(ConfigError, match="nowhere: this folder is not a run directory"):
         diff(two[0], Path("nowhere"), examples=0)
     settings = config(run="three", guard={"max_quarantine_rate": 0.1})
     run_until(config_from_dict(settings), Serial(), until="score")
     with pytest.raises(
-        ConfigError, match=r"three: no rows were selected from this pool yet; run: curate run three/config\.yaml"
+        ConfigError, match=r"three: no rows have been selected from this pool yet; run: curate run three/config\.yaml"
     ):
         diff(two[0], Path("three"), examples=0)
 
@@ -206,7 +206,7 @@ def test_the_published_export_is_compared_with_the_one_before_it_from_one_folder
     lines = list(found.lines())
     assert "- r0003 (right): (no longer in the pool)" in lines
     assert f"    run/export/{published[1]}: dropped by where: drop: stars = 4" in lines
-    assert found.summary().endswith("12 rows added, 13 removed, 35 kept; 41.67% of the rows in either changed")
+    assert found.summary().endswith("12 rows added, 13 removed, 35 kept; 41.67% of the rows in either run changed")
     assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["rewritten"] is None
 
 
@@ -229,17 +229,17 @@ def test_a_ledger_of_another_selection_gives_no_reasons(published, config):
 
 def test_without_a_version_before_there_is_nothing_to_compare(pool, config):
     run_until(config_from_dict(config()), Serial(), until="select")
-    with pytest.raises(ConfigError, match=r"run: nothing is published yet; run: curate run run/config\.yaml"):
+    with pytest.raises(ConfigError, match=r"run: no export has been published yet; run: curate run run/config\.yaml"):
         diff_published(Path("run"), examples=0)
     export = {"use": "jsonl", "keep_versions": 1}
     curate.run(config(export=export))
-    with pytest.raises(ConfigError, match=r"run: \w+ is the only version that was published; name two runs"):
+    with pytest.raises(ConfigError, match=r"run: \w+ is the only published version; pass a second run"):
         diff_published(Path("run"), examples=0)
     curate.run(config(export=export, select=[{"use": "top_k", "keep": 5}]))
     diff_published(Path("run"), examples=0)
     for path in Path("run/export").glob("*.ids.parquet"):
         path.unlink()
-    with pytest.raises(ConfigError, match=r"is not kept any more; the next publication can be compared"):
+    with pytest.raises(ConfigError, match=r"was deleted; compare again after the next publication"):
         diff_published(Path("run"), examples=0)
 
 
@@ -250,4 +250,4 @@ def test_a_difference_without_a_ledger_says_that_its_reasons_are_left_out(pool, 
     shutil.rmtree("run/select")
     found = diff_published(Path("run"), 3)
     assert (found.reasons, found.as_dict()["missing"]) == ((), ["select"])
-    assert list(found.lines())[-1] == "left out: the reasons, as select is missing: run again"
+    assert list(found.lines())[-1] == "no reasons: the results of select are missing; run again to restore them"

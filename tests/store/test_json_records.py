@@ -135,7 +135,7 @@ def test_a_column_of_text_takes_no_lists(tmp_path):
     batches = read(tmp_path, '{"a": "x"}\n{"a": [1]}\n{"a": {"b": 1}}\n{"a": "y"}\n', scalar_columns=["a"])
     assert column(batches) == ["x", "y"]
     assert wrong(batches) == [
-        (line, f"column 'a' is {kind}, and in most records of the file text")
+        (line, f"column 'a' is {kind}, but text in most records of the file")
         for line, kind in ((2, "a list"), (3, "an object"))
     ]
 
@@ -195,9 +195,9 @@ def test_a_json_file_may_have_one_object_a_line(tmp_path):
     [
         ('[{"a": 1}, {"a":', "cannot parse JSON"),
         ('[{"a": 1} {"a": 2}]', "expected ','"),
-        ('[{"a": 1}]x', "there is more after the end"),
+        ('[{"a": 1}]x', "the file continues after the end"),
         ('[{"a": 1}', "the file ends within the array"),
-        ('{\n "data": [{"a": 1}]\n}', "one JSON object"),
+        ('{\n "data": [{"a": 1}]\n}', "single JSON object"),
         (b'[{"a": "\xff"}]', "not UTF-8"),
         ("[" * 100_000, "nested too deep"),
     ],

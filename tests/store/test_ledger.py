@@ -102,7 +102,7 @@ def test_a_near_duplicate_tells_what_stands_for_it_and_what_became_of_that(pool,
     assert first.outcome == RowOutcome(
         status="dropped",
         decided_by="top_k",
-        reason="quality below that of the rows kept",
+        reason="lower quality than the kept rows",
         n_selected=5,
         passed_entries=("semdedup",),
     )
@@ -147,11 +147,11 @@ def test_a_row_in_a_quarantine_is_found_by_its_id(pool, config):
     add(pool, '{"id": "y", "text": "  ", "source": "left"}', '{"id": "cut-7", "text": "half a li')
     curate.run(config(guard={"max_quarantine_rate": 0.1}))
     story = explain(Path("run"), "y")
-    assert story.outcome == RowOutcome(status="set aside", decided_by="input", reason="has no text")
+    assert story.outcome == RowOutcome(status="quarantined", decided_by="input", reason="has no text")
     assert (story.quarantined[0].file, story.quarantined[0].line) == ("pool/b.jsonl", 21)
     assert "pool/b.jsonl, line 21: has no text" in told("y")
     unread = explain(Path("run"), "cut-7")
-    assert (unread.outcome.status, unread.quarantined[0].id, unread.quarantined[0].line) == ("set aside", None, 22)
+    assert (unread.outcome.status, unread.quarantined[0].id, unread.quarantined[0].line) == ("quarantined", None, 22)
     assert '{"id": "cut-7"' in told("cut-7")
     with pytest.raises(ConfigError, match="no row has the id 'cut'"):
         explain(Path("run"), "cut")
@@ -163,7 +163,7 @@ def test_the_second_row_of_an_id_is_told_beside_the_first(pool, config):
     story = explain(Path("run"), "r0003")
     assert (story.file, story.line) == ("pool/a.jsonl", 4)
     assert [(one.line, one.reason, one.record) for one in story.quarantined] == [
-        (21, "has the id of pool/a.jsonl:4", "twice")
+        (21, "has the same id as pool/a.jsonl:4", "twice")
     ]
 
 
@@ -178,8 +178,8 @@ def test_a_row_that_could_not_be_embedded_was_set_aside_there(pool, config):
     curate.run(settings)
     story = explain(Path("run"), "r0042")
     assert (story.file, story.line, story.cluster, story.scores) == ("pool/b.jsonl", 3, None, ())
-    assert story.outcome.status == "set aside"
-    assert "set aside by embed column: its embedding is all zero" in told("r0042")
+    assert story.outcome.status == "quarantined"
+    assert "quarantined by embed column: its embedding is all zero" in told("r0042")
 
 
 def test_an_unknown_id_is_an_error_with_the_nearest(finished):
@@ -190,14 +190,18 @@ def test_an_unknown_id_is_an_error_with_the_nearest(finished):
         explain(Path("run"), "R0051")
     with pytest.raises(ConfigError) as far:
         explain(Path("run"), "q-9")
-    assert str(far.value) == "run: no row has the id 'q-9'"
+    assert str(far.value).startswith(
+        "run: no row has the id 'q-9'; pass the id of a row, FILE:LINE, or the hash of a text"
+    )
     with pytest.raises(ConfigError, match="no row has the id"):
         explain(Path("run"), "\udcff\udcfe")
 
 
 def test_a_folder_without_a_run_is_an_error(tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(ConfigError, match="there is no run in this folder; name the folder that 'run:' in the"):
+        with pytest.raises(
+            ConfigError, match="this folder is not a run directory; pass the run directory, as set by 'run:' in the"
+        ):
             explain(folder, "r0001")
 
 
@@ -206,7 +210,7 @@ def test_before_rows_were_selected_a_row_is_undecided(pool, config):
     story = explain(Path("run"), "r0001")
     assert story.outcome == RowOutcome(status="undecided")
     assert story.exported is None
-    assert "undecided: no rows were selected from this pool yet" in told("r0001")
+    assert "undecided: no rows have been selected from this pool yet" in told("r0001")
     assert Run.open(Path("run")).read_outcomes(["r0001", "x"])["status"].to_list() == ["undecided", "not in the pool"]
 
 
@@ -256,7 +260,7 @@ def test_many_fates_come_in_the_order_asked_for(pool, config):
     for fate in fates.to_dicts():
         line = lines.get(fate["id"])
         if line is None:
-            expected = {"nobody": ("not in the pool", None), "y": ("set aside", "has no text")}[fate["id"]]
+            expected = {"nobody": ("not in the pool", None), "y": ("quarantined", "has no text")}[fate["id"]]
             assert (fate["status"], fate["reason"]) == expected
         else:
             assert fate["status"] == ("chosen" if line["selected"] else "dropped")
@@ -349,4 +353,4 @@ def test_explain_diff_and_rollback_from_a_shell(command, pool, config):
     )
     nowhere = command("rollback", "run", "0123456789ab", "--json")
     assert (nowhere.returncode, nowhere.stdout) == (2, "")
-    assert "there is no version '0123456789ab'; name another version; there are, oldest first: " in nowhere.stderr
+    assert "there is no version '0123456789ab'; pass one of these versions, oldest first: " in nowhere.stderr

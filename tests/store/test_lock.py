@@ -56,7 +56,7 @@ def refused(message: str) -> None:
 def left_by(folder: Path, **who: object) -> Path:
     """A lock that a killed run left, but for ``who`` of this process."""
     path = folder / lock.NAME
-    mine = lock._mine()
+    mine = lock._this_process()
     data = {"host": mine.host, "process": 1, "started": mine.started, "boot": mine.boot} | who
     path.write_text(json.dumps(data))
     return path
@@ -69,8 +69,8 @@ def test_a_second_run_is_refused_at_once_and_told_who_holds_the_folder(tmp_path)
         assert refusal.value.exit_code == LOCKED == 75
         started = json.loads((tmp_path / lock.NAME).read_text())["started"]
         assert str(refusal.value) == (
-            f"{tmp_path}: another run holds this folder: process {other.pid} on {socket.gethostname()}, "
-            f"started {started}; wait until it ends, or end it"
+            f"{tmp_path}: another run is using this run directory: process {other.pid} on {socket.gethostname()}, "
+            f"started {started}; wait until it ends, or stop it"
         )
         assert started.endswith("+00:00")
 
@@ -83,7 +83,7 @@ def test_the_lock_of_a_run_that_was_killed_is_free(tmp_path, killed_by):
         other.wait()
         with lock.acquire(tmp_path, notes.append):
             pass
-        told = f"took over the lock of a run that was killed: process {other.pid} on {socket.gethostname()}"
+        told = f"took over the lock of a killed run: process {other.pid} on {socket.gethostname()}"
         assert [note.split(", started")[0] for note in notes] == ([told] if killed_by == signal.SIGKILL else [])
 
 
@@ -149,7 +149,8 @@ def test_while_a_run_is_under_way_every_command_that_writes_exits_with_75(comman
         (Path("run") / "export" / "history.json").write_text(json.dumps({"publications": [line]}))
         done = command(name, "run" if name == "rollback" else slow)
         assert (done.returncode, done.stdout) == (75, "")
-        told = f"curate: run: another run holds this folder: process {process.pid} on {socket.gethostname()}, started 2"
+        owner = f"process {process.pid} on {socket.gethostname()}, started 2"
+        told = f"curate: run: another run is using this run directory: {owner}"
         assert told in done.stderr
         assert process.poll() is None
         assert command("plan", slow).returncode == 0
@@ -162,7 +163,7 @@ def test_a_run_that_was_killed_leaves_no_lock_and_the_next_one_ends_what_it_bega
     Path("go").touch()
     done = command("run", slow, "--executor", "serial")
     assert done.returncode == 0
-    assert f"took over the lock of a run that was killed: process {process.pid} on " in done.stderr
+    assert f"took over the lock of a killed run: process {process.pid} on " in done.stderr
     assert (Path("run") / lock.NAME).read_bytes() == b""
 
 
@@ -213,7 +214,7 @@ def test_a_lock_left_on_another_host_is_refused_and_the_file_to_delete_is_named(
             pass
         assert str(refusal.value) == (
             f"{tmp_path}: a run on another host left its lock here: process 1 on elsewhere, "
-            f"started 2026-01-02 03:04:05+00:00; if it is sure to have ended, delete {path}"
+            f"started 2026-01-02 03:04:05+00:00; make sure that it has ended, then delete {path}"
         )
     path.unlink()
     with lock.acquire(tmp_path, refused):
@@ -261,7 +262,7 @@ def test_a_file_system_that_cannot_lock_says_so(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
-    message = "this file system cannot lock files: No locks available"
+    message = "the file system does not support locks: No locks available"
     with pytest.raises(DataError, match=message), lock.acquire(tmp_path, refused):
         pass
 
@@ -269,7 +270,7 @@ def test_a_file_system_that_cannot_lock_says_so(tmp_path, monkeypatch):
 def test_a_folder_that_cannot_be_made_is_a_data_error(tmp_path):
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(DataError, match="file: this is a file, where a folder is expected"),
+        pytest.raises(DataError, match="file: this is a file, but a directory is expected"),
         lock.acquire(tmp_path / "file" / "run", refused),
     ):
         pass

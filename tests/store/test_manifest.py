@@ -101,10 +101,10 @@ def test_a_manifest_stays_small_and_its_counts_exact(tmp_path, number):
     record = many(number, ("where", "top_k"))
     saved = manifest.save(record, tmp_path)
     size = (tmp_path / manifest.NAME).stat().st_size + (
-        (tmp_path / manifest.SOURCES).stat().st_size if len(record.sources) > manifest.MOST_SOURCES else 0
+        (tmp_path / manifest.SOURCES).stat().st_size if len(record.sources) > manifest.MAX_SOURCES else 0
     )
     assert size < 1_000_000  # 100,000 sources of three accounts were 38 MB
-    assert (tmp_path / manifest.SOURCES).exists() == (len(record.sources) > manifest.MOST_SOURCES)
+    assert (tmp_path / manifest.SOURCES).exists() == (len(record.sources) > manifest.MAX_SOURCES)
     for found in (saved, manifest.load(tmp_path), pickle.loads(pickle.dumps(manifest.load(tmp_path)))):
         assert found.check().count == record.count
         assert dict(found.sources) == record.sources

@@ -73,9 +73,9 @@ def test_a_schema_refuses_wrong_columns_and_nulls():
         {"id": ["a"], "cluster": pa.array([1], pa.int32()), "centroid_similarity": pa.array([0.5], pa.float32())}
     )
     assert schemas.check(good, schemas.CLUSTER, "x").schema.equals(schemas.CLUSTER)
-    with pytest.raises(PluginError, match="columns are"):
+    with pytest.raises(PluginError, match="got the columns"):
         schemas.check(good.drop_columns(["cluster"]), schemas.CLUSTER, "x")
-    with pytest.raises(PluginError, match="column 'id' holds nulls"):
+    with pytest.raises(PluginError, match="column 'id' has nulls"):
         schemas.check(good.set_column(0, "id", pa.nulls(1, pa.string())), schemas.CLUSTER, "x")
 
 

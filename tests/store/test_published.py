@@ -49,10 +49,10 @@ def test_it_is_printed_and_the_same_in_json(exported, command):
     assert json.loads(command("path", "run", "--json").stdout) == found.as_dict() | {"files": list(found.files)}
 
 
-def test_what_is_not_published_or_damaged_is_told(exported, command, tmp_path):
+def test_what_is_not_published_or_damaged_is_reported(exported, command, tmp_path):
     missing = command("path", "nowhere")
     assert (missing.returncode, missing.stdout) == (2, "")
-    assert "neither a run directory nor the YAML of a configuration" in missing.stderr
+    assert "there is no run directory or configuration file with this name" in missing.stderr
     found = exported(10)
     Path(found.files[0]).unlink()
     damaged = command("path", "run")

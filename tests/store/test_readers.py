@@ -114,7 +114,7 @@ def test_a_csv_row_of_the_wrong_length_is_told(tmp_path):
     path = compressed(tmp_path / "a.tsv", "a\tb\n1\t2\n3\n4\t5\n")
     rows, _, bad = records(path)
     assert [row["a"] for row in rows] == ["1", "4"]
-    assert bad == [(3, "does not parse: 1 cells, the header has 2")]
+    assert bad == [(3, "does not parse: the row has 1 cells, the header has 2")]
 
 
 def test_csv_that_is_not_utf8_is_told(tmp_path):
@@ -126,7 +126,7 @@ def test_csv_that_is_not_utf8_is_told(tmp_path):
 
 def test_a_column_that_stands_twice_in_the_header_is_refused(tmp_path):
     path = compressed(tmp_path / "a.csv", "a,a\n1,2\n")
-    with pytest.raises(DataError, match="column 'a' stands twice"):
+    with pytest.raises(DataError, match="the header has two columns named 'a'"):
         records(path)
 
 
@@ -151,7 +151,12 @@ def test_a_truncated_file_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("a.zip", "name it .jsonl"), ("a.txt", "name it .jsonl"), ("a.parquet.gz", "name it .jsonl")]
+    ("name", "hint"),
+    [
+        ("a.zip", "rename the file to end in .jsonl"),
+        ("a.txt", "rename the file to end in .jsonl"),
+        ("a.parquet.gz", "rename the file to end in .jsonl"),
+    ],
 )
 def test_an_unknown_format_says_what_to_do(name, hint):
     with pytest.raises(DataError, match=hint):

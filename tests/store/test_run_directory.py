@@ -28,7 +28,9 @@ def data(pool):
 
 def test_a_folder_that_holds_other_files_is_refused_before_anything_in_it_is_touched(data, config):
     before = contents(data)
-    message = r"^data: the folder is not a run's, and not empty: it holds config\.yaml, input; let 'run' name another"
+    message = (
+        r"^data: the folder is not empty and not a run directory: it contains config\.yaml, input; set 'run' to another"
+    )
     for _ in range(2):
         with pytest.raises(ConfigError, match=message):
             curate.run(config(run="data"))
@@ -45,7 +47,7 @@ def test_overwrite_replaces_what_is_in_the_way_and_nothing_else(data, config):
 def test_many_names_are_counted(tmp_path):
     for number in range(8):
         (tmp_path / f"{number}.txt").touch()
-    with pytest.raises(ConfigError, match=r"it holds 0\.txt, 1\.txt, 2\.txt, 3\.txt, 4\.txt and 3 more"):
+    with pytest.raises(ConfigError, match=r"it contains 0\.txt, 1\.txt, 2\.txt, 3\.txt, 4\.txt and 3 more"):
         run_directory.claim(tmp_path, overwrite=False)
 
 
@@ -72,7 +74,7 @@ def test_report_and_rollback_leave_a_folder_that_is_no_run_as_it_is(data, config
     before = contents(data)
     with pytest.raises(ConfigError, match="there is no finished run: there was no run yet"):
         pipeline.report(config_from_dict(config(run="data")))
-    with pytest.raises(ConfigError, match="nothing is published here"):
+    with pytest.raises(ConfigError, match="no export is published here"):
         versions.rollback(data, None, lambda _: None)
     assert contents(data) == before
 
@@ -82,7 +84,9 @@ def test_input_that_lies_in_the_run_folder_is_refused(pool, config, files):
     curate.run(config(export={"use": "jsonl"}))
     Path("link").symlink_to("run/export/current/data")
     before = contents(Path("run/input"))
-    with pytest.raises(ConfigError, match=r"input\.files: this file lies in the run folder run, .*; in (run|link)/"):
+    with pytest.raises(
+        ConfigError, match=r"input\.files: the file is inside the run directory run, .*; in (run|link)/"
+    ):
         curate.run(config(input=config()["input"] | {"files": files}))
     assert contents(Path("run/input")) == before
 
@@ -98,7 +102,7 @@ def published(config, keep: int) -> Path:
 
 
 @pytest.mark.parametrize("edit", ["data", "README.md", "notes.txt"])
-def test_an_old_version_that_was_edited_is_set_aside_and_not_deleted(pool, config, edit):
+def test_an_old_version_that_was_edited_is_moved_and_not_deleted(pool, config, edit):
     first, whole = published(config, 10), published(config, 20)
     path = next((first / "data").iterdir()) if edit == "data" else first / edit
     path.write_text("my own work")

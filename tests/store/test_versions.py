@@ -81,7 +81,7 @@ def test_a_version_whose_files_were_changed_is_written_again(pool, config):
     assert not list(ROOT.glob(".*"))
 
 
-def test_a_run_that_was_killed_before_it_wrote_the_publication_down_is_made_good(pool, config):
+def test_a_run_that_was_killed_before_it_wrote_the_publication_down_is_completed(pool, config):
     publish(config, 10)
     second = publish(config, 20)
     data = json.loads((ROOT / versions.HISTORY).read_text())
@@ -160,7 +160,9 @@ def test_a_damaged_version_before_the_published_one_is_told(pool, config):
     first, second = publish(config, 10), publish(config, 20)
     (ROOT / first / "manifest.json").write_text("{")
     for version in (None, first):
-        with pytest.raises(DataError, match=f"run/export/{first}: cannot go back: {first}/manifest.json is missing or"):
+        with pytest.raises(
+            DataError, match=f"run/export/{first}: cannot roll back: {first}/manifest.json is missing or"
+        ):
             versions.rollback(Path("run"), version, silent)
     assert versions.published_version(ROOT) == second
 
@@ -172,7 +174,7 @@ def test_a_file_in_the_place_of_all_versions_is_told(pool, config, command, name
     ROOT.write_text("a file")
     done = command(name, "run", *(["r0000"] if name == "explain" else []))
     assert (done.returncode, done.stdout) == (3, "")
-    assert "curate: run/export: this is a file, where a folder is expected" in done.stderr
+    assert "curate: run/export: this is a file, but a directory is expected" in done.stderr
 
 
 def test_rollback_publishes_the_version_before_and_again_the_one_before_that(pool, config):
@@ -184,7 +186,7 @@ def test_rollback_publishes_the_version_before_and_again_the_one_before_that(poo
     assert rows() == 10
     with pytest.raises(
         ConfigError,
-        match="current: no version before the published one is kept; name another version; there are, oldest",
+        match="current: no version before the published one is kept; pass one of these versions, oldest",
     ):
         versions.rollback(Path("run"), None, silent)
     assert versions.rollback(Path("run"), third, silent).published == third
@@ -197,7 +199,7 @@ def test_rollback_to_an_unknown_version_lists_those_there_are(pool, config):
         versions.rollback(Path("run"), "../../etc", silent)
     times = [line["published"] for line in versions.read_history(ROOT)]
     assert str(unknown.value) == (
-        f"run/export/current: there is no version '../../etc'; name another version; there are, oldest first: {first} "
+        f"run/export/current: there is no version '../../etc'; pass one of these versions, oldest first: {first} "
         f"(10 rows, {times[0]}); "
         f"{second} (20 rows, {times[1]}, published now)"
     )
@@ -238,20 +240,20 @@ def test_a_rollback_to_the_published_version_changes_nothing_and_says_so(pool, c
     first = publish(config, 10)
     before = (ROOT / versions.HISTORY).read_bytes()
     done = versions.rollback(Path("run"), first, silent)
-    assert str(done) == f"run: {first} (10 rows) is the published version already"
+    assert str(done) == f"run: {first} (10 rows) is already the published version"
     assert (ROOT / versions.HISTORY).read_bytes() == before
 
 
 def test_a_rollback_waits_for_no_run(pool, config):
     publish(config, 10)
     publish(config, 20)
-    with lock.acquire(Path("run"), silent), pytest.raises(LockedError, match="another run holds this folder"):
+    with lock.acquire(Path("run"), silent), pytest.raises(LockedError, match="another run is using this run directory"):
         versions.rollback(Path("run"), None, silent)
     assert rows() == 20
 
 
 def test_where_nothing_is_published_there_is_nothing_to_go_back_to(tmp_path):
-    with pytest.raises(ConfigError, match="nothing is published here; name the folder that 'run:' says"):
+    with pytest.raises(ConfigError, match="no export is published here; pass the run directory, as set by 'run:'"):
         versions.rollback(tmp_path / "nowhere", None, silent)
     assert not (tmp_path / "nowhere").exists()
 
@@ -264,7 +266,7 @@ def test_a_version_knows_its_rows(pool, config):
     assert inside == data
     assert versions.contains_row(ROOT, version, inside[3]) is True
     assert versions.contains_row(ROOT, version, "nobody") is False
-    with pytest.raises(DataError, match="0123456789ab are not known: the file is missing"):
+    with pytest.raises(DataError, match="0123456789ab are unknown: the file is missing"):
         versions.contains_row(ROOT, "0123456789ab", "nobody")
 
 
@@ -315,7 +317,9 @@ def test_a_folder_that_is_no_copy_of_a_version_is_not_replaced(copied, config, c
     else:
         (ROOT / "current" / "manifest.json").unlink()
     before = {path: path.read_bytes() for path in (ROOT / "current").rglob("*") if path.is_file()}
-    with pytest.raises(DataError, match=r"run/export/current: this is a folder, .*; move it elsewhere or"):
+    with pytest.raises(
+        DataError, match=r"run/export/current: expected a link, found a folder .*; move it elsewhere or"
+    ):
         publish(config, 30)
     assert {path: path.read_bytes() for path in (ROOT / "current").rglob("*") if path.is_file()} == before
     shutil.rmtree(ROOT / "current")
@@ -348,5 +352,7 @@ def test_a_history_that_lacks_the_published_version_is_named(pool, config):
     older = Path("run/export/history.json").read_bytes()
     publish(config, 20)
     Path("run/export/history.json").write_bytes(older)
-    with pytest.raises(DataError, match=r"run/export/history\.json: it lacks the published version \w+: .* unknown"):
+    with pytest.raises(
+        DataError, match=r"run/export/history\.json: the history lacks the published version \w+, .* unknown"
+    ):
         versions.rollback(Path("run"), None, silent)

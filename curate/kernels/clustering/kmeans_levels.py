@@ -1,4 +1,4 @@
-"""Levels of k-means centroids, each on those of the level below and spread more evenly over what there is."""
+"""Hierarchical k-means: each level clusters the centroids of the level below."""
 
 from __future__ import annotations
 
@@ -15,63 +15,66 @@ from curate.kernels.types import Flags, Matrix, Vectors
 def hierarchical_kmeans(
     vectors: Vectors, rng: np.random.Generator, *, n_clusters: int, n_levels: int, branching: int, resamplings: int
 ) -> list[Matrix]:
-    """Hierarchical k-means with resampling.
+    """Fit several levels of k-means with resampling.
 
-    The first level is k-means on the rows, each next one on the centroids of the level before. At each level k-means is
-    run again and again, each time on the members nearest to each centroid, half as many as a cluster has on average.
-    Crowded regions so lose members, and centroids with them.
+    The first level is k-means on the rows, each further level is k-means on the centroids of the previous level. At
+    each level k-means is run again several times, each time on the members nearest to each centroid, half as many as an
+    average cluster has. Crowded regions thereby lose members, and centroids with them.
 
     Parameters
     ----------
     vectors : n rows of unit length, n at least 1
-    n_clusters : of the first level
-    n_levels : at most this many
-    branching : how many clusters of a level there are for each of the next; there is no next level of one cluster
-    resamplings : how many times k-means is run again at each level
+    rng : random generator
+    n_clusters : number of clusters of the first level
+    n_levels : maximum number of levels
+    branching : number of clusters of a level for each cluster of the next level; levels of one cluster are omitted
+    resamplings : number of times that k-means is run again at each level
 
     Returns
     -------
-    Centroids of each level, the first level first; (k, d) float32, rows of unit length
+    list of (k, d) float32 arrays, rows of unit length: the centroids of each level, first level first
 
+    Notes
+    -----
     Cost: that of resamplings + 1 runs of k-means and as many assignments, O(n k d) a pass; 10 n bytes.
+
+    Deviations: spherical k-means.
 
     References
     ----------
     Vo et al. (2024), Automatic data curation for self-supervised learning, arXiv:2405.15613.
-
-    Deviations: spherical k-means.
     """
     levels: list[Matrix] = []
     while True:
-        levels.append(_resampled(vectors, rng, n_clusters, resamplings))
+        levels.append(_fit_level(vectors, rng, n_clusters, resamplings))
         n_clusters = len(levels[-1]) // branching
         if len(levels) == n_levels or n_clusters < 2:
             return levels
         vectors = Vectors.from_array(levels[-1])
 
 
-def _resampled(vectors: Vectors, rng: np.random.Generator, n_clusters: int, resamplings: int) -> Matrix:
+def _fit_level(vectors: Vectors, rng: np.random.Generator, n_clusters: int, resamplings: int) -> Matrix:
     centroids = spherical_kmeans(vectors, n_clusters, rng).centroids
     for _ in range(resamplings):
-        central = _subset(vectors, _nearest(vectors, centroids))
+        central = _select_rows(vectors, _central_rows(vectors, centroids))
         centroids = spherical_kmeans(central, n_clusters, rng).centroids
     return centroids
 
 
-def _nearest(vectors: Vectors, centroids: Matrix) -> Flags:
-    """Whether a row is among those of its cluster nearest to the centroid, half as many as a cluster has on average."""
+def _central_rows(vectors: Vectors, centroids: Matrix) -> Flags:
+    """Mark the rows nearest to the centroid of their cluster, half as many per cluster as an average cluster has."""
     assigned = [assign(block, centroids) for block in vectors.blocks()]
-    cluster = np.concatenate([codes for codes, _ in assigned])
-    similarity = np.concatenate([cosines for _, cosines in assigned])
-    order = np.lexsort((-similarity, cluster))
-    size = np.bincount(cluster, minlength=len(centroids))
-    place = concatenate_ranges(np.zeros_like(size), size)
-    nearest = np.zeros(len(cluster), np.bool_)
-    nearest[order[place < max(1, len(cluster) // (2 * len(centroids)))]] = True
-    return nearest
+    clusters = np.concatenate([codes for codes, _ in assigned])
+    similarities = np.concatenate([cosines for _, cosines in assigned])
+    order = np.lexsort((-similarities, clusters))
+    sizes = np.bincount(clusters, minlength=len(centroids))
+    ranks = concatenate_ranges(np.zeros_like(sizes), sizes)
+    central = np.zeros(len(clusters), np.bool_)
+    central[order[ranks < max(1, len(clusters) // (2 * len(centroids)))]] = True
+    return central
 
 
-def _subset(vectors: Vectors, keep: Flags) -> Vectors:
+def _select_rows(vectors: Vectors, keep: Flags) -> Vectors:
     def blocks() -> Iterator[Matrix]:
         start = 0
         for block in vectors.blocks():

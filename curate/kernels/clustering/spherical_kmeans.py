@@ -1,4 +1,4 @@
-"""Spherical k-means over embeddings that are streamed: a start from a sample, then Lloyd's iteration over all rows."""
+"""Spherical k-means on streamed embeddings: seeding on a sample, then Lloyd's iteration over all rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ MAX_CLUSTERS = 10_000
 
 
 def default_n_clusters(rows: int) -> int:
-    """Return the number of clusters for "auto": the integer part of √rows, at most 10,000.
+    """Return the default number of clusters for a number of rows: the integer part of √rows, at most 10,000.
+
+    Parameters
+    ----------
+    rows : number of rows
 
     Notes
     -----
@@ -38,24 +42,25 @@ def spherical_kmeans(
     tolerance: float = 1e-3,
     sample_per_cluster: int = 16,
 ) -> KMeansFit:
-    """Fit centroids to rows of unit length: greedy k-means++ on an even sample, then Lloyd's iteration over all rows.
+    """Fit centroids to rows of unit length: greedy k-means++ on a uniform sample, then Lloyd's iteration over all rows.
 
     Parameters
     ----------
     vectors : n rows of unit length, n at least 1
-    n_clusters : number of clusters, at least 1; fewer are fitted when there are fewer distinct rows in the sample
+    n_clusters : number of clusters, at least 1; fewer are fitted if the sample has fewer distinct rows
+    rng : random generator
     max_iterations, tolerance : see ``lloyd``
-    sample_per_cluster : rows in the sample, for each cluster
+    sample_per_cluster : number of sampled rows per cluster
 
     Returns
     -------
-    See ``lloyd``.
+    KMeansFit, see ``lloyd``
 
     Notes
     -----
     Cost: that of ``choose_seeds`` on the sample and of ``lloyd`` on all rows.
 
-    Deviations: the start is chosen from a sample.
+    Deviations: the starting centroids are chosen from a sample.
 
     References
     ----------
@@ -74,12 +79,22 @@ def spherical_kmeans(
     return lloyd(vectors.blocks, start, max_iterations=max_iterations, tolerance=tolerance)
 
 
-def sample_rows(vectors: Vectors, rows: Rows) -> Matrix:
-    """Read ``rows``, which ascend, of ``vectors`` in one pass; (m, d) float32."""
-    sample = np.empty((len(rows), vectors.dimensions), np.float32)
+def sample_rows(vectors: Vectors, indices: Rows) -> Matrix:
+    """Read some rows in one pass.
+
+    Parameters
+    ----------
+    vectors : n rows
+    indices : (m,) ascending row indices
+
+    Returns
+    -------
+    (m, d) float32
+    """
+    sample = np.empty((len(indices), vectors.dimensions), np.float32)
     start = 0
     for block in vectors.blocks():
-        first, last = np.searchsorted(rows, (start, start + len(block)))
-        sample[first:last] = block[rows[first:last] - start]
+        first, last = np.searchsorted(indices, (start, start + len(block)))
+        sample[first:last] = block[indices[first:last] - start]
         start += len(block)
     return sample

@@ -1,4 +1,4 @@
-"""Similarities between the rows of two matrices, a block at a time, without ever holding them all."""
+"""Blocked matrix products of two sets of rows, without holding the complete result."""
 
 from __future__ import annotations
 
@@ -17,22 +17,27 @@ Float = TypeVar("Float", np.float32, np.float64)
 
 
 def for_each_product(
-    x: NDArray[Float], y: NDArray[Float], use: Callable[[NDArray[Float], slice, slice], None], *, rows: int = _ROWS
+    x: NDArray[Float], y: NDArray[Float], consume: Callable[[NDArray[Float], slice, slice], None], *, rows: int = _ROWS
 ) -> None:
-    """Call ``use(similarities, rows, columns)`` for every block of x yᵀ.
+    """Call ``consume(similarities, rows, columns)`` for every block of x yᵀ.
 
-    The blocks of the same rows come one after the other, columns ascending, from one thread; those of different rows
-    from several threads at once. So ``use`` may add to what stands at ``rows`` of an array, and the sums do not depend
-    on the number of threads. It may write into ``similarities``.
+    Blocks of the same rows are passed one after the other, columns ascending, from one thread; blocks of different rows
+    from several threads at once. So ``consume`` may add to ``array[rows]``, and the sums do not depend on the number of
+    threads. It may overwrite ``similarities``.
 
     Parameters
     ----------
     x : (n, d) float32 or float64
     y : (m, d) of the same type
-    rows : rows of x in a block; a block has 4096 rows of y
+    consume : receives a block of products, and the slices of rows of ``x`` and of ``y`` that it belongs to
+    rows : number of rows of x per block; a block has 4096 rows of y
 
+    Notes
+    -----
     Cost: O(n m d) time, and 16 MiB of memory a thread, or 32 MiB in double precision.
 
+    Examples
+    --------
     >>> total = np.zeros(2, np.float32)
     >>> def add(similarities, rows, columns):
     ...     total[rows] += similarities.sum(axis=1)
@@ -41,33 +46,39 @@ def for_each_product(
     [3.0, 3.0]
     """
 
-    def block(some: slice) -> None:
+    def block(block_rows: slice) -> None:
         for columns in block_slices(len(y), _COLUMNS):
-            use(x[some] @ y[columns].T, some, columns)
+            consume(x[block_rows] @ y[columns].T, block_rows, columns)
 
     for _ in map_blocks(block, block_slices(len(x), rows)):
         pass
 
 
-def similarity_to_nearest(x: Matrix, among: Matrix) -> Matrix:
-    """The similarity of each row of ``x`` to the most similar row of ``among``.
+def similarity_to_nearest(x: Matrix, references: Matrix) -> Matrix:
+    """Compute the similarity of each row of ``x`` to the most similar row of ``references``.
 
     Parameters
     ----------
     x : (n, d) float32, rows of unit length
-    among : (m, d) float32, rows of unit length, m at least 1
+    references : (m, d) float32, rows of unit length, m at least 1
 
     Returns
     -------
-    (n,) float32, cosine, in [-1, 1]. Exact, in O(n m d) time and O(n) memory.
+    (n,) float32, cosine, in [-1, 1]
 
+    Notes
+    -----
+    Cost: O(n m d) time and O(n) memory. Exact.
+
+    Examples
+    --------
     >>> similarity_to_nearest(np.eye(2, dtype=np.float32), np.array([[1, 0], [0.8, 0.6]], np.float32)) > 0.7
     array([ True, False])
     """
     best = np.full(len(x), -1, np.float32)
 
-    def use(similarities: Matrix, rows: slice, columns: slice) -> None:  # noqa: ARG001 - which columns is no matter
+    def update(similarities: Matrix, rows: slice, columns: slice) -> None:  # noqa: ARG001 - the position does not matter
         np.maximum(best[rows], similarities.max(axis=1), out=best[rows])
 
-    for_each_product(x, among, use)
+    for_each_product(x, references, update)
     return np.minimum(best, np.float32(1))

@@ -1,4 +1,4 @@
-"""Cosines and distances of unit rows in float32: what rounding does to them, in one place."""
+"""Cosines and distances of unit rows in float32, with consistent handling of rounding."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ from curate.kernels.parallel import block_slices
 from curate.kernels.types import Indices, Matrix, Numbers, Vector
 
 ROUNDING = 1e-6
-"""Allowance for rounding in float32: the cosine of two equal unit rows may be this much less than 1.
+"""Allowance for float32 rounding: the cosine of two equal unit rows may be this much below 1.
 
-So distances (1 - cosine) below it are 0, and a mean of unit rows that is shorter has no direction.
-"""
+Distances (1 - cosine) below it count as 0, and a mean of unit rows that is shorter has no direction."""
 
-_NEAR = 1e-4  # 1 - cosine below which a distance is computed from differences; above, its error is under 0.1 %
+_NEAR = 1e-4  # compute 1 - cosine from differences below this; above, its error is under 0.1 %
 _ROWS = 256
 _PAIRS = 4096
 
 
 def similarity_threshold(min_similarity: float) -> float:
-    """Return the least float32 cosine that counts as ``min_similarity``.
+    """Return the smallest float32 cosine that counts as ``min_similarity``.
+
+    Parameters
+    ----------
+    min_similarity : threshold in [-1, 1]
 
     Notes
     -----
-    Every threshold from which a cosine counts goes through here, so that 1 finds all pairs of equal rows.
+    Use it for every cosine threshold, so that 1 matches all pairs of equal rows.
 
     Examples
     --------
@@ -37,11 +40,19 @@ def similarity_threshold(min_similarity: float) -> float:
 
 
 def normalize_rows(x: NDArray[np.floating]) -> Matrix:
-    """Scale rows to unit length, as float32; storage in float16 changes a row's length by up to 5e-4.
+    """Scale rows to unit length, as float32.
 
     Parameters
     ----------
     x : (n, d), no row all zero
+
+    Returns
+    -------
+    (n, d) float32
+
+    Notes
+    -----
+    Storage in float16 changes the length of a row by up to 5e-4.
 
     Examples
     --------
@@ -62,13 +73,13 @@ def cosine_distances(
 
     Parameters
     ----------
-    similarities : (p,) cosines of the pairs, as float32 products give them
+    similarities : (p,) cosines of the pairs from float32 products
     x, y : (n, d) and (m, d) float32, rows of unit length
-    left, right : (p,) the rows of ``x`` and of ``y`` that make up each pair
+    left, right : (p,) rows of ``x`` and of ``y`` that form each pair
 
     Returns
     -------
-    (p,) float64; exactly 0 for equal rows, and half the squared distance for any
+    (p,) float64; exactly 0 for equal rows, and half the squared Euclidean distance in general
 
     Notes
     -----
@@ -77,45 +88,54 @@ def cosine_distances(
     Examples
     --------
     >>> x = np.array([[0.6, 0.8], [0, 1]], np.float32)
-    >>> cosine_distances(np.array([1 - 1e-7, 0.8], np.float32), x, x, np.array([0, 1]), np.array([0, 0])).round(6).tolist()
+    >>> similarities = np.array([1 - 1e-7, 0.8], np.float32)
+    >>> cosine_distances(similarities, x, x, np.array([0, 1]), np.array([0, 0])).round(6).tolist()
     [0.0, 0.2]
     """
-    gap: Numbers = 1 - similarities.astype(np.float64)
-    near = np.flatnonzero(gap < _NEAR)
+    gaps: Numbers = 1 - similarities.astype(np.float64)
+    near = np.flatnonzero(gaps < _NEAR)
     for block in block_slices(len(near), _PAIRS):
         pairs = near[block]
         difference = x[left[pairs]].astype(np.float64) - y[right[pairs]]
-        gap[pairs] = np.einsum("ij,ij->i", difference, difference) / 2
-    return gap
+        gaps[pairs] = np.einsum("ij,ij->i", difference, difference) / 2
+    return gaps
 
 
-def euclidean_distances(gap: Numbers) -> Vector:
-    """Compute Euclidean distances, at most 2, of unit rows with these values of 1 - cosine.
+def euclidean_distances(gaps: Numbers) -> Vector:
+    """Convert values of 1 - cosine to Euclidean distances of unit rows, at most 2.
+
+    Parameters
+    ----------
+    gaps : (n,) float64, values of 1 - cosine
+
+    Returns
+    -------
+    (n,) float32
 
     Examples
     --------
     >>> euclidean_distances(np.array([0.0, 0.5, 2.0])).tolist()
     [0.0, 1.0, 2.0]
     """
-    found: Vector = np.sqrt(2 * np.minimum(gap, 2)).astype(np.float32)
-    return found
+    distances: Vector = np.sqrt(2 * np.minimum(gaps, 2)).astype(np.float32)
+    return distances
 
 
-def distance_to_nearest(x: Matrix, among: Matrix) -> Vector:
-    """Compute the Euclidean distance of each row of ``x`` to the nearest row of ``among``.
+def distance_to_nearest(x: Matrix, references: Matrix) -> Vector:
+    """Compute the Euclidean distance of each row of ``x`` to the nearest row of ``references``.
 
     Parameters
     ----------
     x : (n, d) float32, rows of unit length
-    among : (m, d) float32, rows of unit length, m at least 1
+    references : (m, d) float32, rows of unit length, m at least 1
 
     Returns
     -------
-    (n,) float32 in [0, 2]; exactly 0 for a row that equals one of ``among``, and within 0.1 % of the true distance
+    (n,) float32 in [0, 2]; exactly 0 for a row that equals one of ``references``, and within 0.1 % of the true distance
 
     Notes
     -----
-    Cost: O(n m d) time and O(n + m) memory; rows of ``x`` near a row of ``among`` are compared twice.
+    Cost: O(n m d) time and O(n + m) memory; rows of ``x`` near a row of ``references`` are compared twice.
 
     Examples
     --------
@@ -123,24 +143,24 @@ def distance_to_nearest(x: Matrix, among: Matrix) -> Vector:
     >>> (distance_to_nearest(x, x[:2]) ** 2).round().tolist()
     [0.0, 0.0, 2.0]
     """
-    best = similarity_to_nearest(x, among)
-    gap = 1 - best.astype(np.float64)
-    near = np.flatnonzero(gap < _NEAR)
+    best = similarity_to_nearest(x, references)
+    gaps = 1 - best.astype(np.float64)
+    near = np.flatnonzero(gaps < _NEAR)
     if len(near):
-        rows = np.arange(len(among))
-        among = among[np.unique(first_equal_rows(among, rows, np.zeros(len(rows))))]
+        rows = np.arange(len(references))
+        references = references[np.unique(first_equal_rows(references, rows, np.zeros(len(rows))))]
 
-    candidates, reached, least = x[near], best[near, None] - ROUNDING, np.full(len(near), np.inf)
+    candidates, candidate_threshold, smallest = x[near], best[near, None] - ROUNDING, np.full(len(near), np.inf)
 
     def refine(similarities: Matrix, rows: slice, columns: slice) -> None:
-        at, column = np.nonzero(similarities >= reached[rows])
-        for pairs in block_slices(len(at), _PAIRS):
-            row, other = at[pairs], column[pairs]
-            found = cosine_distances(
-                similarities[row, other], candidates, among, rows.start + row, columns.start + other
+        local_rows, local_columns = np.nonzero(similarities >= candidate_threshold[rows])
+        for pairs in block_slices(len(local_rows), _PAIRS):
+            left, right = local_rows[pairs], local_columns[pairs]
+            distances = cosine_distances(
+                similarities[left, right], candidates, references, rows.start + left, columns.start + right
             )
-            np.minimum.at(least, rows.start + row, found)
+            np.minimum.at(smallest, rows.start + left, distances)
 
-    for_each_product(candidates, among, refine, rows=_ROWS)
-    gap[near] = least
-    return euclidean_distances(gap)
+    for_each_product(candidates, references, refine, rows=_ROWS)
+    gaps[near] = smallest
+    return euclidean_distances(gaps)

@@ -1,4 +1,4 @@
-"""Exact samples of determinantal point processes with kernels of low rank, without an n × n or n × k array."""
+"""Exact sampling of determinantal point processes with low-rank kernels, without an n × n or n × k array."""
 
 from __future__ import annotations
 
@@ -8,25 +8,31 @@ from curate.kernels.linalg.leverage import squared_lengths
 from curate.kernels.parallel import one_blas_thread
 from curate.kernels.types import Matrix, Numbers, Rows
 
-_DRAWN = 128  # rows drawn at a time
+_DRAWS = 128  # rows drawn at a time
 
 
 def log_elementary_symmetric(values: Numbers, k: int) -> Numbers:
-    """Logarithms of the elementary symmetric polynomials of degree 0 … k of the first 0 … m of ``values``.
+    """Compute logarithms of the elementary symmetric polynomials of degree 0 … k of the first 0 … m of ``values``.
 
     Parameters
     ----------
-    values : (m,) above 0
+    values : (m,) float64, above 0
     k : largest degree
 
     Returns
     -------
-    (k + 1, m + 1): [j, i] is log e_j(values[:i]), -inf for j > i. In O(k m) time.
+    (k + 1, m + 1) float64: [j, i] is log e_j(values[:i]), -inf for j > i
+
+    Notes
+    -----
+    Cost: O(k m) time.
 
     References
     ----------
     Kulesza & Taskar (2012), arXiv:1207.6083, Alg. 7, in logarithms.
 
+    Examples
+    --------
     >>> np.exp(log_elementary_symmetric(np.array([1.0, 2.0, 3.0]), 2)[2]).round(9).tolist()
     [0.0, 0.0, 2.0, 11.0]
     """
@@ -38,54 +44,65 @@ def log_elementary_symmetric(values: Numbers, k: int) -> Numbers:
 
 
 def draw_eigenvectors(values: Numbers, k: int, rng: np.random.Generator) -> Rows:
-    """Draw k of m eigenvectors, with probability in proportion to the product of their eigenvalues.
+    """Draw k of m eigenvectors with probability proportional to the product of their eigenvalues.
 
     Parameters
     ----------
     values : (m,) eigenvalues above 0, m >= k
+    k : number of eigenvectors
+    rng : random generator
 
     Returns
     -------
-    (k,) their places, ascending. In O(k m) time.
+    (k,) indices of eigenvectors, ascending
+
+    Notes
+    -----
+    Cost: O(k m) time.
 
     References
     ----------
     Kulesza & Taskar (2012), arXiv:1207.6083, Alg. 8, steps before the loop.
 
+    Examples
+    --------
     >>> draw_eigenvectors(np.array([1.0, 1e-30, 1.0]), 2, np.random.default_rng(0)).tolist()
     [0, 2]
     """
     table = log_elementary_symmetric(values, k)
-    drawn = []
-    left = k
+    indices = []
+    remaining = k
     for i in range(len(values), 0, -1):
-        if not left:
+        if not remaining:
             break
-        if np.log(rng.random()) < np.log(values[i - 1]) + table[left - 1, i - 1] - table[left, i]:
-            drawn.append(i - 1)
-            left -= 1
-    return np.array(drawn[::-1], np.intp)
+        if np.log(rng.random()) < np.log(values[i - 1]) + table[remaining - 1, i - 1] - table[remaining, i]:
+            indices.append(i - 1)
+            remaining -= 1
+    return np.array(indices[::-1], np.intp)
 
 
 def projection_dpp(x: Matrix, scale: Numbers, coordinates: Numbers, rng: np.random.Generator) -> tuple[Rows, Numbers]:
-    """Draw from the determinantal process whose kernel is V Vᵀ, where V = diag(scale) x coordinates is orthonormal.
+    """Draw rows from the determinantal process with kernel V Vᵀ, where V = diag(scale) x coordinates is orthonormal.
 
-    The chain rule: each row is drawn with probability in proportion to the squared length of what the rows drawn before
-    it leave of its row of V. Those lengths are never computed for all rows. A row is proposed by the length it had at
-    first, its leverage score, and accepted with probability new / first length: the same probabilities, for k log k
-    proposals in all.
+    By the chain rule, each row is drawn with probability proportional to the squared length of the part of its row of V
+    that is orthogonal to the rows drawn before. These lengths are never computed for all rows: a row is proposed by its
+    initial length, its leverage score, and accepted with probability new / initial length. The probabilities are the
+    same, with k log k proposals in all.
 
     Parameters
     ----------
     x : (n, d) float32
     scale : (n,) float64
     coordinates : (d, k) float64, such that V (n, k) has orthonormal columns
+    rng : random generator
 
     Returns
     -------
-    order : (k,) different rows; P(S) = det(V_S)², so the probability that a row is among them is its leverage score
-    fresh : (k,) in [0, 1], the share of its leverage score that the rows drawn before it have left of each
+    indices : (k,) distinct rows; P(S) = det(V_S)², so the probability that a row is among them is its leverage score
+    new_shares : (k,) in [0, 1], share of each row's leverage score that is orthogonal to the rows drawn before it
 
+    Notes
+    -----
     Cost: O(n d k + k² (d + k) log k) time, O(n + k²) memory.
 
     References
@@ -93,35 +110,37 @@ def projection_dpp(x: Matrix, scale: Numbers, coordinates: Numbers, rng: np.rand
     Hough, Krishnapur, Peres & Virág (2006), arXiv:math/0503110, Alg. 18. By rejection: Barthelmé, Tremblay & Amblard
     (2023), "A faster sampler for discrete determinantal point processes", arXiv:2210.17358.
 
+    Examples
+    --------
     >>> x = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
     >>> order, _ = projection_dpp(x, np.array([0.6, 0.8, 1.0]), np.eye(2), np.random.default_rng(0))
     >>> bool(2 in order and len(order) == 2)
     True
     """
     k = coordinates.shape[1]
-    order, fresh = np.empty(k, np.intp), np.empty(k)
+    indices, new_shares = np.empty(k, np.intp), np.empty(k)
     basis = np.empty((k, k))  # orthonormal rows that span the rows drawn so far
-    taken: set[int] = set()
+    selected: set[int] = set()
     leverage = squared_lengths(x, scale, coordinates)
     cumulative = np.cumsum(leverage)
     with one_blas_thread():
-        while len(taken) < k:
-            proposed = np.searchsorted(cumulative[:-1], rng.random(_DRAWN) * cumulative[-1], side="right")
-            bar = rng.random(_DRAWN) * leverage[proposed]
-            rest = _orthogonal((x[proposed] * scale[proposed, None]) @ coordinates, basis[: len(taken)])
-            for place, row in enumerate(proposed.tolist()):
-                length = float(rest[place] @ rest[place])
-                if length <= bar[place] or row in taken:
+        while len(selected) < k:
+            proposed = np.searchsorted(cumulative[:-1], rng.random(_DRAWS) * cumulative[-1], side="right")
+            acceptance = rng.random(_DRAWS) * leverage[proposed]
+            residuals = _orthogonal((x[proposed] * scale[proposed, None]) @ coordinates, basis[: len(selected)])
+            for position, row in enumerate(proposed.tolist()):
+                length = float(residuals[position] @ residuals[position])
+                if length <= acceptance[position] or row in selected:
                     continue
-                step = len(taken)
-                direction = _orthogonal(rest[place], basis[:step])  # again, for what rounding has left
+                step = len(selected)
+                direction = _orthogonal(residuals[position], basis[:step])  # orthogonalize again, against rounding
                 basis[step] = direction / np.linalg.norm(direction)
-                order[step], fresh[step] = row, min(length / leverage[row], 1.0)
-                taken.add(row)
-                if len(taken) == k:
+                indices[step], new_shares[step] = row, min(length / leverage[row], 1.0)
+                selected.add(row)
+                if len(selected) == k:
                     break
-                rest = _orthogonal(rest, basis[step : step + 1])
-    return order, fresh
+                residuals = _orthogonal(residuals, basis[step : step + 1])
+    return indices, new_shares
 
 
 def _orthogonal(rows: Numbers, basis: Numbers) -> Numbers:

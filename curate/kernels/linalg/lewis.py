@@ -1,4 +1,4 @@
-"""Lewis weights and lp sensitivities: how much a row can matter to a sum of p-th powers."""
+"""Lewis weights and lp sensitivities: bounds on the share of a row in a sum of p-th powers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from curate.kernels.types import Matrix, Numbers
 _ITERATIONS = 1000
 _LEWIS = 1e-8  # relative change of a weight in the last iteration
 _POWER = 1e-9  # relative change of a sum of powers in the last iteration
-_SMOOTH = 1e-9  # residuals below this share of the largest count as this much
+_SMOOTH = 1e-9  # smaller shares of the largest residual are raised to this
 
 
 def lewis_weights(x: Matrix, p: float) -> Numbers:
-    """The weights w with w_i = (x_iᵀ (Xᵀ W^(1 − 2/p) X)⁻¹ x_i)^(p/2).
+    """Compute the weights w with w_i = (x_iᵀ (Xᵀ W^(1 − 2/p) X)⁻¹ x_i)^(p/2).
 
     Parameters
     ----------
@@ -24,39 +24,47 @@ def lewis_weights(x: Matrix, p: float) -> Numbers:
 
     Returns
     -------
-    (n,) float64, in [0, 1], of sum r; leverage scores for p = 2. Zero rows have weight 0. For p <= 2, they bound lp
-    sensitivities from above; for p > 2, r^(p/2 − 1) times the weights do.
+    (n,) float64, in [0, 1], with sum r; leverage scores for p = 2. Zero rows have weight 0. For p <= 2 the weights are
+        upper bounds of lp sensitivities; for p > 2, r^(p/2 − 1) times the weights are.
 
-    Cost: O(n d²) time an iteration, in matrix products: about 30 of them for p = 1, none but the first for p = 2, 50
-    for p = 10. O(n + d²) memory.
+    Raises
+    ------
+    ArithmeticError : if the iteration does not converge
+
+    Notes
+    -----
+    Cost: O(n d²) time an iteration, in matrix products: about 30 iterations for p = 1, one for p = 2, 50 for p = 10.
+    O(n + d²) memory.
+
+    Deviations: for p > 2 the logarithms of the weights move only 4 / (p + 2) of the way. Near the solution this
+    contracts by (p − 2) / (p + 2) an iteration, for any p.
 
     References
     ----------
     Cohen & Peng (2015), "lp row sampling by Lewis weights", arXiv:1412.0588, section 3: the iteration, which contracts
     for p < 4.
 
-    Deviations: for p > 2 the logarithms of the weights go 4 / (p + 2) of the way only. Near the solution, that
-    contracts by (p − 2) / (p + 2) an iteration, for any p.
-
+    Examples
+    --------
     >>> lewis_weights(np.array([[1, 0], [1, 0], [0, 1]], np.float32), 1.0).round(6).tolist()
     [0.5, 0.5, 1.0]
     """
-    present = x.any(axis=1)
+    nonzero = x.any(axis=1)
     ones = np.ones(len(x))
-    weights = np.where(present, 1.0, 0.0)
+    weights = np.where(nonzero, 1.0, 0.0)
     step = min(1.0, 4 / (p + 2))
     with one_blas_thread():
         for _ in range(_ITERATIONS):
-            scale = np.power(weights, 0.5 - 1 / p, out=np.zeros(len(x)), where=present)
-            forms = squared_lengths(x, ones, row_space(x, scale).whitening())
-            present &= forms > 0  # others have no part in the span, but for rounding
-            weights[~present] = 0
-            change = np.power(forms, p / 2, out=np.ones(len(x)), where=present)
-            change = np.divide(change, weights, out=np.ones(len(x)), where=present) ** step
-            weights = weights * change
-            if np.abs(change - 1).max(initial=0) < _LEWIS:
+            scale = np.power(weights, 0.5 - 1 / p, out=np.zeros(len(x)), where=nonzero)
+            quadratic_forms = squared_lengths(x, ones, row_space(x, scale).whitening())
+            nonzero &= quadratic_forms > 0  # the other rows are outside the row space, except for rounding
+            weights[~nonzero] = 0
+            factors = np.power(quadratic_forms, p / 2, out=np.ones(len(x)), where=nonzero)
+            factors = np.divide(factors, weights, out=np.ones(len(x)), where=nonzero) ** step
+            weights = weights * factors
+            if np.abs(factors - 1).max(initial=0) < _LEWIS:
                 return weights
-    raise ArithmeticError(f"Lewis weights for p = {p} have not converged in {_ITERATIONS} iterations")
+    raise ArithmeticError(f"Lewis weights for p = {p} did not converge in {_ITERATIONS} iterations")
 
 
 def lp_sensitivities(x: Matrix, p: float) -> Numbers:
@@ -69,7 +77,7 @@ def lp_sensitivities(x: Matrix, p: float) -> Numbers:
 
     Returns
     -------
-    (n,) float64, in [0, 1]. For p = 2 they are leverage scores. Zero rows have sensitivity 0.
+    (n,) float64, in [0, 1]; leverage scores for p = 2. Zero rows have sensitivity 0.
 
     Notes
     -----
@@ -97,21 +105,22 @@ def lp_sensitivities(x: Matrix, p: float) -> Numbers:
     sensitivities = np.zeros(len(x))
     with one_blas_thread():
         rows = x @ row_space(x, scale).whitening()
-        present = np.flatnonzero(weights > 0)
+        nonzero = np.flatnonzero(weights > 0)
 
-        def least(i: int) -> float:
-            return _least_sum(rows, rows[i]) if p == 1 else _least_power(rows, rows[i], p)
+        def smallest_sum(i: int) -> float:
+            return _smallest_absolute_sum(rows, rows[i]) if p == 1 else _smallest_power_sum(rows, rows[i], p)
 
-        for i, power in zip(present, map_blocks(least, present.tolist()), strict=True):
+        for i, power in zip(nonzero, map_blocks(smallest_sum, nonzero.tolist()), strict=True):
             sensitivities[i] = min(1.0, 1 / power)
     return sensitivities
 
 
-def _least_sum(rows: Numbers, row: Numbers) -> float:
-    """Compute the least Σ |rows y| with ⟨row, y⟩ = 1 by its dual: the longest multiple of ``row`` in their zonotope.
+def _smallest_absolute_sum(rows: Numbers, row: Numbers) -> float:
+    """Compute the smallest Σ |rows y| with ⟨row, y⟩ = 1 by its dual: the longest multiple of ``row`` in the zonotope.
 
     The dual maximizes a with rowsᵀ u = a row, every u_j in [−1, 1]. In the coordinates of the Lewis weights the
-    zonotope contains the unit ball, so a × ‖row‖ is at least 1 and the solver's absolute tolerance is relative.
+    zonotope contains the unit ball, so a × ‖row‖ is at least 1 and the absolute tolerance of the solver is a relative
+    one.
     """
     from scipy.optimize import linprog
 
@@ -126,22 +135,22 @@ def _least_sum(rows: Numbers, row: Numbers) -> float:
         method="highs",
     )
     if not solution.success or solution.x is None:
-        raise ArithmeticError(f"the linear program of an l1 sensitivity has failed: {solution.message}")
+        raise ArithmeticError(f"the linear program of an l1 sensitivity failed: {solution.message}")
     return float(solution.x[-1]) / length
 
 
-def _least_power(rows: Numbers, row: Numbers, p: float) -> float:
-    """Compute the least Σ |rows y|^p with ⟨row, y⟩ = 1, for p > 1."""
-    step = min(1.0, 1 / (p - 1))  # for p > 2 Newton's step, for p < 2 that of majorisation
+def _smallest_power_sum(rows: Numbers, row: Numbers, p: float) -> float:
+    """Compute the smallest Σ |rows y|^p with ⟨row, y⟩ = 1, for p > 1."""
+    step = min(1.0, 1 / (p - 1))  # for p > 2 Newton's step, for p < 2 the majorization step
     y = row / (row @ row)
-    least = np.inf
+    smallest = np.inf
     for _ in range(_ITERATIONS):
         residual = np.abs(rows @ y)
         power = float((residual**p).sum())
-        if abs(least - power) <= _POWER * power:
+        if abs(smallest - power) <= _POWER * power:
             break
-        least = min(least, power)
+        smallest = min(smallest, power)
         weight = np.maximum(residual, _SMOOTH * residual.max()) ** (p - 2)
-        solved = np.linalg.lstsq((rows * weight[:, None]).T @ rows, row)[0]
-        y += step * (solved / (row @ solved) - y)
-    return min(least, power)
+        solution = np.linalg.lstsq((rows * weight[:, None]).T @ rows, row)[0]
+        y += step * (solution / (row @ solution) - y)
+    return min(smallest, power)

@@ -1,4 +1,4 @@
-"""Where near-duplicates are looked for: which rows are compared with which, and which of two comes first."""
+"""Search cells for near-duplicates: which rows are compared, and in which order."""
 
 from __future__ import annotations
 
@@ -20,28 +20,31 @@ from curate.kernels.types import Codes, Flags, Matrix, Numbers, Rows, Vector, Ve
 KeepOrder = Literal["farthest", "nearest", "best_quality"]
 
 MAX_CLUSTER_ROWS = 20_000
-"""Comparing so many rows with each other takes two seconds."""
+"""Default maximum number of rows in a cell; comparing this many rows with each other takes two seconds."""
 
-_AROUND = 32  # cells whose mean is like that of a row's own: the others that it looks into are among them
-_ITERATIONS = 10  # of k-means: where exactly a large cluster is cut matters little
+_NEARBY = 32  # cells of similar mean, among which the probed cells of a row are chosen
+_ITERATIONS = 10  # of k-means; the exact split of a large cluster matters little
 _ROWS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """Cells that n rows are in, and those that each looks into. A row of cell -1 is in none, and not compared."""
+    """Cells of n rows, and the cells that each row searches.
+
+    A row of cell -1 is in no cell and is not compared.
+    """
 
     cell: Codes
-    """(n,) int32"""
+    """Cell of each row, (n,) int32; -1 for none."""
 
     probed_cells: Codes
-    """(n, probes) int32, the cells that each row looks into, its own first; -1 where there are no more."""
+    """Cells that each row searches, (n, n_probe) int32, its own first; -1 for unused entries."""
 
     rank: Rows
-    """(n,) place in the order of all rows: a row is compared with those that come before it."""
+    """Position of each row in the order of comparison, (n,); a row is compared with rows of lower rank."""
 
     copy_of: Rows
-    """(n,) the row with the same vector that stands for one in the comparisons; -1 for none."""
+    """Row with the same vector that represents this one in comparisons, (n,); -1 for none."""
 
     @classmethod
     def from_clusters(
@@ -55,26 +58,35 @@ class Cells:
         max_cluster_rows: int | None = MAX_CLUSTER_ROWS,
         rows: Rows | None = None,
     ) -> Cells:
-        """Clusters as cells, large ones in parts.
+        """Convert clusters to cells, and split large ones.
 
-        Of a cluster of more than ``max_cluster_rows`` rows, copies of one vector are one row. If there are still more,
-        k-means cuts it into parts of about half as many, and those that are too large again. Rows so alike that k-means
-        leaves most in one part are cut in the order of the pool.
+        In a cluster of more than ``max_cluster_rows`` rows, copies of one vector are reduced to one row. If it is still
+        too large, k-means splits it into parts of about half the maximum, and splits parts that are still too large
+        again. Rows so similar that k-means leaves most of them in one part are split in pool order.
 
         Parameters
         ----------
         embeddings : (n, d) float32, rows of unit length
-        cluster : (n,) int32; the rows of cluster -1 are one, too
-        quality : (n,) float32, higher = first; read if ``first`` is "best_quality"
-        first : the order, ties to the lowest index: "farthest" from the mean direction of its own cell, "nearest" to
-            it, or "best_quality". The two rows of a cell of two are equally far.
-        n_probe : cells that a row looks into: its own, and those whose mean directions are most similar to it, of the
-            32 (or ``n_probe`` - 1) others whose mean directions are most similar to that of its own
-        rows : (m,) ascending, those that are in a cell; None = all
+        cluster : (n,) int32; rows of cluster -1 form a cluster
+        quality : (n,) float32, higher = keep; read if ``first`` is "best_quality"
+        first : comparison order, ties to the lowest index: "farthest" from or "nearest" to the mean direction of the
+            row's cell, or "best_quality". The two rows of a cell of two are equally far.
+        n_probe : number of cells that a row searches: its own, and those whose mean directions are most similar to it.
+            They are chosen from the 32 (or ``n_probe`` - 1) cells whose means are similar to that of the row's cell.
+        max_cluster_rows : maximum number of rows in a cell; None for no limit
+        rows : (m,) ascending, the rows to put into cells; None = all
 
-        Cost: O(m d) time, and O(k² d + 32 m d) for k cells if ``n_probe`` is above 1; of large clusters, k-means.
+        Returns
+        -------
+        Cells
+
+        Notes
+        -----
+        Cost: O(m d) time, and O(k² d + 32 m d) for k cells if ``n_probe`` is above 1; k-means on large clusters.
         Memory: O(m n_probe + k d) and one cell, or 65,536 rows of a large cluster.
 
+        Examples
+        --------
         >>> x = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8], [0, 1]], np.float32)
         >>> arguments = {"cluster": np.array([0, 0, 1, 1], np.int32), "quality": np.arange(4, dtype=np.float32)}
         >>> cells = Cells.from_clusters(x, **arguments, first="best_quality", n_probe=2)
@@ -88,54 +100,69 @@ class Cells:
         if max_cluster_rows is not None:
             key = -quality if first == "best_quality" else np.zeros_like(quality)
             for code in np.flatnonzero(np.bincount(codes) > max_cluster_rows):
-                some = rows[codes == code]
-                same = first_equal_rows(embeddings, some, key[some])
-                copy_of[some] = np.where(same == some, -1, same)
-            apart = copy_of[rows] < 0
-            rows = rows[apart]
-            codes = _parts(embeddings, rows, codes[apart], max_cluster_rows)
-        by_cell = _grouped(rows, codes)
+                members = rows[codes == code]
+                representatives = first_equal_rows(embeddings, members, key[members])
+                copy_of[members] = np.where(representatives == members, -1, representatives)
+            remaining = copy_of[rows] < 0
+            rows = rows[remaining]
+            codes = _split_large(embeddings, rows, codes[remaining], max_cluster_rows)
+        rows_by_cell = _group_by_cell(rows, codes)
         cell = np.full(n, -1, np.int32)
         cell[rows] = codes
-        to_mean, means = np.zeros(n), np.zeros((len(by_cell), embeddings.shape[1]), np.float32)
+        similarity_to_mean, means = np.zeros(n), np.zeros((len(rows_by_cell), embeddings.shape[1]), np.float32)
         if n_probe > 1 or first != "best_quality":
-            to_mean, means = _means(embeddings, by_cell)
-        keys = -quality if first == "best_quality" else to_mean if first == "farthest" else -to_mean
+            similarity_to_mean, means = _mean_similarities(embeddings, rows_by_cell)
+        sort_keys = (
+            -quality if first == "best_quality" else similarity_to_mean if first == "farthest" else -similarity_to_mean
+        )
         rank = np.full(n, -1, np.intp)
-        rank[rows[np.argsort(keys[rows], kind="stable")]] = np.arange(len(rows))
-        return cls(cell, _looks(embeddings, cell, by_cell, means, n_probe), rank, copy_of)
+        rank[rows[np.argsort(sort_keys[rows], kind="stable")]] = np.arange(len(rows))
+        return cls(cell, _find_probed_cells(embeddings, cell, rows_by_cell, means, n_probe), rank, copy_of)
 
     @property
     def all_compared(self) -> bool:
         """Whether every two rows that are in cells are compared."""
         return len(self.cell) == 0 or bool(self.cell.max() < self.probed_cells.shape[1])
 
-    def groups(self, asking: Flags | None = None, members: Flags | None = None) -> Iterator[tuple[Rows, Rows]]:
-        """Of each cell the rows that are in it and the rows that look into it, both in order.
+    def iter_groups(
+        self, query_mask: Flags | None = None, member_mask: Flags | None = None
+    ) -> Iterator[tuple[Rows, Rows]]:
+        """Yield the members of each cell and the rows that search it, both by rank.
 
-        With ``members`` (n,) and ``asking`` (n,) only those of them; cells without one of both are left out. The same
-        array twice if each row looks into its own cell only, and there is no other condition.
+        Parameters
+        ----------
+        query_mask : (n,) restricts the rows that search; None = all
+        member_mask : (n,) restricts the members; None = all
+
+        Yields
+        ------
+        members, queries : row indices; the same array twice if each row searches only its own cell and there are no
+            masks
+
+        Notes
+        -----
+        Cells without members or without queries are skipped.
         """
-        inside = _split(*self._in_order(self.probed_cells[:, 0], members))
-        if self.probed_cells.shape[1] == 1 and members is None and asking is None:
-            yield from ((rows, rows) for _, rows in inside if len(rows) > 1)
+        member_groups = _iter_groups(*self._sorted_by_cell(self.probed_cells[:, 0], member_mask))
+        if self.probed_cells.shape[1] == 1 and member_mask is None and query_mask is None:
+            yield from ((rows, rows) for _, rows in member_groups if len(rows) > 1)
             return
-        ask = dict(_split(*self._in_order(self.probed_cells, asking)))
-        yield from ((rows, ask[code]) for code, rows in inside if code in ask)
+        query_groups = dict(_iter_groups(*self._sorted_by_cell(self.probed_cells, query_mask)))
+        yield from ((rows, query_groups[code]) for code, rows in member_groups if code in query_groups)
 
-    def _in_order(self, codes: Codes, among: Flags | None) -> tuple[Rows, Codes]:
-        """Rows, each as often as it has codes, by code and then by rank; and the codes."""
-        wanted = codes >= 0 if among is None else (codes >= 0) & (among if codes.ndim == 1 else among[:, None])
-        rows, codes = np.nonzero(wanted)[0], codes[wanted]
+    def _sorted_by_cell(self, codes: Codes, mask: Flags | None) -> tuple[Rows, Codes]:
+        """Return rows, once for each code they have, sorted by code and then by rank, and the codes."""
+        selected = codes >= 0 if mask is None else (codes >= 0) & (mask if codes.ndim == 1 else mask[:, None])
+        rows, codes = np.nonzero(selected)[0], codes[selected]
         order = np.lexsort((self.rank[rows], codes))
         return rows[order], codes[order]
 
-    def compared(self, one: Rows, other: Rows) -> Flags:
-        """Which pairs of rows are compared: those of which the later looks into the cell of the earlier."""
-        swap = self.rank[one] < self.rank[other]
-        later, earlier = np.where(swap, other, one), np.where(swap, one, other)
-        answer: Flags = (self.probed_cells[later] == self.cell[earlier][:, None]).any(axis=1)
-        return answer
+    def are_compared(self, a: Rows, b: Rows) -> Flags:
+        """Return which pairs of rows are compared: the later row must search the cell of the earlier one."""
+        a_first = self.rank[a] < self.rank[b]
+        later, earlier = np.where(a_first, b, a), np.where(a_first, a, b)
+        result: Flags = (self.probed_cells[later] == self.cell[earlier][:, None]).any(axis=1)
+        return result
 
 
 def similarity_to_earlier(embeddings: Matrix, cells: Cells) -> Vector:
@@ -144,16 +171,16 @@ def similarity_to_earlier(embeddings: Matrix, cells: Cells) -> Vector:
     Parameters
     ----------
     embeddings : (n, d) float32, rows of unit length
-    cells : the order, and the rows that each row is compared with
+    cells : defines the order and the comparisons
 
     Returns
     -------
-    (n,) float32 cosine, 1 for a copy of an earlier row, -1 where there is no earlier row
+    (n,) float32 cosine; 1 for a copy of an earlier row, -1 for rows without an earlier row
 
     Notes
     -----
-    Cost: O(sum of n_c² d) time over cells of n_c rows, times the cells that a row looks into; O(n) memory, and 4 n_c d
-    bytes and 2 MiB a thread.
+    Cost: O(sum of n_c² d) time over cells of n_c rows, times the number of cells that a row searches; O(n) memory, and
+    4 n_c d bytes and 2 MiB a thread.
 
     Examples
     --------
@@ -163,99 +190,99 @@ def similarity_to_earlier(embeddings: Matrix, cells: Cells) -> Vector:
     [-1.0, 1.0, 0.0]
     """
     nearest = np.full(len(embeddings), -1, np.float32)
-    for rows, similarity, _ in most_similar_predecessors(embeddings, cells.rank, cells.groups(), np.inf):
+    for rows, similarity, _ in most_similar_predecessors(embeddings, cells.rank, cells.iter_groups(), np.inf):
         nearest[rows] = np.maximum(nearest[rows], similarity)
     nearest[cells.copy_of >= 0] = 1
     return nearest
 
 
-def _split(rows: Rows, codes: Codes) -> Iterator[tuple[int, Rows]]:
-    """Each code, which ascend, and its rows."""
-    starts = np.flatnonzero(np.diff(codes, prepend=-1)).tolist()
-    return ((int(codes[start]), rows[start:stop]) for start, stop in pairwise([*starts, len(rows)]))
+def _iter_groups(rows: Rows, sorted_codes: Codes) -> Iterator[tuple[int, Rows]]:
+    """Return pairs of a code and its rows; codes are sorted."""
+    starts = np.flatnonzero(np.diff(sorted_codes, prepend=-1)).tolist()
+    return ((int(sorted_codes[start]), rows[start:stop]) for start, stop in pairwise([*starts, len(rows)]))
 
 
-def _grouped(rows: Rows, codes: Codes) -> list[Rows]:
-    """The rows of each code; all codes up to the highest have some."""
+def _group_by_cell(rows: Rows, codes: Codes) -> list[Rows]:
+    """Return the rows of each code; every code up to the highest has rows."""
     order = np.argsort(codes, kind="stable")
-    return [some for _, some in _split(rows[order], codes[order])]
+    return [members for _, members in _iter_groups(rows[order], codes[order])]
 
 
-def _parts(embeddings: Matrix, rows: Rows, codes: Codes, most: int) -> Codes:
-    """The cells of ``rows`` when those of more than ``most`` are split; numbered from 0 without gaps."""
+def _split_large(embeddings: Matrix, rows: Rows, codes: Codes, max_rows: int) -> Codes:
+    """Split cells of more than ``max_rows`` rows; return new codes, numbered from 0 without gaps."""
     codes = codes.copy()
-    large = np.flatnonzero(np.bincount(codes) > most).tolist()
+    large = np.flatnonzero(np.bincount(codes) > max_rows).tolist()
     while large:
-        places = np.flatnonzero(codes == large.pop())
-        part = _by_k_means(embeddings, rows[places], -(-2 * len(places) // most))
+        positions = np.flatnonzero(codes == large.pop())
+        part = _kmeans_parts(embeddings, rows[positions], -(-2 * len(positions) // max_rows))
         sizes = np.bincount(part)
-        if sizes.max() > max(most, len(part) // 2):  # they are as good as the same
-            alike = np.flatnonzero(part == sizes.argmax())
-            part[alike] = len(sizes) + np.arange(len(alike)) // most
+        if sizes.max() > max(max_rows, len(part) // 2):  # nearly identical rows
+            largest = np.flatnonzero(part == sizes.argmax())
+            part[largest] = len(sizes) + np.arange(len(largest)) // max_rows
             part = np.unique(part, return_inverse=True)[1].astype(np.int32)
-        free = int(codes.max()) + 1
-        codes[places] = np.where(part > 0, free + part - 1, codes[places])
-        sizes = np.bincount(codes[places])
-        large += np.flatnonzero(sizes > most).tolist()
+        next_code = int(codes.max()) + 1
+        codes[positions] = np.where(part > 0, next_code + part - 1, codes[positions])
+        sizes = np.bincount(codes[positions])
+        large += np.flatnonzero(sizes > max_rows).tolist()
     return codes
 
 
-def _by_k_means(embeddings: Matrix, rows: Rows, k: int) -> Codes:
-    """(m,) the part of each row."""
+def _kmeans_parts(embeddings: Matrix, rows: Rows, k: int) -> Codes:
+    """Split rows into k parts by k-means; (m,) part of each row."""
 
     def blocks() -> Iterator[Matrix]:
         return (embeddings[rows[block]] for block in block_slices(len(rows), _ROWS))
 
     vectors = Vectors(len(rows), embeddings.shape[1], blocks)
-    fixed = np.random.default_rng(0)  # the same rows are always cut alike
-    centroids = spherical_kmeans(vectors, k, fixed, max_iterations=_ITERATIONS).centroids
+    rng = np.random.default_rng(0)  # fixed seed: the same rows are always split the same way
+    centroids = spherical_kmeans(vectors, k, rng, max_iterations=_ITERATIONS).centroids
     part = np.concatenate([assign(block, centroids)[0] for block in blocks()])
     return np.unique(part, return_inverse=True)[1].astype(np.int32)
 
 
-def _means(embeddings: Matrix, by_cell: list[Rows]) -> tuple[Numbers, Matrix]:
-    """(n,) cosine of each row to the mean direction of its cell; and those of all cells, (k, d)."""
-    to_mean = np.zeros(len(embeddings))
+def _mean_similarities(embeddings: Matrix, rows_by_cell: list[Rows]) -> tuple[Numbers, Matrix]:
+    """Compute the cosine of each row to the mean direction of its cell, (n,), and the means of all cells, (k, d)."""
+    similarity_to_mean = np.zeros(len(embeddings))
 
-    def one(members: Rows) -> Vector:
+    def process(members: Rows) -> Vector:
         x = embeddings[members]
         mean: Vector = x.mean(axis=0)
         length = float(np.linalg.norm(mean))
         similarity = np.einsum("ij,j->i", x, mean).astype(np.float64)
-        if len(x) == 2:  # they are equally far, but for rounding
+        if len(x) == 2:  # both are equally far, except for rounding
             similarity[:] = similarity.mean()
-        to_mean[members] = similarity / (length or 1)
+        similarity_to_mean[members] = similarity / (length or 1)
         return mean / np.float32(length or 1)
 
-    means = np.empty((len(by_cell), embeddings.shape[1]), np.float32)
-    for code, mean in enumerate(map_blocks(one, by_cell)):
+    means = np.empty((len(rows_by_cell), embeddings.shape[1]), np.float32)
+    for code, mean in enumerate(map_blocks(process, rows_by_cell)):
         means[code] = mean
-    return to_mean, means
+    return similarity_to_mean, means
 
 
-def _looks(embeddings: Matrix, cell: Codes, by_cell: list[Rows], means: Matrix, n_probe: int) -> Codes:
-    """(n, n_probe or the number of cells, if that is less) the cells that each row looks into."""
-    looks = np.full((len(cell), max(1, min(n_probe, len(means)))), -1, np.int32)
-    looks[:, 0] = cell
-    near = min(len(means) - 1, max(_AROUND, n_probe - 1))
-    others = min(near, n_probe - 1)
-    if others < 1:
-        return looks
-    around = _nearest_means(means, near)
+def _find_probed_cells(embeddings: Matrix, cell: Codes, rows_by_cell: list[Rows], means: Matrix, n_probe: int) -> Codes:
+    """Find the cells that each row searches; (n, n_probe), or fewer columns if there are fewer cells."""
+    probed = np.full((len(cell), max(1, min(n_probe, len(means)))), -1, np.int32)
+    probed[:, 0] = cell
+    n_nearby = min(len(means) - 1, max(_NEARBY, n_probe - 1))
+    n_others = min(n_nearby, n_probe - 1)
+    if n_others < 1:
+        return probed
+    nearby = _nearest_means(means, n_nearby)
 
-    def one(code: int) -> None:
-        members = by_cell[code]
-        similarity = embeddings[members] @ means[around[code]].T
-        best = np.argpartition(-similarity, others - 1, axis=1)[:, :others]
-        looks[members, 1 : others + 1] = around[code][best]
+    def process(code: int) -> None:
+        members = rows_by_cell[code]
+        similarity = embeddings[members] @ means[nearby[code]].T
+        best = np.argpartition(-similarity, n_others - 1, axis=1)[:, :n_others]
+        probed[members, 1 : n_others + 1] = nearby[code][best]
 
-    for _ in map_blocks(one, range(len(by_cell))):
+    for _ in map_blocks(process, range(len(rows_by_cell))):
         pass
-    return looks
+    return probed
 
 
 def _nearest_means(means: Matrix, k: int) -> Codes:
-    """(c, k) the cells with the most similar mean directions; of very many, nearly those."""
+    """Find the cells with the most similar mean directions, (c, k); approximately if there are very many cells."""
     if len(means) <= EXACT_ROWS:
         return knn(means, k)[0]
     centroids = spherical_kmeans(

@@ -1,4 +1,4 @@
-"""Finds many 64-bit keys in a fixed set of them, several times as fast as a binary search."""
+"""Lookup of many 64-bit keys in a fixed set, several times as fast as a binary search."""
 
 from __future__ import annotations
 
@@ -8,59 +8,63 @@ import numpy as np
 
 from curate.kernels.types import Hashes, Positions
 
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd: a product with it, modulo 2**64, keeps different keys different
-_SPARE_BITS = 2  # four to eight buckets a key: most hold one or none
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so multiplication modulo 2**64 is injective
+_SPARE_BITS = 2  # four to eight buckets per key: most contain at most one key
 
 
 @dataclass(frozen=True, slots=True)
 class HashIndex:
-    """The place of each key of a set.
+    """Index from the keys of a set to their positions.
 
-    Keys are multiplied by a constant that spreads their bits, sorted, and looked up by their leading bits.
+    Keys are multiplied by a constant that mixes their bits, sorted, and looked up by their leading bits.
 
-    Cost: O(f log f) to build for f keys; O(1) a key to find; memory about 16 bytes × f and 32 to 64 bytes × f.
+    Notes
+    -----
+    Cost: O(f log f) to build for f keys; O(1) per lookup; memory about 16 bytes × f and 32 to 64 bytes × f.
 
+    Examples
+    --------
     >>> HashIndex.from_keys(np.array([7, 9], np.uint64)).find(np.array([9, 8, 7], np.uint64)).tolist()
     [1, -1, 0]
     """
 
-    spread: Hashes
-    """(f + 1,) the spread keys, sorted; then 0."""
+    mixed_keys: Hashes
+    """Multiplied keys (f + 1,), sorted, followed by 0."""
 
-    places: Positions
-    """(f + 1,) the place of each in the set; then -1."""
+    positions: Positions
+    """Position of each mixed key in the set (f + 1,), followed by -1."""
 
-    buckets: Positions
-    """(b + 1,) where the spread keys begin whose leading bits are 0, 1, …"""
+    bucket_starts: Positions
+    """Offsets (b + 1,) of the mixed keys whose leading bits are 0, 1, …"""
 
     shift: np.uint64
-    """How far to shift a spread key to the right to get those bits."""
+    """Number of bits to shift a mixed key to the right to get its leading bits."""
 
-    probes: int
-    """The number of keys in the fullest bucket."""
+    max_probes: int
+    """Number of keys in the fullest bucket."""
 
     @classmethod
     def from_keys(cls, keys: Hashes) -> HashIndex:
-        """The lookup of (f,) different keys."""
+        """Build the index of (f,) distinct keys."""
         bits = len(keys).bit_length() + _SPARE_BITS
         shift = np.uint64(64 - bits)
-        spread = keys * _SPREAD
-        order = np.argsort(spread)
-        buckets = np.searchsorted(spread[order] >> shift, np.arange((1 << bits) + 1, dtype=np.uint64))
+        mixed = keys * _MULTIPLIER
+        order = np.argsort(mixed)
+        bucket_starts = np.searchsorted(mixed[order] >> shift, np.arange((1 << bits) + 1, dtype=np.uint64))
         sentinel = np.zeros(1, np.uint64)
-        fullest = int(np.diff(buckets).max())
-        return cls(np.concatenate([spread[order], sentinel]), np.append(order, -1), buckets, shift, fullest)
+        max_probes = int(np.diff(bucket_starts).max())
+        return cls(np.concatenate([mixed[order], sentinel]), np.append(order, -1), bucket_starts, shift, max_probes)
 
     def __len__(self) -> int:
-        return len(self.places) - 1
+        return len(self.positions) - 1
 
     def find(self, keys: Hashes) -> Positions:
-        """(m,) the place in the set of each of (m,) keys, -1 for those that are not in it."""
-        spread = keys * _SPREAD
-        slot = self.buckets[spread >> self.shift]
-        places = np.where(self.spread[slot] == spread, self.places[slot], -1)
-        for probe in range(1, self.probes):
-            missing = np.flatnonzero(places < 0)
-            near = np.minimum(slot[missing] + probe, len(self))
-            places[missing] = np.where(self.spread[near] == spread[missing], self.places[near], -1)
-        return places
+        """Return the position in the set of each of (m,) keys, -1 for keys that are not in it."""
+        mixed = keys * _MULTIPLIER
+        slot = self.bucket_starts[mixed >> self.shift]
+        positions = np.where(self.mixed_keys[slot] == mixed, self.positions[slot], -1)
+        for probe in range(1, self.max_probes):
+            missing = np.flatnonzero(positions < 0)
+            candidates = np.minimum(slot[missing] + probe, len(self))
+            positions[missing] = np.where(self.mixed_keys[candidates] == mixed[missing], self.positions[candidates], -1)
+        return positions

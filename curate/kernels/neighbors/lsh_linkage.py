@@ -1,4 +1,4 @@
-"""Which rows stand for which, when rows that share a bucket are compared: directly, or along chains."""
+"""Linkage of rows that share LSH buckets: by direct comparison with kept rows, or along chains."""
 
 from __future__ import annotations
 
@@ -14,175 +14,193 @@ from curate.kernels.types import Hashes, Numbers, Positions, Rows, Signatures
 
 Similarity = Callable[[Rows, Rows], Numbers]
 
-_CHUNK = 512  # rows that are compared with the kept ones at once, and then with each other
-_PAIRS = 1 << 20  # at once
-_WIDTH = 4  # others that each row of a bucket is first compared with, for chains
-_ROW, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)  # two rows make a number, which sorts as they do
+_CHUNK = 512  # rows compared with the kept ones at once, and then with each other
+_PAIRS = 1 << 20  # pairs at a time
+_WIDTH = 4  # initial number of comparisons per row of a bucket, for connected linkage
+_ROW, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)  # a pair of rows is packed into one integer that sorts like the pair
 _NONE = np.zeros(0, np.uint64)
 
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """Rows that are to be compared with each other."""
+    """Groups of rows that are compared with each other."""
 
     members: Rows
-    """Those of bucket g are ``members[starts[g]:starts[g + 1]]``, ascending, at least two."""
+    """Members of bucket g are ``members[starts[g]:starts[g + 1]]``, ascending, at least two."""
 
     starts: Positions
 
     @classmethod
     def from_keys(cls, keys: Signatures) -> Buckets:
-        """In each band the rows of the same key; ``keys`` is (bands, n).
+        """Group rows with equal keys in each band.
 
+        Parameters
+        ----------
+        keys : (bands, n) uint32
+
+        Examples
+        --------
         >>> Buckets.from_keys(np.array([[1, 2, 1], [3, 3, 3]], np.uint32)).members.tolist()
         [0, 2, 0, 1, 2]
         """
         rows = np.arange(keys.shape[1], dtype=np.uint64)
-        return cls._joined(
-            list(map_blocks(lambda band: _together(np.sort(band.astype(np.uint64) << _ROW | rows)), keys))
+        return cls._from_groups(
+            list(map_blocks(lambda band: _shared_keys(np.sort(band.astype(np.uint64) << _ROW | rows)), keys))
         )
 
     @classmethod
-    def _joined(cls, found: list[tuple[Rows, Positions]]) -> Buckets:
-        sizes = np.concatenate([np.zeros(1, np.int64), *(sizes for _, sizes in found)])
-        return cls(np.concatenate([np.zeros(0, np.intp), *(members for members, _ in found)]), np.cumsum(sizes))
+    def _from_groups(cls, groups: list[tuple[Rows, Positions]]) -> Buckets:
+        sizes = np.concatenate([np.zeros(1, np.int64), *(sizes for _, sizes in groups)])
+        return cls(np.concatenate([np.zeros(0, np.intp), *(members for members, _ in groups)]), np.cumsum(sizes))
 
-    def apart(self, size: int) -> tuple[Buckets, Rows]:
-        """The buckets of no more than ``size`` members, and the rows that are in any of the others, ascending.
+    def split_by_size(self, size: int) -> tuple[Buckets, Rows]:
+        """Return the buckets of at most ``size`` members, and the ascending rows that are in any larger bucket.
 
-        >>> small, rows = Buckets(np.array([0, 1, 2, 3, 4]), np.array([0, 2, 5])).apart(2)
+        Examples
+        --------
+        >>> small, rows = Buckets(np.array([0, 1, 2, 3, 4]), np.array([0, 2, 5])).split_by_size(2)
         >>> small.members.tolist(), rows.tolist()
         ([0, 1], [2, 3, 4])
         """
         sizes = np.diff(self.starts)
-        large = np.repeat(sizes > size, sizes)
-        return self._joined([(self.members[~large], sizes[sizes <= size])]), np.unique(self.members[large])
+        in_large = np.repeat(sizes > size, sizes)
+        return self._from_groups([(self.members[~in_large], sizes[sizes <= size])]), np.unique(self.members[in_large])
 
-    def reaching(self, row: int) -> Buckets:
-        """The buckets with a member that is ``row`` or a later one.
+    def reaching_row(self, row: int) -> Buckets:
+        """Return the buckets that contain ``row`` or a later row.
 
-        >>> Buckets(np.array([0, 1, 0, 4]), np.array([0, 2, 4])).reaching(2).members.tolist()
+        Examples
+        --------
+        >>> Buckets(np.array([0, 1, 0, 4]), np.array([0, 2, 4])).reaching_row(2).members.tolist()
         [0, 4]
         """
         sizes, last = np.diff(self.starts), self.members[self.starts[1:] - 1]
-        return self._joined([(self.members[np.repeat(last >= row, sizes)], sizes[last >= row])])
+        return self._from_groups([(self.members[np.repeat(last >= row, sizes)], sizes[last >= row])])
 
-    def and_those_of(self, other: Buckets) -> Buckets:
-        """The buckets of both."""
-        return self._joined([(each.members, np.diff(each.starts)) for each in (self, other)])
+    def concatenate(self, other: Buckets) -> Buckets:
+        """Return the buckets of both objects."""
+        return self._from_groups([(each.members, np.diff(each.starts)) for each in (self, other)])
 
-    def undecided(self, stands: Rows, component: Rows) -> Buckets:
-        """Select the buckets in which pairs of different components have not been compared by ``direct_linkage``.
+    def select_undecided(self, representative: Rows, component: Rows) -> Buckets:
+        """Select the buckets that contain pairs of different components not compared by ``direct_linkage``.
 
-        It compares a kept row with every later one, so that those before the first dropped row of a bucket are left
-        out.
+        Direct linkage compares a kept row with every later one, so the rows before the first dropped row of a bucket
+        are omitted.
 
         Parameters
         ----------
-        stands : (n,) as ``direct_linkage`` returns it
-        component : (n,) number of each row's component
+        representative : (n,) as ``direct_linkage`` returns it
+        component : (n,) component of each row
 
         Examples
         --------
         >>> buckets = Buckets(np.array([0, 1, 2, 3, 1, 2]), np.array([0, 4, 6]))
-        >>> buckets.undecided(np.array([-1, 0, -1, 2]), np.array([0, 0, 2, 2])).members.tolist()
+        >>> buckets.select_undecided(np.array([-1, 0, -1, 2]), np.array([0, 0, 2, 2])).members.tolist()
         [1, 2, 3, 1, 2]
         """
-        groups = self.of_members()
-        dropped = np.flatnonzero(stands[self.members] >= 0)
+        groups = self.member_buckets()
+        dropped = np.flatnonzero(representative[self.members] >= 0)
         first = np.full(len(self.starts) - 1, len(groups))
         np.minimum.at(first, groups[dropped], dropped)
         after = np.arange(len(groups)) >= first[groups]
         members, groups = self.members[after], groups[after]
         if not len(members):
             return Buckets(members, np.zeros(1, np.int64))
-        own, starts = component[members], np.flatnonzero(np.diff(groups, prepend=-1))
+        components, starts = component[members], np.flatnonzero(np.diff(groups, prepend=-1))
         sizes = np.diff(starts, append=len(members))
-        several = np.minimum.reduceat(own, starts) != np.maximum.reduceat(own, starts)
-        return self._joined([(members[np.repeat(several, sizes)], sizes[several])])
+        mixed = np.minimum.reduceat(components, starts) != np.maximum.reduceat(components, starts)
+        return self._from_groups([(members[np.repeat(mixed, sizes)], sizes[mixed])])
 
-    def of_members(self) -> Positions:
-        """The bucket of each of ``members``."""
+    def member_buckets(self) -> Positions:
+        """Return the bucket of each of ``members``."""
         return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
 
 
 def direct_linkage(
-    n: int, buckets: Buckets, similarity: Similarity, threshold: float, held: int = 0
+    n: int, buckets: Buckets, similarity: Similarity, threshold: float, n_fixed: int = 0
 ) -> tuple[Rows, Numbers, Hashes]:
-    """A row is dropped if an earlier row that is kept is at least ``threshold`` similar to it.
+    """Drop each row that is at least ``threshold`` similar to an earlier kept row in one of its buckets.
 
     Parameters
     ----------
-    n : rows, in the order in which they are looked at
-    buckets : rows that share none are not compared
-    similarity : of two arrays of p rows, (p,) float64
-    held : the first rows, that many, are kept whatever they are like, and not compared with each other
+    n : number of rows, in the order in which they are processed
+    buckets : rows that share no bucket are not compared
+    similarity : function of two arrays of p rows that returns (p,) float64
+    threshold : similarity from which a row is dropped
+    n_fixed : number of leading rows that are always kept and not compared with each other
 
     Returns
     -------
-    stands : (n,) the most similar earlier row that is kept and shares a bucket, ties to the first; -1 for kept rows
-    nearest : (n,) float64, the similarity to that row, and of kept rows that to the most similar; 0 where there is none
-    links : (l,) uint64, the pairs that were found to be similar on the way, for ``connected_linkage``
+    representative : (n,) the most similar earlier kept row that shares a bucket, ties to the first; -1 for kept rows
+    nearest : (n,) float64, similarity to that row, for kept rows to the most similar kept row; 0 if there is none
+    links : (l,) uint64, all similar pairs met in the process, for ``connected_linkage``
 
-    Cost: each row is compared once with every kept row before it that shares a bucket, and with up to 511 others.
-    Guarantee: no row is dropped by a row that is not kept itself.
+    Notes
+    -----
+    Cost: each row is compared once with every earlier kept row that shares a bucket, and with up to 511 other rows.
 
+    Guarantee: no row is dropped because of a row that is itself dropped.
+
+    Examples
+    --------
     >>> near = lambda a, b: 1 - abs(a - b) / 10
-    >>> stands, nearest, _ = direct_linkage(3, Buckets(np.array([0, 1, 2]), np.array([0, 3])), near, 0.9)
-    >>> stands.tolist(), nearest.tolist()
+    >>> representative, nearest, _ = direct_linkage(3, Buckets(np.array([0, 1, 2]), np.array([0, 3])), near, 0.9)
+    >>> representative.tolist(), nearest.tolist()
     ([-1, 0, -1], [0.0, 0.9, 0.8])
     """
-    closest, nearest, gone, links = np.full(n, -1, np.intp), np.zeros(n), np.zeros(n, np.bool_), [_NONE]
+    representative, nearest, is_dropped, links = np.full(n, -1, np.intp), np.zeros(n), np.zeros(n, np.bool_), [_NONE]
     by_row = np.argsort(buckets.members, kind="stable")
-    rows, groups = buckets.members[by_row], buckets.of_members()[by_row]
-    kept = buckets.members.copy()  # of each bucket; those that are held stand first
-    kept_count = np.bincount(buckets.of_members()[kept < held], minlength=len(buckets.starts) - 1)
-    rows, groups = rows[rows >= held], groups[rows >= held]
+    rows, groups = buckets.members[by_row], buckets.member_buckets()[by_row]
+    kept_members = buckets.members.copy()  # kept rows of each bucket; fixed rows come first
+    kept_count = np.bincount(buckets.member_buckets()[kept_members < n_fixed], minlength=len(buckets.starts) - 1)
+    rows, groups = rows[rows >= n_fixed], groups[rows >= n_fixed]
 
-    def look(left: Rows, right: Rows, likeness: Numbers) -> None:
-        """Note the most similar of the kept rows ``right``; pairs ascend."""
-        best = np.lexsort((-likeness, left))
+    def update_nearest(left: Rows, right: Rows, similarities: Numbers) -> None:
+        """Update the most similar kept row of each of ``left``; pairs ascend."""
+        best = np.lexsort((-similarities, left))
         best = best[np.diff(left[best], prepend=-1) > 0]
-        old, new = nearest[left[best]], likeness[best]
-        best = best[(new > old) | ((new == old) & (right[best] < closest[left[best]]))]
-        nearest[left[best]], closest[left[best]] = likeness[best], right[best]
+        old, new_kept = nearest[left[best]], similarities[best]
+        best = best[(new_kept > old) | ((new_kept == old) & (right[best] < representative[left[best]]))]
+        nearest[left[best]], representative[left[best]] = similarities[best], right[best]
 
     def compare(pairs: Hashes) -> tuple[Rows, Rows, Numbers]:
-        left, right = _unpacked(pairs)
-        likeness = similarity(left, right)
-        links.append(pairs[likeness >= threshold])
-        return left, right, likeness
+        left, right = _unpack(pairs)
+        similarities = similarity(left, right)
+        links.append(pairs[similarities >= threshold])
+        return left, right, similarities
 
-    firsts = np.flatnonzero(np.diff(rows, prepend=-1))
-    for start, stop in pairwise([*firsts[::_CHUNK].tolist(), len(rows)]):
+    row_starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    for start, stop in pairwise([*row_starts[::_CHUNK].tolist(), len(rows)]):
         row, group = rows[start:stop], groups[start:stop]
-        before = kept_count[group]
-        for pairs in _pairs(row, buckets.starts[group], before, kept):
-            look(*compare(pairs))
-        found = nearest[row] >= threshold
-        others, rest = np.flatnonzero(found), np.flatnonzero(~found)
-        rest = rest[np.lexsort((row[rest], group[rest]))]
-        among = _pairs(row[rest], *_before(group[rest]), row[rest])
-        left, right, likeness = compare(np.unique(np.concatenate([_NONE, *among])))
-        near = likeness >= threshold
-        for one, other in zip(left[near].tolist(), right[near].tolist(), strict=True):
-            gone[one] |= not gone[other]
-        of_kept = ~gone[right]
-        look(left[of_kept], right[of_kept], likeness[of_kept])
-        new = rest[~gone[row[rest]]]
-        _, place = _before(group[new])
-        kept[buckets.starts[group[new]] + before[new] + place] = row[new]
-        last = np.diff(group[new], append=-1) != 0
-        kept_count[group[new][last]] += place[last] + 1
-        added = kept_count[group] - before  # which those found before may be more similar to
-        for pairs in _pairs(row[others], (buckets.starts[group] + before)[others], added[others], kept):
-            left, right = _unpacked(pairs)
-            look(*compare(pairs[right < left]))
-    return np.where(nearest >= threshold, closest, -1), nearest, np.concatenate(links)
+        previous_count = kept_count[group]
+        for pairs in _iter_pairs(row, buckets.starts[group], previous_count, kept_members):
+            update_nearest(*compare(pairs))
+        is_found = nearest[row] >= threshold
+        found_rows, remaining = np.flatnonzero(is_found), np.flatnonzero(~is_found)
+        remaining = remaining[np.lexsort((row[remaining], group[remaining]))]
+        candidate_pairs = _iter_pairs(row[remaining], *_positions_in_group(group[remaining]), row[remaining])
+        left, right, similarities = compare(np.unique(np.concatenate([_NONE, *candidate_pairs])))
+        is_near = similarities >= threshold
+        for earlier, later in zip(left[is_near].tolist(), right[is_near].tolist(), strict=True):
+            is_dropped[earlier] |= not is_dropped[later]
+        among_kept = ~is_dropped[right]
+        update_nearest(left[among_kept], right[among_kept], similarities[among_kept])
+        new_kept = remaining[~is_dropped[row[remaining]]]
+        _, position = _positions_in_group(group[new_kept])
+        kept_members[buckets.starts[group[new_kept]] + previous_count[new_kept] + position] = row[new_kept]
+        last = np.diff(group[new_kept], append=-1) != 0
+        kept_count[group[new_kept][last]] += position[last] + 1
+        n_added = kept_count[group] - previous_count  # newly kept rows may be more similar to rows dropped before
+        for pairs in _iter_pairs(
+            row[found_rows], (buckets.starts[group] + previous_count)[found_rows], n_added[found_rows], kept_members
+        ):
+            left, right = _unpack(pairs)
+            update_nearest(*compare(pairs[right < left]))
+    return np.where(nearest >= threshold, representative, -1), nearest, np.concatenate(links)
 
 
 def connected_linkage(first: Rows, buckets: Buckets, similarity: Similarity, threshold: float) -> Rows:
-    """Join components that a pair of rows of a bucket connects.
+    """Merge components that a similar pair of rows within a bucket connects.
 
     Parameters
     ----------
@@ -191,13 +209,13 @@ def connected_linkage(first: Rows, buckets: Buckets, similarity: Similarity, thr
 
     Returns
     -------
-    (n,) the first row of each row's component
+    (n,) the first row of the component of each row
 
     Notes
     -----
-    Cost: members of one component are not compared. Others are compared with a few, then with eight times as many, and
-    so on until every pair in different components was: two components in one bucket cost the product of their sizes,
-    so narrow buckets down first.
+    Cost: members of one component are not compared. Others are compared with a few rows, then with eight times as many,
+    and so on until every pair in different components has been compared. Two components in one bucket cost the product
+    of their sizes, so narrow buckets down first.
 
     Examples
     --------
@@ -207,27 +225,27 @@ def connected_linkage(first: Rows, buckets: Buckets, similarity: Similarity, thr
     """
 
     def similar(pairs: Hashes) -> Hashes:
-        return pairs[similarity(*_unpacked(pairs)) >= threshold]
+        return pairs[similarity(*_unpack(pairs)) >= threshold]
 
-    groups, width = buckets.of_members(), _WIDTH
+    groups, width = buckets.member_buckets(), _WIDTH
     while True:
         component = first[buckets.members]
         order = np.lexsort((component, groups))
-        member, component = buckets.members[order], component[order]
-        begins = np.diff(component, prepend=-1) != 0
-        begins[buckets.starts[:-1]] = True
-        run = np.maximum.accumulate(np.where(begins, np.arange(len(member)), 0))
-        others = run - buckets.starts[groups]  # members of the bucket's components before this one
-        pairs = _pairs(member, buckets.starts[groups], np.minimum(others, width), member)
+        members, component = buckets.members[order], component[order]
+        starts_component = np.diff(component, prepend=-1) != 0
+        starts_component[buckets.starts[:-1]] = True
+        component_starts = np.maximum.accumulate(np.where(starts_component, np.arange(len(members)), 0))
+        n_earlier = component_starts - buckets.starts[groups]  # number of members in earlier components of the bucket
+        pairs = _iter_pairs(members, buckets.starts[groups], np.minimum(n_earlier, width), members)
         links = np.concatenate([_NONE, *map(similar, pairs)])
         first = merge_components(first, links)
-        if not (others > width).any():
+        if not (n_earlier > width).any():
             return first
         width *= 8
 
 
-def _together(packed: Hashes) -> tuple[Rows, Positions]:
-    """The rows of each key that more than one has, and how many they are; ``packed``: keys and rows, ascending."""
+def _shared_keys(packed: Hashes) -> tuple[Rows, Positions]:
+    """Return the rows of each key that several rows have, and their numbers; ``packed``: keys and rows, ascending."""
     ascending = packed >> _ROW
     begins = np.flatnonzero(np.diff(ascending, prepend=ascending[:1] ^ np.uint64(1)))
     sizes = np.diff(begins, append=len(packed))
@@ -236,7 +254,7 @@ def _together(packed: Hashes) -> tuple[Rows, Positions]:
 
 
 def merge_components(first: Rows, links: Hashes) -> Rows:
-    """Return the first row of each row's component, once ``links`` join some of the components of ``first``.
+    """Return the first row of each row's component after ``links`` merge components.
 
     Parameters
     ----------
@@ -251,22 +269,22 @@ def merge_components(first: Rows, links: Hashes) -> Rows:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    n, (left, right) = len(first), _unpacked(links)
-    ends = np.concatenate((np.arange(n), left)), np.concatenate((first, right))
-    graph = coo_array((np.ones(n + len(left), np.int8), ends), (n, n))
+    n, (a, b) = len(first), _unpack(links)
+    edges = np.concatenate((np.arange(n), a)), np.concatenate((first, b))
+    graph = coo_array((np.ones(n + len(a), np.int8), edges), (n, n))
     _, component = connected_components(graph, directed=False)
     return np.unique(component, return_index=True)[1][component]
 
 
-def _before(groups: Positions) -> tuple[Positions, Positions]:
-    """Where each one's group starts, and how many of it come before it; groups stand together."""
-    places = np.arange(len(groups))
-    starts = np.maximum.accumulate(np.where(np.diff(groups, prepend=-1) != 0, places, 0))
-    return starts, places - starts
+def _positions_in_group(groups: Positions) -> tuple[Positions, Positions]:
+    """Return the start of each item's group, and the number of items of the group before it; groups are contiguous."""
+    positions = np.arange(len(groups))
+    starts = np.maximum.accumulate(np.where(np.diff(groups, prepend=-1) != 0, positions, 0))
+    return starts, positions - starts
 
 
-def _pairs(rows: Rows, starts: Positions, lengths: Positions, others: Rows) -> Iterator[Hashes]:
-    """Each row with ``lengths`` rows of ``others`` from its start on; some at once, of these each once, ascending."""
+def _iter_pairs(rows: Rows, starts: Positions, lengths: Positions, others: Rows) -> Iterator[Hashes]:
+    """Yield blocks of distinct, ascending packed pairs: each row with ``lengths`` of ``others`` from its start."""
     cuts = np.flatnonzero(np.diff(np.cumsum(lengths) // _PAIRS)) + 1
     for part in np.split(np.arange(len(rows)), cuts):
         left = np.repeat(rows[part], lengths[part]).astype(np.uint64)
@@ -275,5 +293,5 @@ def _pairs(rows: Rows, starts: Positions, lengths: Positions, others: Rows) -> I
             yield np.unique(left << _ROW | right)
 
 
-def _unpacked(pairs: Hashes) -> tuple[Rows, Rows]:
+def _unpack(pairs: Hashes) -> tuple[Rows, Rows]:
     return (pairs >> _ROW).astype(np.intp), (pairs & _LOW).astype(np.intp)

@@ -1,4 +1,4 @@
-"""MinHash sketches of texts: the keys of their bands, a digest of their shingles, and the shingles themselves."""
+"""MinHash sketches of texts: band keys, shingle digests, and the shingle sets."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from curate.kernels.text.text_differences import Difference
 from curate.kernels.text.text_identity import normalize
 from curate.kernels.types import Hashes, Positions, Rows, Signatures, Texts
 
-_TEXTS = 4096  # taken apart at once, at most
+_TEXTS = 4096  # maximum number of texts in a block
 _CHARACTERS = 1 << 18
 
 SKETCH_COLUMNS = ("keys", "high", "low")
-"""Columns of a table of sketches: the keys of the bands, and the two halves of the digest."""
+"""Columns of a sketch table: band keys, and the two halves of the digest."""
 
 SHINGLES_COLUMN = "shingles"
-"""Column of the shingles themselves."""
+"""Column of the shingle sets."""
 
 
 @dataclass(frozen=True, slots=True)
 class MinHashSketches:
-    """Of n texts."""
+    """MinHash sketches of n texts."""
 
     keys: Signatures
-    """(bands, n): texts that share one are compared."""
+    """Band keys (bands, n); texts that share one are compared."""
 
     digests: Hashes
-    """(2, n), the same for texts of the same shingles."""
+    """Digests of the shingle sets (2, n); equal for texts with the same shingles."""
 
     @classmethod
     def concatenate(cls, parts: Sequence[MinHashSketches]) -> MinHashSketches:
-        """Those of all parts, one part after the other."""
+        """Concatenate the sketches of all parts."""
         return cls(
             np.concatenate([part.keys for part in parts], axis=1),
             np.concatenate([part.digests for part in parts], axis=1),
@@ -50,89 +50,97 @@ class MinHashSketches:
 
 @dataclass(frozen=True, slots=True)
 class Sketcher:
-    """How texts are taken apart, and their signatures cut."""
+    """Shingling and banding settings, and the methods that apply them."""
 
     unit: Unit
-    length: int
+    ngram_size: int
     bands: int
     rows: int
     differences: tuple[Difference, ...]
     """Differences between texts that are ignored; see ``normalize``."""
 
-    def sketches(self, texts: Texts) -> MinHashSketches:
-        """Those of n texts; one pass."""
+    def sketch(self, texts: Texts) -> MinHashSketches:
+        """Compute the sketches of n texts, in one pass."""
         keys, digests = np.empty((self.bands, texts.rows), np.uint32), np.empty((2, texts.rows), np.uint64)
 
-        def sketch(block: tuple[int, Sequence[str]]) -> None:
-            start, some = block
-            here = slice(start, start + len(some))
-            hashes, offsets = self._shingles(some)
-            keys[:, here] = band_keys(
+        def sketch_block(block: tuple[int, Sequence[str]]) -> None:
+            start, block_texts = block
+            columns = slice(start, start + len(block_texts))
+            hashes, offsets = self._hash_texts(block_texts)
+            keys[:, columns] = band_keys(
                 compute_signatures(hashes, offsets, self.bands * self.rows), self.bands, self.rows
             )
-            for half, values in enumerate((hashes, mix_bits(~hashes))):
-                digests[half, here] = np.add.reduceat(values, offsets[:-1])
+            for index, values in enumerate((hashes, mix_bits(~hashes))):
+                digests[index, columns] = np.add.reduceat(values, offsets[:-1])
 
-        for _ in map_blocks(sketch, _blocks(texts)):
+        for _ in map_blocks(sketch_block, _iter_blocks(texts)):
             pass
         return MinHashSketches(keys, digests)
 
-    def sets(self, texts: Texts) -> HashSets:
-        """The sets of shingles of n texts; one pass."""
-        return HashSets.concatenate(list(map_blocks(self._set, _blocks(texts))))
+    def shingle_sets(self, texts: Texts) -> HashSets:
+        """Compute the sets of shingles of n texts, in one pass."""
+        return HashSets.concatenate(list(map_blocks(self._shingle_set, _iter_blocks(texts))))
 
-    def _set(self, block: tuple[int, Sequence[str]]) -> HashSets:
-        return HashSets.from_lists(*self._shingles(block[1]))
+    def _shingle_set(self, block: tuple[int, Sequence[str]]) -> HashSets:
+        return HashSets.from_lists(*self._hash_texts(block[1]))
 
-    def _shingles(self, texts: Sequence[str]) -> tuple[Hashes, Positions]:
-        return hash_shingles([normalize(text, self.differences) for text in texts], self.length, self.unit)
+    def _hash_texts(self, texts: Sequence[str]) -> tuple[Hashes, Positions]:
+        return hash_shingles([normalize(text, self.differences) for text in texts], self.ngram_size, self.unit)
 
-    # ------------------------------------------------------------ as columns
+    # ------------------------------------------------------------ storage
 
-    def table(self, texts: Texts) -> pa.Table:
-        """The sketches of n texts and their shingles."""
-        sketches, sets = self.sketches(texts), self.sets(texts)
+    def to_table(self, texts: Texts) -> pa.Table:
+        """Compute the table of sketches and shingle sets of n texts."""
+        sketches, sets = self.sketch(texts), self.shingle_sets(texts)
         keys = pa.FixedSizeListArray.from_arrays(pa.array(sketches.keys.T.ravel()), self.bands)
         elements = pa.LargeListArray.from_arrays(sets.offsets, sets.elements)
         halves = map(pa.array, sketches.digests)
         return pa.table([keys, *halves, elements], names=[*SKETCH_COLUMNS, SHINGLES_COLUMN])
 
-    def read(self, parts: Iterable[pa.Table]) -> MinHashSketches:
-        """Read sketches back from ``SKETCH_COLUMNS`` of the tables that ``table`` makes."""
-        some = [MinHashSketches(np.empty((self.bands, 0), np.uint32), np.empty((2, 0), np.uint64))]
+    def read_table(self, parts: Iterable[pa.Table]) -> MinHashSketches:
+        """Read sketches back from ``SKETCH_COLUMNS`` of tables that ``to_table`` returned."""
+        sketches = [MinHashSketches(np.empty((self.bands, 0), np.uint32), np.empty((2, 0), np.uint64))]
         for part in parts:
             keys = pc.list_flatten(part["keys"]).to_numpy().reshape(-1, self.bands).T
-            some.append(MinHashSketches(keys, np.stack([part["high"].to_numpy(), part["low"].to_numpy()])))
-        return MinHashSketches.concatenate(some)
+            sketches.append(MinHashSketches(keys, np.stack([part["high"].to_numpy(), part["low"].to_numpy()])))
+        return MinHashSketches.concatenate(sketches)
 
 
 def read_sets(parts: Iterable[pa.Table], rows: Rows) -> HashSets:
-    """Read the shingles of ``rows``, which ascend, back from the column ``SHINGLES_COLUMN``; memory: that of one part, and theirs.
+    """Read the shingles of ascending ``rows`` back from the column ``SHINGLES_COLUMN``.
 
     Parameters
     ----------
-    parts : tables that ``Shingling.table`` made, one after the other
-    rows : rows of all parts together
+    parts : tables that ``Sketcher.to_table`` returned, one after the other
+    rows : row indices over all parts
+
+    Returns
+    -------
+    HashSets of the rows
+
+    Notes
+    -----
+    Memory: that of one part, and of the result.
     """
-    some, start = [HashSets.concatenate([])], 0
+    sets, start = [HashSets.concatenate([])], 0
     for part in parts:
-        mine = rows[(rows >= start) & (rows < start + len(part))] - start
-        chosen = part[SHINGLES_COLUMN].take(pa.array(mine)).combine_chunks()
-        sizes = pc.list_value_length(chosen).to_numpy(zero_copy_only=False)
-        some.append(HashSets(pc.list_flatten(chosen).to_numpy(), np.cumsum([0, *sizes])))
+        local_rows = rows[(rows >= start) & (rows < start + len(part))] - start
+        shingles = part[SHINGLES_COLUMN].take(pa.array(local_rows)).combine_chunks()
+        sizes = pc.list_value_length(shingles).to_numpy(zero_copy_only=False)
+        sets.append(HashSets(pc.list_flatten(shingles).to_numpy(), np.cumsum([0, *sizes])))
         start += len(part)
-    return HashSets.concatenate(some)
+    return HashSets.concatenate(sets)
 
 
-def _blocks(texts: Texts) -> Iterator[tuple[int, Sequence[str]]]:
-    """Some texts, and the row of the first."""
+def _iter_blocks(texts: Texts) -> Iterator[tuple[int, Sequence[str]]]:
+    """Yield blocks of texts with the row of the first."""
     row = 0
-    for some in _pieces(texts.blocks()):
-        yield row, some
-        row += len(some)
+    for block in _iter_pieces(texts.blocks()):
+        yield row, block
+        row += len(block)
 
 
-def _pieces(shards: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
+def _iter_pieces(shards: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
     for shard in shards:
         for piece in text_blocks(shard, _CHARACTERS):
             for start in range(piece.start, piece.stop, _TEXTS):

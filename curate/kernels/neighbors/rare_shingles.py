@@ -1,4 +1,4 @@
-"""Narrows down which of many sets can be similar, when most of them share a template."""
+"""Candidate groups of similar sets by their rarest shingles, for sets that mostly share a template."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from curate.kernels.stats.hash_sampling import mix_bits
 from curate.kernels.stats.rounding import ceil_counts
 from curate.kernels.types import Flags, Numbers, Positions, Rows
 
-_SMALL = 16  # members of a group that is not split
-_ENTRIES = 1 << 21  # tokens that are worked on at once
+_SMALL = 16  # groups of this size or smaller are not split
+_ENTRIES = 1 << 21  # tokens processed at a time
 _SALT = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True, slots=True)
 class _Groups:
-    """Groups of rows in which similar pairs remain to be found."""
+    """Groups of rows that may still contain similar pairs."""
 
     rows: Rows
-    """(i,) members of all groups, one group after the other; ascending in each."""
+    """Members of all groups (i,), one group after the other, ascending within each."""
 
     starts: Positions
-    """(g,) the first member of each group."""
+    """Offset of the first member of each group (g,)."""
 
     shared: Positions
-    """(i,) elements that each member is known to share with all others of its group."""
+    """Number of elements that each member is known to share with all others of its group (i,)."""
 
     pointers: Positions
-    """(i,) each member's first token that may be shared besides."""
+    """First token of each member that may be shared in addition (i,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,33 +42,34 @@ class Profiles:
     """Sets as weighted tokens: elements that occur in exactly the same sets are one token.
 
     The words of a template become one token and each of its fills another, whatever the number of shingles. Elements of
-    one set only have none.
+    only one set are omitted.
     """
 
     sizes: Positions
-    """(n,) number of elements of each set."""
+    """Number of elements of each set (n,)."""
 
     tokens: Positions
-    """Tokens of set i are ``tokens[offsets[i]:offsets[i + 1]]``, ascending, which is rarest first."""
+    """Tokens of set i are ``tokens[offsets[i]:offsets[i + 1]]``, ascending, rarest first."""
 
     offsets: Positions
-    """(n + 1,)"""
+    """Offsets of the sets in ``tokens`` (n + 1,)."""
 
     weights: Positions
-    """(k,) number of elements of each token."""
+    """Number of elements of each token (k,)."""
 
     @classmethod
     def from_sets(cls, sets: HashSets, rows: Rows) -> Profiles:
-        """Build the profiles of some sets.
+        """Build the profiles of the sets at ``rows``.
 
         Notes
         -----
-        Cost: O(m log m) time for m elements, some 60 bytes each. Two elements in different sets are taken for one token
-        with a probability of 2⁻¹²⁸ if nobody means them to.
+        Cost: O(m log m) time for m elements, some 60 bytes each. Two elements of different sets are merged by accident
+        with probability 2⁻¹²⁸; an adversary could construct such a collision.
 
         Examples
         --------
-        >>> sets = HashSets.from_lists(np.array([1, 2, 3, 1, 2, 4, 1, 2], np.uint64) << np.uint64(12), np.array([0, 3, 6, 8]))
+        >>> hashes = np.array([1, 2, 3, 1, 2, 4, 1, 2], np.uint64) << np.uint64(12)
+        >>> sets = HashSets.from_lists(hashes, np.array([0, 3, 6, 8]))
         >>> profiles = Profiles.from_sets(sets, np.arange(3))
         >>> profiles.weights.tolist(), profiles.tokens.tolist(), profiles.offsets.tolist()
         ([2], [0, 0, 0], [0, 1, 2, 3])
@@ -79,24 +80,28 @@ class Profiles:
         order = np.argsort(elements, kind="stable")
         elements, owners = elements[order], owners[order]
         begins = np.flatnonzero(np.diff(elements, prepend=elements[:1] ^ np.uint64(1)))
-        often = np.diff(begins, append=len(elements))
-        begins, often = begins[often > 1], often[often > 1]
-        numbers = owners[concatenate_ranges(begins, often)].astype(np.uint64) + np.uint64(1)
-        firsts = np.cumsum(often) - often
-        digests = [np.add.reduceat(mix_bits(some), firsts) for some in (numbers, numbers + _SALT)] if len(often) else []
-        keys = np.stack([*digests, often.astype(np.uint64)]) if digests else np.zeros((3, 0), np.uint64)
+        frequency = np.diff(begins, append=len(elements))
+        begins, frequency = begins[frequency > 1], frequency[frequency > 1]
+        numbers = owners[concatenate_ranges(begins, frequency)].astype(np.uint64) + np.uint64(1)
+        offsets = np.cumsum(frequency) - frequency
+        digests = (
+            [np.add.reduceat(mix_bits(values), offsets) for values in (numbers, numbers + _SALT)]
+            if len(frequency)
+            else []
+        )
+        keys = np.stack([*digests, frequency.astype(np.uint64)]) if digests else np.zeros((3, 0), np.uint64)
         order = np.lexsort(keys)
-        new = np.ones(len(order), np.bool_)
-        new[1:] = (keys[:, order[1:]] != keys[:, order[:-1]]).any(axis=0)
-        weights = np.diff(np.flatnonzero(new), append=len(order))
-        one = order[new]  # element of each token
-        owners = owners[concatenate_ranges(begins[one], often[one])]
+        is_new = np.ones(len(order), np.bool_)
+        is_new[1:] = (keys[:, order[1:]] != keys[:, order[:-1]]).any(axis=0)
+        weights = np.diff(np.flatnonzero(is_new), append=len(order))
+        first_element = order[is_new]  # element of each token
+        owners = owners[concatenate_ranges(begins[first_element], frequency[first_element])]
         by_owner = np.argsort(owners, kind="stable")
-        tokens = np.repeat(np.arange(len(one)), often[one])[by_owner]
+        tokens = np.repeat(np.arange(len(first_element)), frequency[first_element])[by_owner]
         return cls(sizes, tokens, np.searchsorted(owners[by_owner], np.arange(len(rows) + 1)), weights)
 
     def jaccard(self, left: Rows, right: Rows) -> Numbers:
-        """Compute |A ∩ B| / |A ∪ B| of pairs of different sets: (p,) float64, equal to that of ``Sets.jaccard``.
+        """Compute |A ∩ B| / |A ∪ B| of pairs of different sets: (p,) float64, equal to that of ``HashSets.jaccard``.
 
         Notes
         -----
@@ -104,7 +109,8 @@ class Profiles:
 
         Examples
         --------
-        >>> sets = HashSets.from_lists(np.array([1, 2, 3, 1, 2, 4, 1, 4], np.uint64) << np.uint64(12), np.array([0, 3, 6, 8]))
+        >>> hashes = np.array([1, 2, 3, 1, 2, 4, 1, 4], np.uint64) << np.uint64(12)
+        >>> sets = HashSets.from_lists(hashes, np.array([0, 3, 6, 8]))
         >>> Profiles.from_sets(sets, np.arange(3)).jaccard(np.array([0, 1]), np.array([1, 2])).round(3).tolist()
         [0.5, 0.667]
         """
@@ -114,41 +120,45 @@ class Profiles:
 
         def block(pairs: slice) -> Numbers:
             numbers = np.arange(pairs.stop - pairs.start) * len(self.weights)
-            both = np.concatenate([self._numbered(rows[pairs], numbers) for rows in (left, right)])
-            both.sort(kind="stable")
-            equal = both[1:][both[1:] == both[:-1]]
+            merged = np.concatenate([self._tokens_with_numbers(rows[pairs], numbers) for rows in (left, right)])
+            merged.sort(kind="stable")
+            equal = merged[1:][merged[1:] == merged[:-1]]
             width = max(1, len(self.weights))
             shared = np.bincount(equal // width, self.weights[equal % width], len(numbers))
             return shared / (self.sizes[left[pairs]] + self.sizes[right[pairs]] - shared)
 
         return np.concatenate([np.zeros(0), *map_blocks(block, map(slice, bounds[:-1], bounds[1:]))])
 
-    def _numbered(self, rows: Rows, numbers: Positions) -> Positions:
+    def _tokens_with_numbers(self, rows: Rows, numbers: Positions) -> Positions:
         starts = self.offsets[rows]
         lengths = self.offsets[rows + 1] - starts
-        numbered: Positions = self.tokens[concatenate_ranges(starts, lengths)] + np.repeat(numbers, lengths)
-        return numbered
+        tokens: Positions = self.tokens[concatenate_ranges(starts, lengths)] + np.repeat(numbers, lengths)
+        return tokens
 
-    def narrowed(self, threshold: float, component: Rows | None = None) -> Buckets:
+    def narrow(self, threshold: float, component: Rows | None = None) -> Buckets:
         """Group the sets so that any two of Jaccard similarity ``threshold`` share a group.
 
         A group is split by the rarest token that a pair has in common. A token counts only in sets that can reach the
-        overlap that the threshold requires with it and the tokens after it. Tokens of all members are shared in any
-        case. Each part is split in turn, while that at least halves the pairs.
+        overlap that the threshold requires with it and the tokens after it. Tokens of all members are always shared.
+        Each part is split in turn, as long as this at least halves the number of pairs.
 
         Parameters
         ----------
         threshold : in (0, 1]
-        component : (n,) number of each set's component; pairs within one need no group
+        component : (n,) component of each set; pairs within one component need no group
+
+        Returns
+        -------
+        Buckets of set numbers
 
         Notes
         -----
-        Cost: that of the groups' pairs at most. For texts of a template it grows about as the number of texts and of
-        similar pairs: members that share all they need are similar, and others part early. Groups stay, and cost their
-        pairs, where most pairs share just too few elements for the threshold and sizes differ, so that the bound cannot
-        tell.
+        Cost: at most that of the pairs of the groups. For texts of a template it grows about as the number of texts and
+        of similar pairs: members that share all they need are similar, and others separate early. Groups remain, and
+        cost their pairs, if most pairs share just too few elements for the threshold and sizes differ, so that the
+        bound cannot separate them.
 
-        Guarantee: exact; the overlap required is never above that of two similar sets.
+        Guarantee: exact; the required overlap is never above that of two similar sets.
 
         References
         ----------
@@ -157,66 +167,73 @@ class Profiles:
 
         Examples
         --------
-        >>> sets = HashSets.from_lists(np.array([1, 2, 3, 1, 2, 4, 1, 2], np.uint64) << np.uint64(12), np.array([0, 3, 6, 8]))
+        >>> hashes = np.array([1, 2, 3, 1, 2, 4, 1, 2], np.uint64) << np.uint64(12)
+        >>> sets = HashSets.from_lists(hashes, np.array([0, 3, 6, 8]))
         >>> profiles = Profiles.from_sets(sets, np.arange(3))
-        >>> profiles.narrowed(0.5).members.tolist(), profiles.narrowed(0.9).members.tolist()
+        >>> profiles.narrow(0.5).members.tolist(), profiles.narrow(0.9).members.tolist()
         ([0, 1, 2], [])
         """
         n = len(self.sizes)
         component = np.arange(n) if component is None else component
-        found = [Buckets(np.zeros(0, np.intp), np.zeros(1, np.int64))]
+        buckets = [Buckets(np.zeros(0, np.intp), np.zeros(1, np.int64))]
         stack = [_Groups(np.arange(n), np.zeros(1, np.int64), np.zeros(n, np.int64), self.offsets[:-1])] if n else []
-        forced = True
+        is_first = True
         while stack:
             groups = stack.pop()
-            staying, parts = self._split(groups, threshold, component, forced)
-            found.append(staying)
+            remaining, parts = self._split(groups, threshold, component, is_first)
+            buckets.append(remaining)
             stack += self._chunks(parts)
-            forced = False
-        sizes = np.concatenate([np.diff(one.starts) for one in found])
-        return Buckets(np.concatenate([one.members for one in found]), np.concatenate(([0], np.cumsum(sizes))))
+            is_first = False
+        sizes = np.concatenate([np.diff(bucket.starts) for bucket in buckets])
+        return Buckets(np.concatenate([bucket.members for bucket in buckets]), np.concatenate(([0], np.cumsum(sizes))))
 
-    def _split(self, groups: _Groups, threshold: float, component: Rows, forced: bool) -> tuple[Buckets, _Groups]:
-        """Split each group by token; return groups that stay, and the parts of the others."""
+    def _split(self, groups: _Groups, threshold: float, component: Rows, always_split: bool) -> tuple[Buckets, _Groups]:
+        """Split each group by token; return the groups that remain, and the parts of the others."""
         rows, count = groups.rows, np.diff(groups.starts, append=len(groups.rows))
         group = np.repeat(np.arange(len(count)), count)
         lengths = self.offsets[rows + 1] - groups.pointers
         member = np.repeat(np.arange(len(rows)), lengths)
         token = self.tokens[concatenate_ranges(groups.pointers, lengths)]
         weight = self.weights[token]
-        _, key, often = np.unique(group[member] * len(self.weights) + token, return_inverse=True, return_counts=True)
-        every = often[key] == count[group[member]]
-        some = (often[key] > 1) & ~every
-        base = groups.shared + np.bincount(member, weight * every, len(rows)).astype(np.int64)
-        reach = base + np.bincount(member, weight * some, len(rows)).astype(np.int64)
+        _, key, frequency = np.unique(
+            group[member] * len(self.weights) + token, return_inverse=True, return_counts=True
+        )
+        in_all = frequency[key] == count[group[member]]
+        in_some = (frequency[key] > 1) & ~in_all
+        base = groups.shared + np.bincount(member, weight * in_all, len(rows)).astype(np.int64)
+        reach = base + np.bincount(member, weight * in_some, len(rows)).astype(np.int64)
         size = self.sizes[rows]
         smallest = np.minimum.reduceat(size, groups.starts)[group]
-        fewest = np.minimum.reduceat(size - reach, groups.starts)[group]  # elements that no other member can share
+        fewest = np.minimum.reduceat(size - reach, groups.starts)[
+            group
+        ]  # number of elements that no other member can share
         needed = np.maximum(
             ceil_counts(threshold / (1 + threshold) * (size + np.maximum(smallest, threshold * size))),
             ceil_counts(threshold * (size + fewest)),
         )
-        alive, free = reach >= needed, base >= needed
-        before = _before(member, weight * some)
-        chosen = np.flatnonzero(some & (reach[member] - before >= needed[member]))
+        is_reachable, is_complete = reach >= needed, base >= needed
+        before = _preceding_sums(member, weight * in_some)
+        chosen = np.flatnonzero(in_some & (reach[member] - before >= needed[member]))
         chosen = chosen[np.argsort(key[chosen], kind="stable")]
-        at = member[chosen]
+        chosen_members = member[chosen]
         parts = _Groups(
-            rows[at],
-            _starts(key[chosen]),
-            (groups.shared[member] + _before(member, weight * every) + weight)[chosen],
-            (groups.pointers[member] + _places(member) + 1)[chosen],
+            rows[chosen_members],
+            _group_starts(key[chosen]),
+            (groups.shared[member] + _preceding_sums(member, weight * in_all) + weight)[chosen],
+            (groups.pointers[member] + _positions_in_group(member) + 1)[chosen],
         )
-        useful = _several(parts, component) & np.logical_or.reduceat(~free[at], parts.starts)
-        sizes, parent = np.diff(parts.starts, append=len(at)), group[at[parts.starts]]
-        stay = np.bincount(group[free], minlength=len(count))  # they may share no other token
-        pairs = np.bincount(parent[useful], (sizes * (sizes - 1))[useful], len(count)) + stay * (stay - 1)
-        worth = (count > _SMALL) & (forced | (pairs <= count * (count - 1) / 2))
-        staying = np.where(worth[group], free, alive)
-        return _bucket(rows[staying], group[staying], component), _chosen(parts, useful & worth[parent])
+        useful = _mixed_groups(parts, component) & np.logical_or.reduceat(~is_complete[chosen_members], parts.starts)
+        sizes, parent = np.diff(parts.starts, append=len(chosen_members)), group[chosen_members[parts.starts]]
+        n_complete = np.bincount(group[is_complete], minlength=len(count))  # these may share no further token
+        pairs = np.bincount(parent[useful], (sizes * (sizes - 1))[useful], len(count)) + n_complete * (n_complete - 1)
+        is_split = (count > _SMALL) & (always_split | (pairs <= count * (count - 1) / 2))
+        remaining = np.where(is_split[group], is_complete, is_reachable)
+        return _make_buckets(rows[remaining], group[remaining], component), _select_groups(
+            parts, useful & is_split[parent]
+        )
 
     def _chunks(self, groups: _Groups) -> list[_Groups]:
-        """Cut groups into chunks of some ``_ENTRIES`` tokens."""
+        """Split groups into chunks of about ``_ENTRIES`` tokens."""
         if not len(groups.starts):
             return []
         tokens = np.add.reduceat(self.offsets[groups.rows + 1] - groups.pointers, groups.starts)
@@ -233,39 +250,39 @@ class Profiles:
         ]
 
 
-def _starts(groups: Positions) -> Positions:
-    """Return where each group begins; equal numbers are adjacent."""
+def _group_starts(groups: Positions) -> Positions:
+    """Return the start of each group; equal numbers are adjacent."""
     return np.flatnonzero(np.diff(groups, prepend=-1))
 
 
-def _places(groups: Positions) -> Positions:
-    """Return the place of each item in its group."""
-    return np.arange(len(groups)) - np.repeat(_starts(groups), np.diff(_starts(groups), append=len(groups)))
+def _positions_in_group(groups: Positions) -> Positions:
+    """Return the position of each item in its group."""
+    return np.arange(len(groups)) - np.repeat(_group_starts(groups), np.diff(_group_starts(groups), append=len(groups)))
 
 
-def _before(groups: Positions, values: Positions) -> Positions:
-    """Sum the values that precede each one in its group."""
+def _preceding_sums(groups: Positions, values: Positions) -> Positions:
+    """Sum the values that precede each item in its group."""
     sums = np.cumsum(values) - values
-    return sums - np.repeat(sums[_starts(groups)], np.diff(_starts(groups), append=len(groups)))
+    return sums - np.repeat(sums[_group_starts(groups)], np.diff(_group_starts(groups), append=len(groups)))
 
 
-def _several(groups: _Groups, component: Rows) -> Flags:
-    """Find groups with members of more than one component."""
-    own = component[groups.rows]
-    several: Flags = np.minimum.reduceat(own, groups.starts) != np.maximum.reduceat(own, groups.starts)
-    return several
+def _mixed_groups(groups: _Groups, component: Rows) -> Flags:
+    """Return which groups have members of more than one component."""
+    components = component[groups.rows]
+    mixed: Flags = np.minimum.reduceat(components, groups.starts) != np.maximum.reduceat(components, groups.starts)
+    return mixed
 
 
-def _bucket(rows: Rows, group: Positions, component: Rows) -> Buckets:
+def _make_buckets(rows: Rows, group: Positions, component: Rows) -> Buckets:
     """Build buckets of the groups with members of more than one component."""
     unused = np.zeros(len(rows), np.int64)
-    groups = _Groups(rows, _starts(group), unused, unused)
-    kept = _chosen(groups, _several(groups, component))
+    groups = _Groups(rows, _group_starts(group), unused, unused)
+    kept = _select_groups(groups, _mixed_groups(groups, component))
     return Buckets(kept.rows, np.append(kept.starts, len(kept.rows)))
 
 
-def _chosen(groups: _Groups, kept: Flags) -> _Groups:
+def _select_groups(groups: _Groups, selected: Flags) -> _Groups:
     sizes = np.diff(groups.starts, append=len(groups.rows))
-    members = np.repeat(kept, sizes)
-    starts = np.cumsum(sizes[kept]) - sizes[kept]
+    members = np.repeat(selected, sizes)
+    starts = np.cumsum(sizes[selected]) - sizes[selected]
     return _Groups(groups.rows[members], starts, groups.shared[members], groups.pointers[members])

@@ -1,4 +1,4 @@
-"""How many rows each threshold of a de-duplication would keep, so that one can be chosen by eye."""
+"""Number of rows that each threshold of a deduplication would keep."""
 
 from __future__ import annotations
 
@@ -15,69 +15,72 @@ THRESHOLDS: Numbers = np.arange(101) / 100
 
 @dataclass(frozen=True, slots=True)
 class RecallSample:
-    """Rows that were compared with all others, to tell what is missed where rows are compared with some."""
+    """Pairs missed by an approximate comparison, measured on a sample of rows compared with all others."""
 
     rows: int
+    """Number of rows in the sample."""
 
     pairs: int
-    """Those that these rows are in, at least as similar as the threshold."""
+    """Number of pairs with a sampled row that reach the threshold."""
 
     missed: int
-    """Of the pairs, those that were not compared."""
+    """Number of those pairs that were not compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionCurve:
-    """Number of rows that each threshold of a de-duplicating entry would keep."""
+    """Number of rows that each threshold of a deduplicating selector would keep."""
 
     similarity: str
     """Name of the similarity, such as "cosine similarity"."""
 
     threshold: float
-    """The one in use, in [-1, 1]."""
+    """Threshold in use, in [-1, 1]."""
 
     rows: int
-    """Number of rows that reached the entry."""
+    """Number of rows that reached the selector."""
 
     kept: tuple[int, ...]
-    """(101,) at 0, 0.01, …, 1: rows that no row before them is as similar to."""
+    """Number of rows kept at the thresholds 0, 0.01, …, 1, (101,): rows with no earlier row of that similarity."""
 
-    found: tuple[float, ...] = ()
-    """(101,) probability with which two rows of each similarity are compared; empty if all are, or if it was
-    measured."""
+    compared_rates: tuple[float, ...] = ()
+    """Probability that two rows of a similarity are compared, shape (101,); empty if all rows are, or if sampled."""
 
     sample: RecallSample | None = None
-    """What is missed, where it was measured."""
+    """Measured number of missed pairs, if a sample was taken."""
 
     def __post_init__(self) -> None:
         n = len(THRESHOLDS)
-        if len(self.kept) != n or len(self.found) not in (0, n) or not -1 <= self.threshold <= 1:
-            raise ValueError("thresholds are those from 0 to 1 in steps of 0.01")
+        if len(self.kept) != n or len(self.compared_rates) not in (0, n) or not -1 <= self.threshold <= 1:
+            raise ValueError(
+                "kept and compared_rates need one entry per threshold 0, 0.01, …, 1, and threshold must be in [-1, 1]"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What a de-duplicating selector saw of the rows' similarities."""
+    """Similarities that a deduplicating selector computed."""
 
     similarity: str
-    """Which it is, as in "cosine similarity"."""
+    """Name of the similarity, such as "cosine similarity"."""
 
     threshold: float
-    """From which two rows counted as duplicates."""
+    """Similarity from which two rows count as duplicates."""
 
     nearest: Vector
-    """(n,) of each row to the most similar of the rows before it that it was compared with; -1 where there is none."""
+    """Similarity of each row to the most similar earlier row it was compared with, (n,); -1 if there is none."""
 
-    found: tuple[float, ...] = ()
-    """The probability with which two rows of each similarity in ``THRESHOLDS`` are compared; () if all are, or if a
-    sample tells."""
+    compared_rates: tuple[float, ...] = ()
+    """Probability that two rows are compared, by similarity at ``THRESHOLDS``; empty if all are, or if sampled."""
 
     sample: RecallSample | None = None
-    """What is missed, where it was measured."""
+    """Measured number of missed pairs, if a sample was taken."""
 
     def kept(self) -> list[int]:
-        """Rows that no row before them is as similar to as each of ``THRESHOLDS``.
+        """Count the rows that each of ``THRESHOLDS`` would keep: rows with no earlier row of that similarity.
 
+        Examples
+        --------
         >>> Retention("cosine similarity", 0.9, np.array([-1, 0.95, 0.5], np.float32)).kept()[50::45]
         [1, 2]
         """
@@ -85,26 +88,33 @@ class Retention:
         return kept
 
     def curve(self) -> RetentionCurve:
-        """Return the number of rows kept by threshold, without the rows."""
+        """Return the number of rows kept by threshold, without the similarities of the rows."""
         return RetentionCurve(
             similarity=self.similarity,
             threshold=self.threshold,
             rows=len(self.nearest),
             kept=tuple(self.kept()),
-            found=self.found,
+            compared_rates=self.compared_rates,
             sample=self.sample,
         )
 
 
-def merge_retention(n: int, groups: Sequence[Rows], parts: Sequence[Retention | None]) -> Retention | None:
-    """That of the whole pool of n rows, of which each group was looked at alone; None if one has none."""
-    nearest = np.full(n, -1, np.float32)
-    for group, part in zip(groups, parts, strict=True):
-        if part is None:
+def merge_retention(n_rows: int, groups: Sequence[Rows], retentions: Sequence[Retention | None]) -> Retention | None:
+    """Combine the retention of groups into that of the pool; None if a group has none.
+
+    Parameters
+    ----------
+    n_rows : number of rows in the pool
+    groups : row indices of each group
+    retentions : retention of each group
+    """
+    nearest = np.full(n_rows, -1, np.float32)
+    for group, retention in zip(groups, retentions, strict=True):
+        if retention is None:
             return None
-        nearest[group] = part.nearest
-    if not parts or parts[0] is None:
+        nearest[group] = retention.nearest
+    if not retentions or retentions[0] is None:
         return None
-    samples = [part.sample for part in parts if part is not None and part.sample is not None]
-    together = [sum(counts) for counts in zip(*(astuple(sample) for sample in samples), strict=True)]
-    return replace(parts[0], nearest=nearest, sample=RecallSample(*together) if samples else None)
+    samples = [retention.sample for retention in retentions if retention is not None and retention.sample is not None]
+    totals = [sum(counts) for counts in zip(*(astuple(sample) for sample in samples), strict=True)]
+    return replace(retentions[0], nearest=nearest, sample=RecallSample(*totals) if samples else None)

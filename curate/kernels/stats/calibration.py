@@ -1,4 +1,4 @@
-"""Calibration of a classifier: interval of its AUC, Platt scaling, calibration error and Brier score."""
+"""Calibration of a classifier: AUC interval, Platt scaling, calibration error and Brier score."""
 
 from __future__ import annotations
 
@@ -11,17 +11,29 @@ _NEWTON = 100
 _CLOSE = 1e-10
 
 
-def auc_interval(area: float, good: int, bad: int, confidence: float = 0.95) -> Interval:
-    """Which areas under the curve an estimate from so many examples does not refuse.
+def auc_interval(area: float, n_positive: int, n_negative: int, confidence: float = 0.95) -> Interval:
+    """Compute a confidence interval for the area under the ROC curve from the number of examples.
 
-    The area is in it if the estimate is within so many standard errors of it, where the error is that which the area
-    itself would have. So it never leaves [0, 1], and is an interval also where the estimate is 1.
+    An area is inside the interval if the estimate is within z standard errors of it, where the error is computed from
+    that area. The interval therefore stays in [0, 1], and is informative even if the estimate is 1.
+
+    Parameters
+    ----------
+    area : estimated area under the curve
+    n_positive, n_negative : number of examples of each class
+    confidence : confidence level
+
+    Returns
+    -------
+    Interval
 
     References
     ----------
     Newcombe (2006), doi:10.1002/sim.2324, method 5, with the variance of Hanley & McNeil (1982),
     doi:10.1148/radiology.143.1.7063747.
 
+    Examples
+    --------
     >>> [round(end, 3) for end in auc_interval(0.9, 50, 50)], [round(end, 3) for end in auc_interval(1.0, 50, 50)]
     ([0.816, 0.946], [0.96, 1.0])
     """
@@ -29,43 +41,52 @@ def auc_interval(area: float, good: int, bad: int, confidence: float = 0.95) -> 
     from scipy.special import ndtri
 
     z = float(ndtri((1 + confidence) / 2))
-    more = (good + bad) / 2 - 1
+    extra = (n_positive + n_negative) / 2 - 1
 
-    def beyond(true: float) -> float:
-        variance = true * (1 - true) * (1 + more * (1 - true) / (2 - true) + more * true / (1 + true)) / (good * bad)
+    def excess(true: float) -> float:
+        variance = (
+            true
+            * (1 - true)
+            * (1 + extra * (1 - true) / (2 - true) + extra * true / (1 + true))
+            / (n_positive * n_negative)
+        )
         return (area - true) ** 2 - z**2 * float(variance)
 
-    inside = min(max(area, _CLOSE), 1 - _CLOSE)  # 0 and 1 are roots of their own
-    low = 0.0 if area <= 0 else float(brentq(beyond, 0.0, inside))
-    high = 1.0 if area >= 1 else float(brentq(beyond, inside, 1.0))
+    start = min(max(area, _CLOSE), 1 - _CLOSE)  # 0 and 1 are roots as well
+    low = 0.0 if area <= 0 else float(brentq(excess, 0.0, start))
+    high = 1.0 if area >= 1 else float(brentq(excess, start, 1.0))
     return Interval(low, high)
 
 
-def fit_platt(logit: Numbers, good: Flags) -> tuple[float, float]:
-    """The slope and the intercept that turn logits into probabilities, where good and bad are as likely beforehand.
+def fit_platt(logit: Numbers, positive: Flags) -> tuple[float, float]:
+    """Fit the slope and intercept that turn logits into probabilities, assuming equal class priors.
 
-    The likelihood is that of both sides with the same weight, whatever their numbers, and of labels that are a little
-    less than sure, so that it has a maximum also where the sides lie apart. A slope below 0, of logits that say the
-    contrary of what is so, is 0: they then say nothing.
+    Both classes have the same total weight in the likelihood, whatever their numbers, and labels are slightly smoothed,
+    so that a maximum exists even if the classes are separable. A negative slope, of logits that contradict the labels,
+    is replaced with 0: the logits are then uninformative.
 
     Parameters
     ----------
-    logit : (n,)
-    good : (n,), some and not all
+    logit : (n,) float64
+    positive : (n,) bool, both values occur
 
     Returns
     -------
     slope, intercept : the probability is 1 / (1 + exp(−slope · logit − intercept))
 
-    Cost: O(n) for each of some ten steps of Newton's method.
+    Notes
+    -----
+    Cost: O(n) for each of about ten Newton steps.
+
+    Deviations: the class weights.
 
     References
     ----------
     Platt (1999), "Probabilistic outputs for support vector machines", with the steps of Lin, Lin & Weng (2007),
     doi:10.1007/s10994-007-5018-6.
 
-    Deviations: the weights.
-
+    Examples
+    --------
     >>> slope, intercept = fit_platt(np.array([-2.0, -1.0, 1.0, 3.0]), np.array([False, True, False, True]))
     >>> slope > 0
     True
@@ -74,65 +95,90 @@ def fit_platt(logit: Numbers, good: Flags) -> tuple[float, float]:
 
     scale = float(np.abs(logit).max(initial=0)) or 1.0
     x = logit / scale
-    numbers = good.sum(), len(good) - good.sum()
-    target = np.where(good, (numbers[0] + 1) / (numbers[0] + 2), 1 / (numbers[1] + 2))
-    weight = np.where(good, 0.5 / numbers[0], 0.5 / numbers[1])
-    at = np.zeros(2)
-    loss = _loss(at, x, target, weight)
+    counts = positive.sum(), len(positive) - positive.sum()
+    target = np.where(positive, (counts[0] + 1) / (counts[0] + 2), 1 / (counts[1] + 2))
+    weight = np.where(positive, 0.5 / counts[0], 0.5 / counts[1])
+    coefficients = np.zeros(2)
+    loss = _loss(coefficients, x, target, weight)
     for _ in range(_NEWTON):
-        p = expit(at[0] * x + at[1])
-        error, curve = weight * (p - target), weight * p * (1 - p)
+        p = expit(coefficients[0] * x + coefficients[1])
+        error, curvature = weight * (p - target), weight * p * (1 - p)
         gradient = np.array([error @ x, error.sum()])
         if np.abs(gradient).max() < _CLOSE:
             break
-        cross = curve @ x
-        step = np.linalg.solve(np.array([[curve @ x**2 + 1e-12, cross], [cross, curve.sum() + 1e-12]]), gradient)
-        for halved in 0.5 ** np.arange(40):
-            after = _loss(at - halved * step, x, target, weight)
-            if after < loss:
-                at, loss = at - halved * step, after
+        cross = curvature @ x
+        step = np.linalg.solve(
+            np.array([[curvature @ x**2 + 1e-12, cross], [cross, curvature.sum() + 1e-12]]), gradient
+        )
+        for scale_step in 0.5 ** np.arange(40):
+            new_loss = _loss(coefficients - scale_step * step, x, target, weight)
+            if new_loss < loss:
+                coefficients, loss = coefficients - scale_step * step, new_loss
                 break
         else:
             break
-    return (float(at[0] / scale), float(at[1])) if at[0] > 0 else (0.0, 0.0)
+    return (float(coefficients[0] / scale), float(coefficients[1])) if coefficients[0] > 0 else (0.0, 0.0)
 
 
-def _loss(at: Numbers, x: Numbers, target: Numbers, weight: Numbers) -> float:
-    logit = at[0] * x + at[1]
+def _loss(coefficients: Numbers, x: Numbers, target: Numbers, weight: Numbers) -> float:
+    logit = coefficients[0] * x + coefficients[1]
     return float(weight @ (np.logaddexp(0, logit) - target * logit))
 
 
-def calibration_error(probability: Numbers, good: Flags, bins: int = 10) -> float:
-    """How far, on average, a probability is from the share of good examples among those with one like it.
+def calibration_error(probability: Numbers, positive: Flags, bins: int = 10) -> float:
+    """Compute the mean absolute difference between probabilities and the share of positive examples, by bins.
 
-    Both sides count the same, whatever their numbers. Bins hold as many examples each, in order of their probability,
-    and equal ones are in one bin.
+    Both classes have the same total weight, whatever their numbers. Bins contain equally many examples, in order of
+    probability; equal probabilities share a bin.
+
+    Parameters
+    ----------
+    probability : (n,) float64
+    positive : (n,) bool, both values occur
+    bins : number of bins
+
+    Returns
+    -------
+    expected calibration error in [0, 1]
 
     References
     ----------
-    Naeini, Cooper & Hauskrecht (2015), doi:10.1609/aaai.v29i1.9602: the expected calibration error; in bins of as many
-    examples: Nixon et al. (2019), arXiv:1904.01685.
+    Naeini, Cooper & Hauskrecht (2015), doi:10.1609/aaai.v29i1.9602: the expected calibration error. Bins of equally
+    many examples: Nixon et al. (2019), arXiv:1904.01685.
 
-    >>> good = np.array([1, 0, 0, 0, 0, 1, 1, 1, 1, 0], bool)
-    >>> calibration_error(np.array([0.2] * 5 + [0.8] * 5), good, bins=2) < 1e-9
+    Examples
+    --------
+    >>> positive = np.array([1, 0, 0, 0, 0, 1, 1, 1, 1, 0], bool)
+    >>> calibration_error(np.array([0.2] * 5 + [0.8] * 5), positive, bins=2) < 1e-9
     True
     """
-    weight = np.where(good, 0.5 / good.sum(), 0.5 / (len(good) - good.sum()))
+    weights = np.where(positive, 0.5 / positive.sum(), 0.5 / (len(positive) - positive.sum()))
     edges = np.quantile(probability, np.arange(1, bins) / bins)
-    bin_of = np.searchsorted(np.unique(edges), probability, side="left")
-    off = np.bincount(bin_of, weight * (probability - good), bins)
-    return float(np.abs(off).sum())
+    bins_of_rows = np.searchsorted(np.unique(edges), probability, side="left")
+    errors = np.bincount(bins_of_rows, weights * (probability - positive), bins)
+    return float(np.abs(errors).sum())
 
 
-def brier_score(probability: Numbers, good: Flags) -> float:
-    """The mean squared distance of the probabilities from what is so; both sides count the same.
+def brier_score(probability: Numbers, positive: Flags) -> float:
+    """Compute the mean squared difference between probabilities and labels, with equal total weight for both classes.
+
+    Parameters
+    ----------
+    probability : (n,) float64
+    positive : (n,) bool, both values occur
+
+    Returns
+    -------
+    Brier score in [0, 1]
 
     References
     ----------
     Brier (1950), doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2.
 
+    Examples
+    --------
     >>> brier_score(np.array([0.5, 0.5, 0.5]), np.array([True, False, False]))
     0.25
     """
-    squared = (probability - good) ** 2
-    return float(squared[good].mean() + squared[~good].mean()) / 2
+    squared = (probability - positive) ** 2
+    return float(squared[positive].mean() + squared[~positive].mean()) / 2

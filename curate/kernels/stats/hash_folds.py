@@ -1,4 +1,4 @@
-"""Puts texts into folds by what they say, so that copies of a text share one, whoever asks and whenever."""
+"""Cross-validation folds by text hash, so that copies of a text always share a fold."""
 
 from __future__ import annotations
 
@@ -11,34 +11,68 @@ from curate.kernels.types import Counts, Hashes
 
 
 def hash_folded_texts(texts: Sequence[str]) -> Hashes:
-    r"""A 64-bit hash of each text, blind to capitals and to how much white space is where.
+    r"""Hash texts to 64 bits, ignoring case and the amount of white space.
 
+    Parameters
+    ----------
+    texts : n strings
+
+    Returns
+    -------
+    (n,) uint64
+
+    Notes
+    -----
     Cost: O(characters).
 
+    Examples
+    --------
     >>> a, b, c = hash_folded_texts(["Two words", "two\n words ", "twowords"])
     >>> bool(a == b), bool(a == c)
     (True, False)
     """
-    plain = (" ".join(text.lower().split()).encode("utf-8", "surrogatepass") for text in texts)
-    digests = b"".join(hashlib.blake2b(text, digest_size=8).digest() for text in plain)
+    folded = (" ".join(text.lower().split()).encode("utf-8", "surrogatepass") for text in texts)
+    digests = b"".join(hashlib.blake2b(text, digest_size=8).digest() for text in folded)
     return np.frombuffer(digests, "<u8").astype(np.uint64)
 
 
-def assign_folds(keys: Hashes, folds: int) -> Counts:
-    """The fold of each key, 0 … ``folds`` − 1: as large as one another, but for chance.
+def assign_folds(hashes: Hashes, n_folds: int) -> Counts:
+    """Assign each hash to a fold 0 … ``n_folds`` − 1; folds are equally large in expectation.
 
+    Parameters
+    ----------
+    hashes : (n,) uint64
+    n_folds : number of folds
+
+    Returns
+    -------
+    (n,) int64
+
+    Examples
+    --------
     >>> assign_folds(np.array([4, 9, 4], np.uint64), 5).tolist()
     [4, 4, 4]
     """
-    return (keys % np.uint64(folds)).astype(np.int64)
+    return (hashes % np.uint64(n_folds)).astype(np.int64)
 
 
 def distinct_texts(texts: Sequence[str]) -> tuple[list[str], Hashes]:
-    """Return each different text that is not blank once, in the order of its hash, and the hashes.
+    """Return the distinct texts that are not blank, in the order of their hashes, and the hashes.
 
+    Parameters
+    ----------
+    texts : n strings
+
+    Returns
+    -------
+    texts : the distinct texts; of texts with equal hashes, the first
+    hashes : (m,) uint64, ascending
+
+    Examples
+    --------
     >>> distinct_texts(["b", " ", "a", "B "])[0] in (["b", "a"], ["a", "b"])
     True
     """
-    there = [text for text in texts if text and not text.isspace()]
-    keys, first = np.unique(hash_folded_texts(there), return_index=True)
-    return [there[row] for row in first], keys
+    non_blank = [text for text in texts if text and not text.isspace()]
+    hashes, first = np.unique(hash_folded_texts(non_blank), return_index=True)
+    return [non_blank[row] for row in first], hashes

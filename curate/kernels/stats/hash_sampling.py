@@ -1,4 +1,4 @@
-"""Samples of rows by what the rows hold, so that the same rows are drawn wherever they stand and whoever draws."""
+"""Sampling by row content, so that the same rows are drawn in any pool and order."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def content_order(x: Matrix, salt: int) -> Rows:
-    """The rows of ``x`` in a random order that depends on what they hold, and not on where they stand.
+    """Return the rows of ``x`` in a pseudo-random order that depends on their content, not on their position.
 
-    Rows are sorted by a keyed hash of their bytes, and of how many rows before them hold the same, so that copies do
-    not come together. The first m rows are an even sample. The same salt draws the same: of two sets of rows, samples
-    have in common what the sets have (up to size), and equal sets have equal samples. That makes differences between
-    samples smaller than between samples drawn apart, and none where there is none.
+    Rows are sorted by a keyed hash of their bytes and of the number of equal rows before them, so that copies are
+    spread out. The first m rows are a uniform sample. The same salt gives the same order: samples of two sets of rows
+    have in common what the sets have in common (up to size), and equal sets have equal samples. Differences between
+    such samples are smaller than between independent samples, and zero for equal sets.
 
     Parameters
     ----------
     x : (n, d) float32
-    salt : at least 0; another one, another order
+    salt : at least 0; each value gives another order
 
     Returns
     -------
-    (n,) rows
+    (n,) row indices
 
+    Notes
+    -----
     Cost: O(n d + n log n) time, O(n) memory.
 
     References
@@ -35,6 +37,8 @@ def content_order(x: Matrix, salt: int) -> Rows:
     Cohen & Kaplan (2007), "Summarizing data using bottom-k sketches", PODC, doi:10.1145/1281100.1281133. The hash:
     Dietzfelbinger, Hagerup, Katajainen & Penttonen (1997), doi:10.1006/jagm.1997.0873.
 
+    Examples
+    --------
     >>> x = np.array([[0, 1], [1, 0], [1, 1]], np.float32)
     >>> bool((x[content_order(x, 3)] == x[::-1][content_order(x[::-1], 3)]).all())
     True
@@ -46,18 +50,39 @@ def content_order(x: Matrix, salt: int) -> Rows:
         hashes[rows] = (words[rows] * weights).sum(axis=1, dtype=np.uint64)
     by_hash = np.argsort(hashes, kind="stable")
     ascending = hashes[by_hash]
-    copies = np.empty(len(x), np.uint64)
-    copies[by_hash] = np.arange(len(x)) - np.searchsorted(ascending, ascending)
-    return np.argsort(mix_bits(mix_bits(hashes) + copies * _GOLDEN), kind="stable")
+    copy_number = np.empty(len(x), np.uint64)
+    copy_number[by_hash] = np.arange(len(x)) - np.searchsorted(ascending, ascending)
+    return np.argsort(mix_bits(mix_bits(hashes) + copy_number * _GOLDEN), kind="stable")
 
 
-def sample_by_content(x: Matrix, chosen: Rows, size: int, salt: int) -> tuple[Rows, Rows]:
-    """At most ``size`` of the rows ``chosen``, and at most as many of all rows of ``x``, by ``content_order``."""
-    return chosen[content_order(x[chosen], salt)[:size]], content_order(x, salt)[:size]
+def sample_by_content(x: Matrix, selected: Rows, size: int, salt: int) -> tuple[Rows, Rows]:
+    """Return the first ``size`` of the ``selected`` rows, and of all rows of ``x``, by ``content_order``.
+
+    Parameters
+    ----------
+    x : (n, d) float32
+    selected : (k,) row indices
+    size : maximum number of rows in a sample
+    salt : see ``content_order``
+
+    Returns
+    -------
+    selected_sample, pool_sample : row indices
+    """
+    return selected[content_order(x[selected], salt)[:size]], content_order(x, salt)[:size]
 
 
 def mix_bits(keys: Hashes) -> Hashes:
-    """Every bit depends on every bit: the finaliser of SplitMix64 (Steele, Lea & Flood 2014)."""
+    """Mix bits so that each depends on all others: the finalizer of SplitMix64.
+
+    Parameters
+    ----------
+    keys : uint64 of any shape
+
+    References
+    ----------
+    Steele, Lea & Flood (2014), doi:10.1145/2660193.2660195.
+    """
     keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return keys ^ (keys >> np.uint64(31))

@@ -1,4 +1,4 @@
-"""Information rates of sets of sequences read as one Markov chain, and the gain of each further sequence."""
+"""Information rates of sets of sequences in one Markov chain, and the gain of each additional sequence."""
 
 from __future__ import annotations
 
@@ -19,9 +19,17 @@ _GRID = 2.0**46  # terms of entropies are multiples of 1/_GRID, so their sums ar
 
 
 def state_hashes(states: Indices) -> Hashes:
-    """(n, t) numbers whose sum over some rows tells, at each time, which states those rows are in together.
+    """Hash states so that the sum over rows identifies the joint state of those rows at each time.
 
-    ``states`` (n, t) are numbered from 0. Two different joint states have the same sum with probability 2^-64.
+    Two different joint states have the same sum with probability 2^-64.
+
+    Parameters
+    ----------
+    states : (n, t) integers, numbered from 0
+
+    Returns
+    -------
+    (n, t) uint64
 
     References
     ----------
@@ -32,11 +40,11 @@ def state_hashes(states: Indices) -> Hashes:
 
 
 class MarkovChain:
-    """Joint law of the transitions of n sequences, which are the coordinates of one Markov chain.
+    """Joint distribution of the transitions of n sequences, which are the coordinates of one Markov chain.
 
     Parameters
     ----------
-    first, second : (n, m) uint64, the states before and after each of m transitions, from ``state_hashes``
+    first, second : (n, m) uint64, states before and after each of m transitions, from ``state_hashes``
     weight : (m,) float64, the probability of each transition, of sum 1
     """
 
@@ -44,7 +52,7 @@ class MarkovChain:
         self.first, self.second, self.weight = first, second, weight
 
     def rates(self, first: Hashes, second: Hashes) -> Numbers:
-        """Compute the entropy rates H(P^(S)) in nats of some sets S: the entropy of the next states given the present.
+        """Compute the entropy rates H(P^(S)) in nats of sets S: the entropy of the next states given the present ones.
 
         Parameters
         ----------
@@ -57,24 +65,24 @@ class MarkovChain:
         return self.entropies(mix_bits(first) + second * _ODD) - self.entropies(first)
 
     def entropies(self, codes: Hashes) -> Numbers:
-        """Compute the entropy in nats of each line of ``codes`` (b, m). In O(b m log m) time."""
+        """Compute the entropy in nats of each row of ``codes`` (b, m), in O(b m log m) time."""
         blocks = block_slices(len(codes), max(1, _CELLS // len(self.weight)))
         return np.concatenate([np.empty(0), *(self._entropies(codes[block]) for block in blocks)])
 
     def _entropies(self, codes: Hashes) -> Numbers:
         by_code = np.argsort(codes, axis=1)
         ascending = np.take_along_axis(codes, by_code, axis=1)
-        begins = np.ones(codes.shape, bool)
-        begins[:, 1:] = ascending[:, 1:] != ascending[:, :-1]
-        share = np.add.reduceat(self.weight[by_code].ravel(), np.flatnonzero(begins))
-        terms = -share * np.log(share, out=np.zeros(len(share)), where=share > 0)
-        distinct = begins.sum(axis=1)
+        starts_state = np.ones(codes.shape, bool)
+        starts_state[:, 1:] = ascending[:, 1:] != ascending[:, :-1]
+        probabilities = np.add.reduceat(self.weight[by_code].ravel(), np.flatnonzero(starts_state))
+        terms = -probabilities * np.log(probabilities, out=np.zeros(len(probabilities)), where=probabilities > 0)
+        distinct = starts_state.sum(axis=1)
         entropies: Numbers = np.add.reduceat(np.rint(terms * _GRID), np.cumsum(distinct) - distinct) / _GRID
         return entropies
 
 
 class InformationObjective:
-    """Set function f of a chain's coordinates S, plus Σ over S of c, with c_e = max(0, f(V∖e) − f(V)).
+    """Information objective f of a chain's coordinates S, plus Σ over S of c, with c_e = max(0, f(V∖e) − f(V)).
 
     The function f of each measure:
 
@@ -84,7 +92,7 @@ class InformationObjective:
     - ``stationarity``: −D(P^(S) ‖ Π_S) = H(P^(S)) − H(Π_S), where every row of Π_S is the law of the next states.
 
     With groups V_1 … V_k, the k-submodular form, S_j = S ∩ V_j: the sum of f(S_j) over the groups. For
-    ``factorizability``, D(P ‖ P^(S_1) ⊗ … ⊗ P^(S_k) ⊗ P^(V∖S)). The groups are disjoint, so f stays a function of S.
+    ``factorizability``, D(P ‖ P^(S_1) ⊗ … ⊗ P^(S_k) ⊗ P^(V∖S)). The groups are disjoint, so f remains a function of S.
 
     ``cost`` (n,) is c. f is this function minus its cost.
 
@@ -96,14 +104,14 @@ class InformationObjective:
 
     Notes
     -----
-    H(P^(S)) = H(X_S, Y_S) − H(X_S) is a difference of submodular functions and is not submodular in general. So f is
-    not, gains may grow when coordinates are taken, and with c added they may still be negative.
+    H(P^(S)) = H(X_S, Y_S) − H(X_S) is a difference of submodular functions and not submodular in general. So f is not
+    submodular, gains may grow when coordinates are taken, and may be negative even with c added.
 
     Bounds that always hold: H(P^(S)) is at most Σ over S of H(P^(i)), and all D are at least 0. The distances to
     independence and to stationarity never fall when a coordinate is added. If the coordinates are independent, f is
     modular for every measure.
 
-    Cost: O(m log m) time for each gain, O(1) once all joint states of the coordinates taken differ.
+    Cost: O(m log m) time for each gain, O(1) once all joint states of the taken coordinates differ.
 
     Deviations: the paper calls f submodular. c is cut at 0, as a cost must not be negative.
 
@@ -129,8 +137,8 @@ class InformationObjective:
         """Compute the gains of ``rows``, none of them taken; (m,) float64."""
         gains = np.zeros(len(rows))
         refining = ~self.discrete[self.group[rows]]
-        some = rows[refining]
-        group, first, second = self.group[some], self.chain.first[some], self.chain.second[some]
+        refined = rows[refining]
+        group, first, second = self.group[refined], self.chain.first[refined], self.chain.second[refined]
         gains[refining] = self._inside(self.first[group] + first, self.second[group] + second) - self.inside[group]
         if self.measure == "independence":
             gains -= self.alone[rows]
@@ -140,7 +148,7 @@ class InformationObjective:
         return gains + self.cost[rows]
 
     def take(self, row: int) -> None:
-        """Take a row."""
+        """Add a row to the set."""
         group = self.group[row]
         self.first[group] += self.chain.first[row]
         self.second[group] += self.chain.second[row]
@@ -151,15 +159,15 @@ class InformationObjective:
         self.rest_rate = self._rest_rate()
 
     def fresh(self) -> InformationObjective:
-        """Return the same function with no row taken."""
-        again = copy(self)
-        again._reset()
-        return again
+        """Return a copy of the objective with no row taken."""
+        clone = copy(self)
+        clone._reset()
+        return clone
 
     def _reset(self) -> None:
         self.first, self.second = self._sums(self.chain.first[:0]), self._sums(self.chain.second[:0])
         self.inside = np.zeros(len(self.first))
-        self.discrete = np.zeros(len(self.first), bool)  # all states differ: another coordinate changes nothing
+        self.discrete = np.zeros(len(self.first), bool)  # all states differ: further coordinates change nothing
         self.rest_first, self.rest_second = self.chain.first.sum(axis=0), self.chain.second.sum(axis=0)
         self.rest_rate = self._rest_rate()
 
@@ -169,13 +177,13 @@ class InformationObjective:
         return float(self.chain.rates(self.rest_first[None], self.rest_second[None])[0])
 
     def _sums(self, hashes: Hashes) -> Hashes:
-        """(k, m) sums of the hashes of each group, of the first rows."""
+        """Sum the hashes of the first rows by group; (k, m)."""
         sums = np.zeros((int(self.group.max(initial=0)) + 1, hashes.shape[1]), np.uint64)
         np.add.at(sums, self.group[: len(hashes)], hashes)
         return sums
 
     def _inside(self, first: Hashes, second: Hashes) -> Numbers:
-        """Compute what the coordinates of each set have within their group, but for a constant of each coordinate."""
+        """Compute the information of each set within its group, up to a constant per coordinate."""
         rates = self.chain.rates(first, second)
         return rates - self.chain.entropies(second) if self.measure == "stationarity" else rates
 

@@ -1,4 +1,4 @@
-"""Splits a budget over groups of limited size, exactly, by proportional, balanced or tempered shares."""
+"""Exact allocation of a budget to groups of limited size, by proportional, balanced or tempered shares."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from numpy.typing import ArrayLike
 
 from curate.kernels.types import Counts, Numbers
 
-_LEAST = 1e-200  # of the largest share: what is smaller gets no row before the others are full, and no level overflows
+_LEAST = 1e-200  # smaller shares of the largest get rows only after the others are full; avoids overflow
 
 
 def allocate(sizes: ArrayLike, budget: int, shares: ArrayLike) -> Counts:
-    """How much of ``budget`` each group gets: its share, but never more than its size.
+    """Allocate a budget to groups by their shares, never more than the size of a group.
 
-    What a full group cannot take flows to the others, in proportion to their shares: the water level rises until the
-    budget is spent. Fractions go to the largest remainders, ties to the lowest index. A group of share 0 gets rows only
-    when all the others are full; among such groups the shares are equal.
+    The amount that a full group cannot take is distributed to the others, in proportion to their shares
+    (water-filling). Fractions are rounded by largest remainders, ties to the lowest index. A group of share 0 gets rows
+    only if all others are full; such groups have equal shares.
 
     Parameters
     ----------
-    sizes : (g,) rows in each group
-    budget : rows to give out; more than there are means all
+    sizes : (g,) number of rows in each group
+    budget : number of rows to allocate; a budget above the total allocates all rows
     shares : (g,) weights of at least 0, in any unit
 
     Returns
     -------
     (g,) int64, 0 <= result <= sizes, of sum min(budget, sizes.sum())
 
+    Notes
+    -----
     Cost: O(g log g).
 
     References
@@ -34,69 +36,94 @@ def allocate(sizes: ArrayLike, budget: int, shares: ArrayLike) -> Counts:
     Largest remainders: Balinski & Young (1982), Fair Representation, ch. 3. Water-filling: Boyd & Vandenberghe (2004),
     Convex Optimization, example 5.2.
 
+    Examples
+    --------
     >>> allocate(np.array([1, 5, 10, 2]), 10, balanced_shares(np.array([1, 5, 10, 2]))).tolist()
     [1, 4, 3, 2]
     >>> allocate(np.array([60, 30, 10]), 10, [6, 3, 1]).tolist()
     [6, 3, 1]
     """
-    rows: Counts = np.asarray(sizes, np.int64)
+    sizes_array: Counts = np.asarray(sizes, np.int64)
     weights: Numbers = np.asarray(shares, np.float64)
-    budget = min(budget, int(rows.sum()))
-    favoured: Counts = np.where(weights > 0, rows, 0)
-    first = min(budget, int(favoured.sum()))
-    given = _fill(favoured, first, weights)
-    given += _fill(rows - favoured, budget - first, np.ones(len(rows)))
-    return given
+    budget = min(budget, int(sizes_array.sum()))
+    preferred: Counts = np.where(weights > 0, sizes_array, 0)
+    preferred_budget = min(budget, int(preferred.sum()))
+    allocation = _fill(preferred, preferred_budget, weights)
+    allocation += _fill(sizes_array - preferred, budget - preferred_budget, np.ones(len(sizes_array)))
+    return allocation
 
 
 def _fill(sizes: Counts, budget: int, shares: Numbers) -> Counts:
-    """``allocate`` for budget <= sizes.sum() and shares that are above 0 wherever sizes are."""
-    given = np.zeros_like(sizes)
+    """Allocate as ``allocate`` does, for budget <= sizes.sum() and shares above 0 wherever sizes are."""
+    allocation = np.zeros_like(sizes)
     groups = np.flatnonzero(sizes)
     if not budget:
-        return given
-    size = sizes[groups]
-    share = np.maximum(shares[groups] / shares[groups].max(), _LEAST)
-    order = np.argsort(size / share, kind="stable")  # the order in which groups fill up as the level rises
-    filled = np.concatenate(([0], np.cumsum(size[order])[:-1]))
-    open_share = np.cumsum(share[order][::-1])[::-1]
-    level = (budget - filled) / open_share  # rows a unit of share, if the groups before are full and the others not
-    open_groups = np.flatnonzero(level * share[order] < size[order])
-    full = open_groups[0] if len(open_groups) else len(order)
-    amount = size.astype(np.float64)
-    if full < len(order):
-        amount[order[full:]] = level[full] * share[order[full:]]
-    whole = np.minimum(np.floor(amount).astype(np.int64), size)
-    rest = budget - int(whole.sum())
-    by_remainder = np.argsort(whole - amount, kind="stable")
-    while rest > 0:  # once round, but for rounding errors in amount
-        takers = by_remainder[whole[by_remainder] < size[by_remainder]][:rest]
-        whole[takers] += 1
-        rest -= len(takers)
-    given[groups] = whole
-    return given
+        return allocation
+    group_sizes = sizes[groups]
+    group_shares = np.maximum(shares[groups] / shares[groups].max(), _LEAST)
+    order = np.argsort(group_sizes / group_shares, kind="stable")  # groups in the order in which they fill up
+    filled_before = np.concatenate(([0], np.cumsum(group_sizes[order])[:-1]))
+    open_share = np.cumsum(group_shares[order][::-1])[::-1]
+    level = (budget - filled_before) / open_share  # rows per unit of share if only the groups before are full
+    open_groups = np.flatnonzero(level * group_shares[order] < group_sizes[order])
+    n_full = open_groups[0] if len(open_groups) else len(order)
+    amounts = group_sizes.astype(np.float64)
+    if n_full < len(order):
+        amounts[order[n_full:]] = level[n_full] * group_shares[order[n_full:]]
+    floors = np.minimum(np.floor(amounts).astype(np.int64), group_sizes)
+    remaining = budget - int(floors.sum())
+    by_remainder = np.argsort(floors - amounts, kind="stable")
+    while remaining > 0:  # one pass, except for rounding errors
+        recipients = by_remainder[floors[by_remainder] < group_sizes[by_remainder]][:remaining]
+        floors[recipients] += 1
+        remaining -= len(recipients)
+    allocation[groups] = floors
+    return allocation
 
 
 def proportional_shares(sizes: ArrayLike) -> Numbers:
-    """(g,) shares that keep the groups' proportions."""
+    """Return shares (g,) in proportion to the sizes.
+
+    Parameters
+    ----------
+    sizes : (g,) number of rows in each group
+    """
     return np.asarray(sizes, np.float64)
 
 
 def balanced_shares(sizes: ArrayLike) -> Numbers:
-    """(g,) equal shares."""
+    """Return equal shares (g,).
+
+    Parameters
+    ----------
+    sizes : (g,) number of rows in each group
+    """
     return np.ones(np.shape(sizes))
 
 
 def temperature_shares(sizes: ArrayLike, temperature: float) -> Numbers:
-    """(g,) shares in proportion to size^(1/T), T > 0: 1 is proportional, and the larger T, the nearer to balanced.
+    """Return shares (g,) in proportion to size^(1/T), T > 0: 1 is proportional, larger T is closer to balanced.
+
+    Parameters
+    ----------
+    sizes : (g,) number of rows in each group
+    temperature : T, above 0
+
+    Returns
+    -------
+    (g,) float64
 
     References
     ----------
-    Conneau et al. (2020), arXiv:1911.02116, whose exponent alpha is 1/T.
+    Conneau et al. (2020), arXiv:1911.02116; their exponent alpha is 1/T.
 
+    Examples
+    --------
     >>> temperature_shares(np.array([1, 16]), 4.0).tolist()
     [0.5, 1.0]
     """
-    rows: Numbers = np.asarray(sizes, np.float64)
-    shares: Numbers = (rows / rows.max(initial=1)) ** (1 / temperature)  # at most 1, so that no power overflows
+    sizes_array: Numbers = np.asarray(sizes, np.float64)
+    shares: Numbers = (sizes_array / sizes_array.max(initial=1)) ** (
+        1 / temperature
+    )  # at most 1: powers cannot overflow
     return shares

@@ -1,4 +1,4 @@
-"""Whole numbers of rows from shares of a number, but for the rounding of the product."""
+"""Rounding of shares to integer counts, robust to floating-point error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ _ROUNDING = 1e-9  # 0.29 · 100 is 28.999999999999996, and 0.7 · 10 may be a li
 
 
 def floor_count(share: float) -> int:
-    """Round a product of a share and a number down.
+    """Round the product of a share and a number down.
+
+    Parameters
+    ----------
+    share : product of a share and a number
 
     Examples
     --------
@@ -23,6 +27,14 @@ def floor_count(share: float) -> int:
 
 def ceil_counts(shares: NDArray[np.floating]) -> Counts:
     """Round products of shares and numbers up.
+
+    Parameters
+    ----------
+    shares : (n,) products of shares and numbers
+
+    Returns
+    -------
+    (n,) int64
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Logits to probabilities and back to their logarithms, without overflow."""
+"""Softmax, and log-probabilities in half precision."""
 
 from __future__ import annotations
 
@@ -9,8 +9,18 @@ from curate.kernels.types import Matrix
 
 
 def softmax(logits: NDArray[np.floating]) -> Matrix:
-    """The probabilities of (n, classes) logits, each row less its highest first; float32, rows sum to 1.
+    """Convert logits to probabilities, without overflow.
 
+    Parameters
+    ----------
+    logits : (n, classes) floats
+
+    Returns
+    -------
+    (n, classes) float32; rows sum to 1
+
+    Examples
+    --------
     >>> softmax(np.array([[1000.0, 1000.0]])).tolist()
     [[0.5, 0.5]]
     """
@@ -20,11 +30,23 @@ def softmax(logits: NDArray[np.floating]) -> Matrix:
 
 
 def half_precision_logs(probabilities: Matrix) -> NDArray[np.float16]:
-    """Their natural logarithms in half precision, for storage; ``softmax`` gives the probabilities back.
+    """Convert probabilities to natural logarithms in half precision, for storage; ``softmax`` inverts it.
 
-    The order of a row's probabilities stays as it is, but for those so near to each other that they become ties. A
-    probability below 1e-38 counts as that.
+    Parameters
+    ----------
+    probabilities : (n, classes) float32
 
+    Returns
+    -------
+    (n, classes) float16
+
+    Notes
+    -----
+    The order of the probabilities of a row is preserved, except that nearly equal ones may become ties. Probabilities
+    below 1e-38 are clipped to that.
+
+    Examples
+    --------
     >>> half_precision_logs(np.array([[1.0, 0.0]], np.float32)).tolist()
     [[0.0, -87.3125]]
     """

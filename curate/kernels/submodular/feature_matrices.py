@@ -1,4 +1,4 @@
-"""Sparse matrices of features for feature-based functions: character trigrams of texts, and groups."""
+"""Sparse feature matrices for feature-based functions: character trigrams of texts, and groups."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 
 
 def trigram_features(texts: Sequence[str]) -> sparse.csr_array:
-    """Count the character trigrams of each text, times log(n / texts that have the trigram); (n, u) float32.
+    """Count the character trigrams of each text, weighted by inverse document frequency.
+
+    Parameters
+    ----------
+    texts : n strings
+
+    Returns
+    -------
+    (n, u) sparse float32: counts times log(n / number of texts with the trigram)
 
     Examples
     --------
@@ -31,13 +39,21 @@ def trigram_features(texts: Sequence[str]) -> sparse.csr_array:
     starts = np.cumsum(np.concatenate([[0], *(np.diff(offsets) for _, offsets in blocks)]))
     counts = sparse.csr_array((np.ones(len(columns), np.float32), columns, starts), shape=(len(texts), len(grams)))
     counts.sum_duplicates()
-    having = np.bincount(counts.indices, minlength=len(grams))
-    counts.data *= np.log(len(texts) / having).astype(np.float32)[counts.indices]
+    document_counts = np.bincount(counts.indices, minlength=len(grams))
+    counts.data *= np.log(len(texts) / document_counts).astype(np.float32)[counts.indices]
     return counts
 
 
 def group_features(codes: Positions) -> sparse.csr_array:
-    """Mark the group of each row with a 1; (n, g) float32, g one more than the highest code.
+    """Encode the group of each row as a one-hot vector.
+
+    Parameters
+    ----------
+    codes : (n,) int64, group of each row
+
+    Returns
+    -------
+    (n, g) sparse float32; g is the highest code plus one
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Lazy greedy maximisation of a submodular function: the greedy sequence, with few of its evaluations."""
+"""Lazy greedy maximization of a submodular function: the greedy sequence with few evaluations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from curate.kernels.types import Numbers, Rows
 
-_TOGETHER = 1024
+_MAX_BATCH = 1024
 
 
 def lazy_greedy(
@@ -20,52 +20,59 @@ def lazy_greedy(
 ) -> tuple[Rows, Numbers]:
     """Pick ``budget`` elements, each time the one of largest gain, ties to the lowest index.
 
-    Gains of a submodular function only shrink as elements are taken. So a gain computed earlier bounds today's, and an
-    element whose fresh gain is at least every other bound is the largest: the others need no evaluation. Elements of
-    largest bound are evaluated together, first one, then four, sixteen, … until one of them is that element.
+    Gains of a submodular function only shrink as elements are taken. So an earlier gain bounds the current one, and an
+    element whose current gain is at least every other bound has the largest gain: the others need no evaluation.
+    Elements of largest bound are evaluated in batches of 1, 4, 16, … until one of them has the largest gain.
 
     Parameters
     ----------
-    bounds : (n,) a bound of each element's gain before anything is taken, usually that gain itself
+    bounds : (n,) upper bounds of the initial gains, usually the gains themselves
     budget : number of elements, 0 <= budget <= n
-    gains : the gains of some elements now; must not grow when others are taken, also not by rounding
-    take : called with each element picked
+    gains : function that returns the current gains of some elements; they must not grow when others are taken, not even
+        by rounding
+    take : function called with each element picked
 
     Returns
     -------
-    order : (budget,) the elements, in the order they were taken
-    gains : (budget,) float64, the gain of each when it was taken
+    indices : (budget,) elements, in the order they were taken
+    gains : (budget,) float64, the gain of each element when it was taken
 
-    Cost: O(n) and O(log n) an evaluation; at worst budget × n evaluations, in practice a few a pick. Guarantee: exactly
-    the naive greedy sequence, hence at least (1 − 1/e) of the optimum for a monotone function that is 0 for no element.
+    Notes
+    -----
+    Cost: O(n) and O(log n) an evaluation; in the worst case budget × n evaluations, in practice a few per pick.
+
+    Guarantee: exactly the naive greedy sequence, hence at least (1 − 1/e) of the optimum for a monotone function that
+    is 0 for the empty set.
 
     References
     ----------
     Minoux (1978), doi:10.1007/BFb0006528. Nemhauser, Wolsey & Fisher (1978), doi:10.1007/BF01588971.
 
+    Examples
+    --------
     >>> sets, covered = [{1, 2}, {2, 3, 4}, {4}], set()
     >>> def gains(elements):
     ...     return np.array([len(sets[i] - covered) for i in elements], float)
-    >>> order, gained = lazy_greedy([2, 3, 1], 3, gains, lambda i: covered.update(sets[i]))
-    >>> order.tolist(), gained.tolist()
+    >>> indices, gained = lazy_greedy([2, 3, 1], 3, gains, lambda i: covered.update(sets[i]))
+    >>> indices.tolist(), gained.tolist()
     ([1, 0, 2], [3.0, 1.0, 0.0])
     """
     heap = [(-float(bound), element) for element, bound in enumerate(bounds)]
     heapq.heapify(heap)
-    computed = [-1] * len(heap)  # in which step each bound was
-    order = np.empty(budget, np.intp)
-    taken = np.empty(budget, np.float64)
+    computed_at = [-1] * len(heap)  # step in which each bound was computed
+    indices = np.empty(budget, np.intp)
+    gains_taken = np.empty(budget, np.float64)
     for step in range(budget):
-        most = 1
-        while computed[heap[0][1]] < step:
-            stale: list[int] = []
-            while heap and len(stale) < most and computed[heap[0][1]] < step:
-                stale.append(heapq.heappop(heap)[1])
-            for element, gain in zip(stale, gains(np.array(stale, np.intp)).tolist(), strict=True):
-                computed[element] = step
+        batch_size = 1
+        while computed_at[heap[0][1]] < step:
+            outdated: list[int] = []
+            while heap and len(outdated) < batch_size and computed_at[heap[0][1]] < step:
+                outdated.append(heapq.heappop(heap)[1])
+            for element, gain in zip(outdated, gains(np.array(outdated, np.intp)).tolist(), strict=True):
+                computed_at[element] = step
                 heapq.heappush(heap, (-gain, element))
-            most = min(4 * most, _TOGETHER)
-        largest, element = heapq.heappop(heap)
-        order[step], taken[step] = element, -largest
+            batch_size = min(4 * batch_size, _MAX_BATCH)
+        negative_gain, element = heapq.heappop(heap)
+        indices[step], gains_taken[step] = element, -negative_gain
         take(element)
-    return order, taken
+    return indices, gains_taken

@@ -1,8 +1,8 @@
-"""Monotone submodular functions of sets of rows, told by what each further row would add.
+"""Monotone submodular functions of sets of rows, defined by the gain of each additional row.
 
-A function starts with no row taken. ``gains`` says what rows would add to those taken, ``take`` takes one, ``fresh`` is
-the same function with none taken. Rounding never makes a gain grow (``LogDeterminant`` rounds gains to single
-precision, which hides nearly all of it), so lazy evaluation gives the greedy sequence.
+A function starts with an empty set. ``gains`` returns the gains of rows, ``take`` adds a row, and ``fresh`` returns a
+copy with an empty set. Rounding never makes a gain grow (``LogDeterminant`` rounds gains to single precision, which
+hides nearly all of it), so lazy evaluation gives the greedy sequence.
 """
 
 from __future__ import annotations
@@ -19,116 +19,119 @@ from curate.kernels.types import Indices, Matrix, Numbers, Rows
 if TYPE_CHECKING:
     from scipy import sparse
 
-_UPDATES = 1024  # of an inverse, before it is computed again
+_UPDATES = 1024  # rank-1 updates of the inverse before it is recomputed
 
 
 class Objective(Protocol):
-    """A monotone submodular function f of sets of rows, f of none being 0."""
+    """Monotone submodular function f of sets of rows, with f(∅) = 0."""
 
     def gains(self, rows: Indices) -> Numbers:
-        """(m,) float64, by how much each of ``rows``, none taken yet, would raise f."""
+        """Compute the increase of f by each of ``rows``, none of them taken; (m,) float64."""
 
     def take(self, row: int) -> None:
-        """Take a row."""
+        """Add a row to the set."""
 
     def fresh(self) -> Objective:
-        """The same function, no row taken."""
+        """Return a copy with an empty set."""
 
 
 class FacilityLocation:
-    """f(S) = Σ over rows i of the largest similarity of i to a row in S: every row has a similar one among those taken.
+    """Facility location f(S) = Σ over rows i of the largest similarity of i to a row in S.
 
-    All gains are kept up to date: taking a row lowers those of the rows that could have covered what it covers. Where
-    many rows are taken, that is two to three times as fast as computing gains when they are read. O(m²) time to take a
-    row with m similar ones, O(1) a gain.
+    It rewards a similar row in S for every row of the pool. All gains are kept up to date: taking a row lowers the
+    gains of rows that cover the same rows. If many rows are taken, this is two to three times as fast as computing
+    gains on demand. O(m²) time to take a row with m similar ones, O(1) a gain.
 
     References
     ----------
     Cornuéjols, Fisher & Nemhauser (1977), doi:10.1287/mnsc.23.8.789.
     """
 
-    def __init__(self, similar: Similarities) -> None:
-        self.similar = similar
-        self.alone = similarity_sums(similar)
-        self.left = self.alone.copy()
-        self.covered = np.zeros(similar.n, np.float32)
+    def __init__(self, similarities: Similarities) -> None:
+        self.similarities = similarities
+        self.initial_gains = similarity_sums(similarities)
+        self.current_gains = self.initial_gains.copy()
+        self.covered = np.zeros(similarities.n, np.float32)
 
     def gains(self, rows: Indices) -> Numbers:
-        return self.left[rows]
+        return self.current_gains[rows]
 
     def take(self, row: int) -> None:
-        others, values = self.similar.of(row)
-        closer = values > self.covered[others]
-        rows, after = others[closer], values[closer]
-        self.similar.subtract_rises(self.left, rows, self.covered[rows], after)
-        self.covered[rows] = after
+        neighbors, similarities = self.similarities.row(row)
+        improved = similarities > self.covered[neighbors]
+        improved_rows, new_coverage = neighbors[improved], similarities[improved]
+        self.similarities.subtract_rises(self.current_gains, improved_rows, self.covered[improved_rows], new_coverage)
+        self.covered[improved_rows] = new_coverage
 
     def fresh(self) -> FacilityLocation:
-        again = copy(self)
-        again.left, again.covered = self.alone.copy(), np.zeros(self.similar.n, np.float32)
-        return again
+        clone = copy(self)
+        clone.current_gains, clone.covered = self.initial_gains.copy(), np.zeros(self.similarities.n, np.float32)
+        return clone
 
 
-def find_representatives(similar: Similarities, order: Indices) -> tuple[Rows, Matrix]:
-    """Find the most similar of the rows taken for every other row.
+def find_representatives(similarities: Similarities, indices: Indices) -> tuple[Rows, Matrix]:
+    """Find the most similar selected row of every other row.
 
     Parameters
     ----------
-    order : (k,) rows, as they were taken
+    similarities : similarities of n rows
+    indices : (k,) selected rows, in the order taken
 
     Returns
     -------
-    nearest : (n,) row of ``order`` most similar to each row, the earliest of equals; -1 for those of ``order``, and
-        where none is similar
-    similarity : (n,) float32, similarity to that row, NaN where there is none
+    nearest : (n,) selected row most similar to each row, ties to the earliest; -1 for selected rows, and if none is
+        similar
+    similarity : (n,) float32, similarity to that row, NaN if there is none
 
     Notes
     -----
     Cost: O(k m) for rows with m similar ones.
     """
-    nearest, similarity = np.full(similar.n, -1, np.intp), np.zeros(similar.n, np.float32)
-    for row in order.tolist():
-        others, values = similar.of(row)
-        closer = values > similarity[others]
-        similarity[others[closer]], nearest[others[closer]] = values[closer], row
-    nearest[order] = -1
+    nearest, similarity = np.full(similarities.n, -1, np.intp), np.zeros(similarities.n, np.float32)
+    for row in indices.tolist():
+        neighbors, row_similarities = similarities.row(row)
+        improved = row_similarities > similarity[neighbors]
+        similarity[neighbors[improved]], nearest[neighbors[improved]] = row_similarities[improved], row
+    nearest[indices] = -1
     similarity[nearest < 0] = np.nan
     return nearest, similarity
 
 
 class SaturatedCoverage:
-    """f(S) = Σ over rows i of min(Σ over j in S of s_ij, α × Σ over all j of s_ij): enough for each row, and no more.
+    """Saturated coverage f(S) = Σ over rows i of min(Σ over j in S of s_ij, α × Σ over all j of s_ij).
+
+    It rewards enough similar rows in S for each row, and no more.
 
     References
     ----------
     Lin & Bilmes (2011), "A class of submodular functions for document summarization", ACL, eq. 4.
     """
 
-    def __init__(self, similar: Similarities, saturation: float) -> None:
-        self.similar = similar
-        self.cap = saturation * similarity_sums(similar)
-        self.covered = np.zeros(similar.n)
+    def __init__(self, similarities: Similarities, saturation: float) -> None:
+        self.similarities = similarities
+        self.cap = saturation * similarity_sums(similarities)
+        self.covered = np.zeros(similarities.n)
 
     def gains(self, rows: Indices) -> Numbers:
         def worth(s: Matrix, covered: Numbers, cap: Numbers) -> Numbers:
             return np.minimum(s, np.maximum(cap - covered, 0))
 
-        return self.similar.total(rows, worth, self.covered, self.cap)
+        return self.similarities.sum_over_rows(rows, worth, self.covered, self.cap)
 
     def take(self, row: int) -> None:
-        others, values = self.similar.of(row)
-        self.covered[others] += values
+        neighbors, values = self.similarities.row(row)
+        self.covered[neighbors] += values
 
     def fresh(self) -> SaturatedCoverage:
-        again = copy(self)
-        again.covered = np.zeros(self.similar.n)
-        return again
+        clone = copy(self)
+        clone.covered = np.zeros(self.similarities.n)
+        return clone
 
 
 class GraphCut:
-    """f(S) = Σ over i and j in S of s_ij, i any row, − λ Σ over i, j in S of s_ij: typical rows, unlike each other.
+    """Graph cut f(S) = Σ over i and j in S of s_ij, i any row, − λ Σ over i, j in S of s_ij.
 
-    Monotone for λ <= 1/2.
+    It rewards typical rows that are unlike each other. Monotone for λ <= 1/2.
 
     References
     ----------
@@ -136,28 +139,29 @@ class GraphCut:
     (2019), arXiv:1901.01151, section 3.
     """
 
-    def __init__(self, similar: Similarities, redundancy: float) -> None:
-        self.similar, self.redundancy = similar, redundancy
-        self.degree = similarity_sums(similar)
-        self.taken = np.zeros(similar.n)
+    def __init__(self, similarities: Similarities, redundancy: float) -> None:
+        self.similarities, self.redundancy = similarities, redundancy
+        self.degree = similarity_sums(similarities)
+        self.taken = np.zeros(similarities.n)
 
     def gains(self, rows: Indices) -> Numbers:
-        return self.degree[rows] - self.redundancy * (2 * self.taken[rows] + 1)  # 1: its similarity to itself
+        return self.degree[rows] - self.redundancy * (2 * self.taken[rows] + 1)  # 1: similarity to itself
 
     def take(self, row: int) -> None:
-        others, values = self.similar.of(row)
-        self.taken[others] += values
+        neighbors, values = self.similarities.row(row)
+        self.taken[neighbors] += values
 
     def fresh(self) -> GraphCut:
-        again = copy(self)
-        again.taken = np.zeros(self.similar.n)
-        return again
+        clone = copy(self)
+        clone.taken = np.zeros(self.similarities.n)
+        return clone
 
 
 class FeatureBased:
-    """f(S) = Σ over features u of φ(Σ over j in S of m_ju), φ concave: much of a feature already, little to gain.
+    """Feature-based function f(S) = Σ over features u of φ(Σ over j in S of m_ju), with φ concave.
 
-    ``features`` (n, u) are at least 0, dense or sparse.
+    The more of a feature S has, the less further rows with it gain. ``features`` (n, u) are at least 0, dense or
+    sparse.
 
     References
     ----------
@@ -170,32 +174,32 @@ class FeatureBased:
         self.sums = np.zeros(features.shape[1])
 
     def gains(self, rows: Indices) -> Numbers:
-        places, lengths = row_entries(self.starts, rows)
-        more, before = self.features.data[places].astype(np.float64), self.sums[self.features.indices[places]]
-        if self.concave == "sqrt":  # √(a + m) − √a, in a form that rounding does not let grow with a
-            root = np.sqrt(before + more) + np.sqrt(before)
-            each = np.divide(more, root, out=np.zeros(len(more)), where=root > 0)
+        positions, lengths = row_entries(self.starts, rows)
+        added, current = self.features.data[positions].astype(np.float64), self.sums[self.features.indices[positions]]
+        if self.concave == "sqrt":  # √(a + m) − √a, in a form that does not grow with a by rounding
+            root = np.sqrt(current + added) + np.sqrt(current)
+            increments = np.divide(added, root, out=np.zeros(len(added)), where=root > 0)
         else:
-            each = np.log1p(more / (1 + before))
-        begins = np.cumsum(lengths) - lengths
-        return np.where(lengths > 0, np.add.reduceat(np.append(each, 0.0), begins), 0.0)
+            increments = np.log1p(added / (1 + current))
+        starts = np.cumsum(lengths) - lengths
+        return np.where(lengths > 0, np.add.reduceat(np.append(increments, 0.0), starts), 0.0)
 
     def take(self, row: int) -> None:
-        own = slice(self.starts[row], self.starts[row + 1])
-        self.sums[self.features.indices[own]] += self.features.data[own]
+        entries = slice(self.starts[row], self.starts[row + 1])
+        self.sums[self.features.indices[entries]] += self.features.data[entries]
 
     def fresh(self) -> FeatureBased:
         return FeatureBased(self.features, self.concave)
 
 
 class LogDeterminant:
-    """Volume that the rows taken span: f(S) = log det(I + K_S), K the cosines of the rows.
+    """Log-determinant f(S) = log det(I + K_S), where K are the cosines of the rows: the volume that S spans.
 
     det(I + X_S X_Sᵀ) = det(I + X_Sᵀ X_S), so the gain of a row is log(1 + xᵀ(I + X_Sᵀ X_S)⁻¹x), and no n × n array is
     needed. O(d²) time a gain.
 
-    Rows are scaled to unit length in double precision: float32 rows have lengths that differ by rounding, and with
-    nothing taken all rows must tie. Gains are rounded to single precision, so that equal rows tie.
+    Rows are scaled to unit length in double precision, because the lengths of float32 rows differ by rounding, and all
+    rows must tie for an empty set. Gains are rounded to single precision, so that equal rows tie.
 
     References
     ----------
@@ -218,8 +222,8 @@ class LogDeterminant:
         self.moments += np.outer(x, x)
         self.updates += 1
         if self.updates % _UPDATES:
-            turned = self.inverse @ x
-            self.inverse -= np.outer(turned, turned) / (1 + x @ turned)
+            projected = self.inverse @ x
+            self.inverse -= np.outer(projected, projected) / (1 + x @ projected)
         else:
             self.inverse[:] = np.linalg.inv(self.moments)
 
@@ -227,7 +231,7 @@ class LogDeterminant:
         return LogDeterminant(self.x)
 
     def _unit(self, rows: Indices) -> Numbers:
-        """(m, d) float64, the rows at unit length; zero rows stay zero."""
+        """Return the rows at unit length, (m, d) float64; zero rows stay zero."""
         x = self.x[rows].astype(np.float64)
         lengths = np.linalg.norm(x, axis=1, keepdims=True)
         unit: Numbers = np.divide(x, lengths, out=x, where=lengths > 0)
@@ -235,7 +239,7 @@ class LogDeterminant:
 
 
 class Modular:
-    """f(S) = Σ over j in S of v_j: every row is worth the same, whatever else is taken. ``values`` (n,) at least 0."""
+    """Modular function f(S) = Σ over j in S of v_j: a row has the same value in any set. ``values`` (n,) at least 0."""
 
     def __init__(self, values: Numbers) -> None:
         self.values = values
@@ -244,14 +248,14 @@ class Modular:
         return self.values[rows]
 
     def take(self, row: int) -> None:
-        """Nothing changes."""
+        """Do nothing: gains do not depend on the set."""
 
     def fresh(self) -> Modular:
         return self
 
 
 class WeightedSum:
-    """f(S) = Σ over functions t of w_t f_t(S), weights at least 0."""
+    """Weighted sum f(S) = Σ over functions t of w_t f_t(S), weights at least 0."""
 
     def __init__(self, terms: Sequence[Objective], weights: Sequence[float]) -> None:
         self.terms, self.weights = terms, weights

@@ -1,4 +1,4 @@
-"""Similarities that sums run over, for functions of sets of rows: those of a neighbour graph, or all of them."""
+"""Similarities for functions of sets of rows: a neighbor graph, or all pairs."""
 
 from __future__ import annotations
 
@@ -17,55 +17,55 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 _ROWS = 1024
-_RISES = 256  # rows of an (n, n) array that are worked on at once
-GRID = np.float32(2**24)  # similarities are multiples of 1/GRID: sums of them are exact, in any order
-DENSE_ROWS = 16_384  # all similarities of so many rows take 1 GiB, and three while they are made
+_RISES = 256  # rows of an (n, n) array processed at a time
+GRID = np.float32(2**24)  # similarities are multiples of 1/GRID, so their sums are exact in any order
+DENSE_ROWS = 16_384  # all similarities of this many rows take 1 GiB, and 3 GiB during their computation
 
 Worth = Callable[..., NDArray[np.floating]]
 
 
 class Similarities(Protocol):
-    """Symmetric similarities of n rows, in [0, 1], each on the grid."""
+    """Symmetric similarities of n rows in [0, 1], each a multiple of 2^-24."""
 
     n: int
 
-    def of(self, row: int) -> tuple[Indices, Matrix]:
-        """The rows that ``row`` is similar to, itself among them, and how much."""
+    def row(self, row: int) -> tuple[Indices, Matrix]:
+        """Return the rows similar to ``row``, including itself, and their similarities."""
 
-    def total(self, rows: Indices, worth: Worth, *state: NDArray[np.floating]) -> Numbers:
-        """For each j of ``rows``, the sum over rows i of ``worth(s_ij, *(array[i] for array in state))``.
+    def sum_over_rows(self, rows: Indices, worth: Worth, *state: NDArray[np.floating]) -> Numbers:
+        """Compute the sum over rows i of ``worth(s_ij, *(array[i] for array in state))`` for each j of ``rows``.
 
-        ``worth`` is applied to whole arrays, and must be 0 where s_ij is 0.
+        ``worth`` is applied to arrays, and must be 0 where s_ij is 0.
         """
 
     def subtract_rises(self, gains: Numbers, rows: Indices, before: Matrix, after: Matrix) -> None:
-        """Subtract the sum over i of ``rows`` of min(s_ij, after_i) − before_i, where positive, from each gain j.
+        """Subtract the sum over i of ``rows`` of min(s_ij, after_i) − before_i, if positive, from each gain j.
 
         Parameters
         ----------
         gains : (n,) float64, changed in place
-        rows : (m,) different rows
-        before, after : (m,) float32 on the grid, before < after
+        rows : (m,) distinct rows
+        before, after : (m,) float32 multiples of 2^-24, before < after
         """
 
 
 class GraphSimilarities:
-    """The similarities that a graph stores; what it does not store is 0."""
+    """Similarities stored in a graph; pairs that are not stored have similarity 0."""
 
     def __init__(self, graph: sparse.csr_array) -> None:
         self.n = len(graph.indptr) - 1
         self.starts, self.columns, self.values = graph.indptr.astype(np.int64), graph.indices, graph.data
 
-    def of(self, row: int) -> tuple[Indices, Matrix]:
-        own = slice(self.starts[row], self.starts[row + 1])
-        return self.columns[own], self.values[own]
+    def row(self, row: int) -> tuple[Indices, Matrix]:
+        entries = slice(self.starts[row], self.starts[row + 1])
+        return self.columns[entries], self.values[entries]
 
-    def total(self, rows: Indices, worth: Worth, *state: NDArray[np.floating]) -> Numbers:
+    def sum_over_rows(self, rows: Indices, worth: Worth, *state: NDArray[np.floating]) -> Numbers:
         edges, lengths = row_entries(self.starts, rows)
-        others = self.columns[edges]
-        each = worth(self.values[edges], *(array[others] for array in state))
-        sums: Numbers = np.add.reduceat(each, np.cumsum(lengths) - lengths, dtype=np.float64)
-        return sums  # no line is empty: it holds the row itself
+        columns = self.columns[edges]
+        values = worth(self.values[edges], *(array[columns] for array in state))
+        sums: Numbers = np.add.reduceat(values, np.cumsum(lengths) - lengths, dtype=np.float64)
+        return sums  # no row is empty: it contains the row itself
 
     def subtract_rises(self, gains: Numbers, rows: Indices, before: Matrix, after: Matrix) -> None:
         edges, lengths = row_entries(self.starts, rows)
@@ -75,7 +75,7 @@ class GraphSimilarities:
 
 
 class DenseSimilarities:
-    """All similarities, as an (n, n) array."""
+    """Similarities of all pairs, as an (n, n) array."""
 
     def __init__(self, x: Matrix) -> None:
         self.n = len(x)
@@ -83,31 +83,33 @@ class DenseSimilarities:
         self.values = np.maximum(self.values, self.values.T)
         np.fill_diagonal(self.values, 1)
 
-    def of(self, row: int) -> tuple[Indices, Matrix]:
+    def row(self, row: int) -> tuple[Indices, Matrix]:
         return np.arange(self.n), self.values[row]
 
-    def total(self, rows: Indices, worth: Worth, *state: NDArray[np.floating]) -> Numbers:
+    def sum_over_rows(self, rows: Indices, worth: Worth, *state: NDArray[np.floating]) -> Numbers:
         sums: Numbers = worth(self.values[rows], *state).sum(axis=1, dtype=np.float64)
         return sums
 
     def subtract_rises(self, gains: Numbers, rows: Indices, before: Matrix, after: Matrix) -> None:
         for block in block_slices(len(rows), _RISES):
-            low = before[block, None]
-            capped = np.clip(self.values[rows[block]], low, after[block, None])
-            gains -= capped.sum(axis=0, dtype=np.float64) - low.sum(dtype=np.float64)
+            lower = before[block, None]
+            capped = np.clip(self.values[rows[block]], lower, after[block, None])
+            gains -= capped.sum(axis=0, dtype=np.float64) - lower.sum(dtype=np.float64)
 
 
 def similarity_graph(embeddings: Matrix, cluster: Codes, n_neighbors: int, n_probe: int = 4) -> sparse.csr_array:
     """Build the graph of cosine similarities of each row with its most similar rows.
 
-    Symmetric: two rows are joined if either is among the other's ``n_neighbors``. Complete if n <= n_neighbors + 1.
-    Above 20,000 rows, neighbors are searched in the ``n_probe`` clusters nearest to a row's own cluster: see
-    ``knn_by_cluster``.
+    The graph is symmetric: two rows are connected if either is among the other's ``n_neighbors``. It is complete if n
+    <= n_neighbors + 1. Above 20,000 rows, neighbors are searched in the ``n_probe`` clusters nearest to a row's own
+    cluster: see ``knn_by_cluster``.
 
     Parameters
     ----------
     embeddings : (n, d) float32, rows of unit length
     cluster : (n,) int32, -1 for rows in no cluster
+    n_neighbors : number of neighbors of each row
+    n_probe : number of clusters to search
 
     Returns
     -------
@@ -117,24 +119,41 @@ def similarity_graph(embeddings: Matrix, cluster: Codes, n_neighbors: int, n_pro
 
     n = len(embeddings)
     k = min(n_neighbors, n - 1)
-    own = np.arange(n, dtype=np.int32)[:, None]
-    columns, values = own, np.ones((n, 1), np.float32)
+    self_columns = np.arange(n, dtype=np.int32)[:, None]
+    columns, values = self_columns, np.ones((n, 1), np.float32)
     if k > 0:
         indices, similarities = knn_by_cluster(embeddings, k, cluster, n_probe=n_probe)
-        columns, values = np.hstack((own, indices)), np.hstack((values, round_to_grid(similarities)))
+        columns, values = np.hstack((self_columns, indices)), np.hstack((values, round_to_grid(similarities)))
     starts = np.arange(0, columns.size + 1, columns.shape[1])
-    one_way = sparse.csr_array((values.ravel(), columns.ravel(), starts), shape=(n, n))
-    return one_way.maximum(one_way.T.tocsr()).tocsr()
+    directed = sparse.csr_array((values.ravel(), columns.ravel(), starts), shape=(n, n))
+    return directed.maximum(directed.T.tocsr()).tocsr()
 
 
-def similarity_sums(similar: Similarities) -> Numbers:
-    """(n,) float64, the sum of each row's similarities."""
-    sums = [similar.total(np.arange(rows.start, rows.stop), lambda s: s) for rows in block_slices(similar.n, _ROWS)]
+def similarity_sums(similarities: Similarities) -> Numbers:
+    """Compute the sum of the similarities of each row.
+
+    Parameters
+    ----------
+    similarities : similarities of n rows
+
+    Returns
+    -------
+    (n,) float64
+    """
+    sums = [
+        similarities.sum_over_rows(np.arange(rows.start, rows.stop), lambda s: s)
+        for rows in block_slices(similarities.n, _ROWS)
+    ]
     return np.concatenate([np.empty(0), *sums])
 
 
 def round_to_grid(similarities: Matrix) -> Matrix:
-    """Cosines as multiples of 2^-24 in [0, 1]: those below 0 become 0."""
+    """Round cosines to multiples of 2^-24 in [0, 1]; negative ones become 0.
+
+    Parameters
+    ----------
+    similarities : float32 of any shape
+    """
     rounded = np.clip(similarities, 0, 1)
     rounded *= GRID
     np.round(rounded, out=rounded)
@@ -143,10 +162,22 @@ def round_to_grid(similarities: Matrix) -> Matrix:
 
 
 def row_entries(starts: Positions, rows: Indices) -> tuple[Positions, Positions]:
-    """Where the entries of ``rows`` stand in a sparse matrix, one row after the other, and how many each row has.
+    """Return the positions of the entries of ``rows`` in a sparse matrix, and their number in each row.
 
-    >>> places, lengths = row_entries(np.array([0, 2, 2, 5]), np.array([2, 0]))
-    >>> places.tolist(), lengths.tolist()
+    Parameters
+    ----------
+    starts : (n + 1,) int64, offset of each row
+    rows : (m,) row indices
+
+    Returns
+    -------
+    positions : (sum of lengths,) int64, row by row
+    lengths : (m,) int64
+
+    Examples
+    --------
+    >>> positions, lengths = row_entries(np.array([0, 2, 2, 5]), np.array([2, 0]))
+    >>> positions.tolist(), lengths.tolist()
     ([2, 3, 4, 0, 1], [3, 2])
     """
     lengths = starts[rows + 1] - starts[rows]

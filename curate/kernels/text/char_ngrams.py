@@ -1,4 +1,4 @@
-"""Takes texts apart into character trigrams, and hashes those into vectors, with whole-array integer arithmetic."""
+"""Character trigrams of texts, and signed hashing of trigrams into vectors, by array arithmetic."""
 
 from __future__ import annotations
 
@@ -14,14 +14,23 @@ WHITE_SPACE = (
     *((0x09, 0x0D), (0x1C, 0x20), (0x85, 0x85), (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A)),
     *((0x2028, 0x2029), (0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000)),
 )
-"""What ``str.isspace`` holds for; a list of our own, for whole arrays."""
+"""Ranges of code points for which ``str.isspace`` is true."""
 
 
 def text_blocks(texts: Sequence[str], characters: int = 1 << 17) -> Iterator[slice]:
-    """Slices of consecutive texts with up to ``characters`` characters each; a longer text is a slice of its own.
+    """Yield slices of consecutive texts with up to ``characters`` characters each; a longer text is one slice.
 
-    ``trigrams`` takes about 50 bytes of memory a character, and is fastest while a block fits the processor's cache.
+    Parameters
+    ----------
+    texts : n strings
+    characters : maximum number of characters in a slice
 
+    Notes
+    -----
+    ``trigrams`` takes about 50 bytes of memory a character, and is fastest if a block fits the processor's cache.
+
+    Examples
+    --------
     >>> list(text_blocks(["ab", "cd", "efghi", "j"], characters=4))
     [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None)]
     """
@@ -36,11 +45,11 @@ def text_blocks(texts: Sequence[str], characters: int = 1 << 17) -> Iterator[sli
 
 
 def trigrams(texts: Sequence[str]) -> tuple[Hashes, Positions]:
-    """Each character of each text with its two neighbours, in lower case; any white space is one blank.
+    """Split texts into character trigrams in lower case, with white space reduced to single blanks.
 
-    There is one trigram for every character that is not white space: a word of L letters gives L of them, the first and
-    last reach into the blanks around it, and none spans two words. Scripts without blanks between words need nothing
-    special, and only a blank text has no trigram.
+    There is one trigram for every character that is not white space: the character and its two neighbors. A word of L
+    letters gives L of them, the first and last include the blanks around it, and none spans two words. Scripts without
+    blanks between words need no special treatment, and only a blank text has no trigram.
 
     Parameters
     ----------
@@ -48,34 +57,40 @@ def trigrams(texts: Sequence[str]) -> tuple[Hashes, Positions]:
 
     Returns
     -------
-    grams : (m,) uint64, three code points of 21 bits each, repetitions included, in reading order; those of text i are
+    grams : (m,) uint64, three code points of 21 bits each, duplicates included, in reading order; those of text i are
         ``grams[offsets[i]:offsets[i + 1]]``
     offsets : (n + 1,) int64
 
-    Cost: O(characters) time and memory. Guarantee: exact, different trigrams are different numbers.
+    Notes
+    -----
+    Cost: O(characters) time and memory.
 
+    Guarantee: exact, different trigrams are different numbers.
+
+    Examples
+    --------
     >>> grams, offsets = trigrams(["Go,  go!", " "])
     >>> offsets.tolist(), ["".join(chr(int(gram) >> shift & 0x1FFFFF) for shift in (42, 21, 0)) for gram in grams]
     ([0, 6, 6], [' go', 'go,', 'o, ', ' go', 'go!', 'o! '])
     """
     lowered = [text.lower() for text in texts]
     starts = np.cumsum([1, *(len(text) + 1 for text in lowered)])
-    joined = " ".join(["", *lowered, ""])
-    codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-    white = white_space_table()[codes]
-    codes[white] = _BLANK
-    centres = np.flatnonzero(~white)
-    grams = codes[centres - 1] << np.uint64(42)
-    grams |= codes[centres] << np.uint64(21)
-    grams |= codes[centres + 1]
-    return grams, np.searchsorted(centres, starts)
+    text = " ".join(["", *lowered, ""])
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+    is_white = white_space_table()[codes]
+    codes[is_white] = _BLANK
+    centers = np.flatnonzero(~is_white)
+    grams = codes[centers - 1] << np.uint64(42)
+    grams |= codes[centers] << np.uint64(21)
+    grams |= codes[centers + 1]
+    return grams, np.searchsorted(centers, starts)
 
 
 def signed_hashing(grams: Hashes, offsets: Positions, dimensions: int) -> Matrix:
-    """Vectors whose inner product estimates that of the texts' trigram counts.
+    """Hash trigrams into vectors whose inner product estimates that of the trigram counts of the texts.
 
-    Every trigram adds +1 or -1, by one bit of its hash, to the coordinate that the other bits name. Where all trigrams
-    of a text cancel out, their signs are left off.
+    Every trigram adds +1 or -1, by one bit of its hash, to the coordinate that the other bits select. If all trigrams
+    of a text cancel out, they are added without signs.
 
     Parameters
     ----------
@@ -84,32 +99,48 @@ def signed_hashing(grams: Hashes, offsets: Positions, dimensions: int) -> Matrix
 
     Returns
     -------
-    (n, d) float32, whole numbers; a row is zero only where the text has no trigram
+    (n, d) float32, integers; a row is zero only if the text has no trigram
 
-    Cost: O(m + n d). Guarantee: the same on every machine; the inner product is unbiased, with variance O(1 / d), save
-    for texts that cancel out.
+    Notes
+    -----
+    Cost: O(m + n d).
+
+    Guarantee: the same on every machine; the inner product is unbiased, with variance O(1 / d), except for texts whose
+    trigrams cancel out.
 
     References
     ----------
     Weinberger et al. (2009), arXiv:0902.2206, section 3.
 
+    Examples
+    --------
     >>> signed_hashing(*trigrams(["aaaa", ""]), dimensions=4).tolist()
     [[1.0, 0.0, -2.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
     """
     n = len(offsets) - 1
-    hashes = _mix(grams)
-    place = text_of_each(offsets) * dimensions + ((hashes >> np.uint64(1)) % np.uint64(dimensions)).astype(np.int64)
+    hashes = _mix_bits(grams)
+    cells = text_of_each(offsets) * dimensions + ((hashes >> np.uint64(1)) % np.uint64(dimensions)).astype(np.int64)
     signs = 1.0 - 2.0 * (hashes & np.uint64(1))
-    rows = np.bincount(place, signs, n * dimensions).reshape(n, dimensions)
-    cancelled = ~rows.any(axis=1)
-    if cancelled.any():
-        rows[cancelled] = np.bincount(place, minlength=n * dimensions).reshape(n, dimensions)[cancelled]
+    rows = np.bincount(cells, signs, n * dimensions).reshape(n, dimensions)
+    cancels = ~rows.any(axis=1)
+    if cancels.any():
+        rows[cancels] = np.bincount(cells, minlength=n * dimensions).reshape(n, dimensions)[cancels]
     return rows.astype(np.float32)
 
 
 def text_of_each(offsets: Positions) -> Positions:
-    """The text that each trigram belongs to.
+    """Return the text that each trigram belongs to.
 
+    Parameters
+    ----------
+    offsets : (n + 1,) int64
+
+    Returns
+    -------
+    (m,) int64
+
+    Examples
+    --------
     >>> text_of_each(np.array([0, 2, 2, 3])).tolist()
     [0, 0, 2]
     """
@@ -118,15 +149,15 @@ def text_of_each(offsets: Positions) -> Positions:
 
 @lru_cache(maxsize=1)
 def white_space_table() -> Flags:
-    """(0x110000,) bool: which code points are white space."""
+    """Return a table (0x110000,) bool of the code points that are white space."""
     table = np.zeros(0x110000, bool)
     for first, last in WHITE_SPACE:
         table[first : last + 1] = True
     return table
 
 
-def _mix(grams: Hashes) -> Hashes:
-    """Spreads every bit over all others (the finaliser of MurmurHash3)."""
+def _mix_bits(grams: Hashes) -> Hashes:
+    """Mix bits so that each depends on all others (the finalizer of MurmurHash3)."""
     mixed = grams ^ (grams >> np.uint64(33))
     mixed *= np.uint64(0xFF51AFD7ED558CCD)
     mixed ^= mixed >> np.uint64(33)

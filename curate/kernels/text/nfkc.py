@@ -1,4 +1,4 @@
-"""Unicode's compatibility form of a text, in linear time whatever the text."""
+"""NFKC normalization in linear time for any text."""
 
 from __future__ import annotations
 
@@ -11,21 +11,25 @@ import numpy as np
 
 from curate.kernels.types import Flags
 
-_LONG = 31  # marks in a row; what people write has a few
+_LONG = 31  # combining marks in a row; natural text has at most a few
 
 
 def normalize_nfkc(text: str) -> str:
-    r"""The text with one form for each character, however it was written or composed: Unicode's NFKC.
+    r"""Normalize a text to Unicode's compatibility form NFKC.
 
-    Python puts the marks on a letter into their order by insertion, which takes 2 seconds for 40,000 of them and
-    more than an hour for two million. Here a long run of marks is sorted first.
+    Python orders combining marks by insertion sort, which takes 2 seconds for 40,000 marks on one letter and more than
+    an hour for two million. Long runs of marks are therefore sorted first.
 
+    Notes
+    -----
     Cost: O(characters), and O(m log m) for m marks in a row.
 
     References
     ----------
     Unicode Standard Annex 15, Unicode Normalization Forms; canonical ordering: The Unicode Standard, section 3.11.
 
+    Examples
+    --------
     >>> normalize_nfkc("ﬁ e\u0301 ２") == "fi é 2"
     True
     """
@@ -33,12 +37,14 @@ def normalize_nfkc(text: str) -> str:
 
 
 def sort_combining_marks(text: str) -> str:
-    r"""The text, which any of Unicode's forms is made of in linear time: the marks of long runs apart and in order.
+    r"""Decompose and sort long runs of combining marks, so that any Unicode normal form takes linear time.
 
+    Examples
+    --------
     >>> sort_combining_marks("e" + "\u0301\u0316" * 16) == "e" + "\u0316" * 16 + "\u0301" * 16
     True
     """
-    return _sorted(text) if len(text) > _LONG and not text.isascii() and _has_long_run(text) else text
+    return _sort_marks(text) if len(text) > _LONG and not text.isascii() and _has_long_run(text) else text
 
 
 def _has_long_run(text: str) -> bool:
@@ -47,21 +53,23 @@ def _has_long_run(text: str) -> bool:
     return len(codes) - len(others) > _LONG and int(np.diff(others, prepend=-1, append=len(codes)).max()) > _LONG
 
 
-def _sorted(text: str) -> str:
-    """The text with each run of marks taken apart, and in order."""
+def _sort_marks(text: str) -> str:
+    """Decompose and sort each run of combining marks."""
     pieces: list[str] = []
-    for mark, run in groupby(text, lambda one: bool(_marks()[ord(one)])):
-        some = "".join(run)
-        pieces += sorted("".join(map(_apart, some)), key=unicodedata.combining) if mark else [some]
+    for is_mark, characters in groupby(text, lambda character: bool(_marks()[ord(character)])):
+        segment = "".join(characters)
+        pieces += sorted("".join(map(_decompose, segment)), key=unicodedata.combining) if is_mark else [segment]
     return "".join(pieces)
 
 
 @lru_cache(maxsize=1)
 def _marks() -> Flags:
-    """(0x110000,) the characters of which normalising leaves nothing but marks."""
-    parts = (_apart(chr(code)) for code in range(maxunicode + 1))
-    return np.fromiter((unicodedata.combining(some[0]) != 0 for some in parts), np.bool_, maxunicode + 1)
+    """Return a table (0x110000,) of the characters whose decomposition starts with a combining mark."""
+    decompositions = (_decompose(chr(code)) for code in range(maxunicode + 1))
+    return np.fromiter(
+        (unicodedata.combining(decomposition[0]) != 0 for decomposition in decompositions), np.bool_, maxunicode + 1
+    )
 
 
-def _apart(one: str) -> str:
-    return unicodedata.normalize("NFKD", one)
+def _decompose(character: str) -> str:
+    return unicodedata.normalize("NFKD", character)

@@ -1,4 +1,4 @@
-"""Finds personal data and secrets in a text: e-mail and IP addresses, phone, card and account numbers, keys."""
+"""Detection of personal data and secrets: e-mail and IP addresses, phone, card and account numbers, keys."""
 
 from __future__ import annotations
 
@@ -10,41 +10,51 @@ from typing import Literal
 
 PiiKind = Literal["key", "email", "iban", "card", "ip", "phone"]
 PiiSpan = tuple[int, int, PiiKind]
-"""Where it begins, where it ends, and what it is."""
+"""Start, end and kind of a match."""
 
 PII_KINDS: tuple[PiiKind, ...] = ("key", "email", "iban", "card", "ip", "phone")
-"""In the order in which they are looked for: what one has found, none after it can be part of."""
+"""Kinds in the order of detection; the characters of a match are excluded from later kinds."""
 
 PII_VERSION = 1
-"""Raised whenever the same text would give other spans."""
+"""Version of the patterns, raised whenever the same text would give other spans."""
 
-_FOUND = "\0"  # in the place of what an earlier kind has found; no pattern begins, ends or goes on over it
+_MASK = "\0"  # replaces spans of earlier kinds; no pattern matches it
 
 
 def find_pii(text: str) -> list[PiiSpan]:
-    r"""What a text holds of each kind, in the order of the text; no two overlap.
+    r"""Find personal data and secrets in a text, in text order, without overlaps.
 
-    - key: private keys as PEM and OpenPGP write them, up to the end of a text that was cut off; JSON web tokens; and
-      tokens that begin as those of AWS, GitHub, GitLab, Google, Hugging Face, npm, OpenAI, Anthropic, PyPI, SendGrid,
-      Slack and Stripe do, in the length and the letters that those have
-    - email: addresses whose domain ends in letters; none that is the name of an image (``icon@2x.png``) or the user of
-      a repository's URL (``git@``)
-    - iban: of the length that their country has, with a check number that is right; spaces between groups of four
-    - card: 13 to 19 digits that begin as an issuer's do, with a Luhn digit that is right; spaces or hyphens between
-      the usual groups
+    - key: private keys in PEM and OpenPGP format, also if the text ends within one; JSON web tokens; and tokens with
+      the prefixes of AWS, GitHub, GitLab, Google, Hugging Face, npm, OpenAI, Anthropic, PyPI, SendGrid, Slack and
+      Stripe, in their length and alphabet
+    - email: addresses whose domain ends in letters, except names of images (``icon@2x.png``) and the user of repository
+      URLs (``git@``)
+    - iban: of the length of their country, with a valid check number; spaces between groups of four are allowed
+    - card: 13 to 19 digits with the prefix of an issuer and a valid Luhn digit; spaces or hyphens between the usual
+      groups are allowed
     - ip: global addresses of both versions. Private, local, multicast and documentation addresses (192.168.0.1,
-      203.0.113.7, 2001:db8::1) are nobody's and are not found; nor is what is more likely a version or a section:
-      four single digits (1.1.1.1 too), or numbers after "version" or "v"
-    - phone: with a country code (``+49 30 901820``); of North America with hyphens, dots or a bracketed area code; and
-      7 to 15 digits after a word such as "phone", "tel" or "fax". Without any of these a run of digits is a number,
-      not a phone number; dates, ISBNs and versions are none
+      203.0.113.7, 2001:db8::1) are not personal and not found; neither are likely version or section numbers: four
+      single digits (1.1.1.1 too), or numbers after "version" or "v"
+    - phone: with a country code (``+49 30 901820``); North American numbers with hyphens, dots or a bracketed area
+      code; and 7 to 15 digits after a word such as "phone", "tel" or "fax". Other runs of digits, dates, ISBNs and
+      versions are not matched
 
-    Precision comes before recall: names and postal addresses are not looked for, nor is what is spelt out ("at",
-    "dot"). Letters and digits are those of ASCII, in e-mail addresses also accented Latin letters; text in any other
-    script is a border, so that nothing needs blanks around it.
+    Precision has priority over recall: names, postal addresses and obfuscated text ("at", "dot") are not detected.
+    Letters and digits are ASCII, in e-mail addresses also accented Latin letters; text in any other script is a word
+    boundary, so that matches need no blanks around them.
 
-    Cost: O(characters) time whatever the text, as every pattern is bounded, or begins only where a run of its
-    characters does: prose goes at 5 to 10 million characters a second. Memory: the text twice, and 300 bytes a span.
+    Parameters
+    ----------
+    text : the text
+
+    Returns
+    -------
+    list of spans (start, end, kind)
+
+    Notes
+    -----
+    Cost: O(characters) time for any text, as every pattern is bounded, or begins only where a run of its characters
+    does: 5 to 10 million characters of prose a second. Memory: the text twice, and 300 bytes a span.
 
     References
     ----------
@@ -52,45 +62,60 @@ def find_pii(text: str) -> list[PiiSpan]:
     numbers: ITU-T E.164. Addresses: IANA's special-purpose registries, RFC 6890. JSON web tokens: RFC 7519. Private
     keys: RFC 7468, RFC 9580.
 
+    Examples
+    --------
     >>> text = "Ask ann@example.org, +44 20 7946 0958; card 4111-1111-1111-1111, from 2019-05-12."
     >>> [(kind, text[start:end]) for start, end, kind in find_pii(text)]
     [('email', 'ann@example.org'), ('phone', '+44 20 7946 0958'), ('card', '4111-1111-1111-1111')]
     """
-    found: list[PiiSpan] = []
-    rest = text
+    results: list[PiiSpan] = []
+    remaining_text = text
     finders = _FINDERS if _NUMBER.search(text) else _FINDERS_WITHOUT_NUMBERS
     for kind, find in finders:
-        mine = find(rest)
-        if mine:
-            rest = _replaced(rest, [(start, end, _FOUND * (end - start)) for start, end in mine])
-            found += [(start, end, kind) for start, end in mine]
-    return sorted(found)
+        matches = find(remaining_text)
+        if matches:
+            remaining_text = _replace(remaining_text, [(start, end, _MASK * (end - start)) for start, end in matches])
+            results += [(start, end, kind) for start, end in matches]
+    return sorted(results)
 
 
 def mask_pii(text: str, kinds: Collection[PiiKind]) -> tuple[str, Counter[PiiKind]]:
-    """The text with a placeholder such as ``<EMAIL>`` for each span of some kinds, and how many of each there were.
+    """Replace spans of some kinds with placeholders such as ``<EMAIL>``, and count the spans of each kind.
 
-    All kinds are looked for, whichever are masked: a card number is no phone number where only phones are.
+    All kinds are detected, whichever are masked: a card number is not masked as a phone number if only phones are
+    masked.
 
+    Parameters
+    ----------
+    text : the text
+    kinds : kinds to mask
+
+    Returns
+    -------
+    text : the masked text
+    counts : number of masked spans by kind
+
+    Examples
+    --------
     >>> mask_pii("ann@example.org or bob@example.org", ["email"])
     ('<EMAIL> or <EMAIL>', Counter({'email': 2}))
     """
-    mine = [span for span in find_pii(text) if span[2] in kinds]
-    text = _replaced(text, [(start, end, f"<{kind.upper()}>") for start, end, kind in mine])
-    return text, Counter(kind for _, _, kind in mine)
+    selected = [span for span in find_pii(text) if span[2] in kinds]
+    text = _replace(text, [(start, end, f"<{kind.upper()}>") for start, end, kind in selected])
+    return text, Counter(kind for _, _, kind in selected)
 
 
-def _replaced(text: str, places: list[tuple[int, int, str]]) -> str:
+def _replace(text: str, replacements: list[tuple[int, int, str]]) -> str:
     pieces, last = [], 0
-    for start, end, new in places:
-        pieces += [text[last:start], new]
+    for start, end, replacement in replacements:
+        pieces += [text[last:start], replacement]
         last = end
     return "".join([*pieces, text[last:]])
 
 
 # ---------------------------------------------------------------- patterns
-# A quantifier is bounded, or possessive behind a lookbehind that refuses its own characters; none is nested but where
-# every repetition takes exactly one digit or one label.
+# For linear time, each quantifier is bounded, or possessive after a lookbehind that excludes its characters. Nested
+# quantifiers occur only where every repetition consumes exactly one digit or one label.
 
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
@@ -154,7 +179,7 @@ _ISSUER = re.compile(
 _IPV4 = re.compile(r"(?<![\w.])(?<![A-Za-z]-)\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?!\w|\.\w)", re.ASCII)
 _IPV6 = re.compile(r"(?<![\w:.])[23][0-9A-Fa-f]{3}(?::[0-9A-Fa-f]{0,4}){1,6}:[0-9A-Fa-f]{1,4}(?![\w:])", re.ASCII)
 _VERSION_BEFORE = re.compile(r"(?:\bv|\bver\.?|version|release|revision|section)[\s:=]*\Z", re.ASCII | re.IGNORECASE)
-_NOBODYS = tuple(
+_SPECIAL_NETWORKS = tuple(
     map(
         ipaddress.ip_network,
         (
@@ -165,14 +190,14 @@ _NOBODYS = tuple(
     )
 )
 
-_NUMBER = re.compile(r"\d(?:[ .()/-]{0,2}+\d){4}", re.ASCII)  # in every card number, phone number and address in digits
+_NUMBER = re.compile(r"\d(?:[ .()/-]{0,2}+\d){4}", re.ASCII)  # part of every card number, phone number and IPv4 address
 _DIGITS = r"(?:[ .()/-]{0,2}+\d)"
 _INTERNATIONAL = re.compile(rf"(?<![\w+])\+[1-9]{_DIGITS}{{7,14}}(?!\w|[.,]\d)", re.ASCII)
 _NORTH_AMERICAN = re.compile(
     r"(?<![\w.+-])(?:1[ .-])?(?:\([2-9]\d\d\) ?[2-9]\d\d[ .-]\d{4}|[2-9]\d\d([.-])[2-9]\d\d\1\d{4})(?!\w|[.,-]\d)",
     re.ASCII,
 )
-_LABELLED = re.compile(
+_LABELED = re.compile(
     r"(?<![A-Za-z])(?:tel|telephone|telefon|phone|mobile|cell|fax|whatsapp)"
     rf"(?:[\s.:#]|\bno\b|\bnumber\b|\bis\b){{0,6}}+(\(?\d{_DIGITS}{{6,14}})(?!\w|[.,]\d)",
     re.ASCII | re.IGNORECASE,
@@ -180,7 +205,7 @@ _LABELLED = re.compile(
 _DATE = re.compile(r"\(?(?:(?:19|20)\d\d([./ -])\d\d?\1\d\d?|\d\d?([./ -])\d\d?\2(?:19|20)\d\d)(?!\d)", re.ASCII)
 
 
-# ---------------------------------------------------------------- one kind each
+# ---------------------------------------------------------------- finders
 
 Find = Callable[[str], list[tuple[int, int]]]
 
@@ -200,9 +225,11 @@ def _tokens(text: str) -> list[tuple[int, int]]:
 
 
 def _is_token(token: str) -> bool:
-    """Of beginnings that are common in names too, only tokens with digits; what is random has some."""
+    """Return whether a match is a random token; prefixes that are common in names also require digits."""
     if token.startswith("sk-"):
-        return all(any(test(one) for one in token) for test in (str.isdigit, str.isupper, str.islower))
+        return all(
+            any(predicate(character) for character in token) for predicate in (str.isdigit, str.isupper, str.islower)
+        )
     return not token.startswith("xox") or any(map(str.isdigit, token))
 
 
@@ -211,21 +238,21 @@ def _emails(text: str) -> list[tuple[int, int]]:
 
 
 def _ibans(text: str) -> list[tuple[int, int]]:
-    found = []
+    matches = []
     for match in _IBAN.finditer(text):
         length = _IBAN_LENGTH.get(match[0][:2])
-        places = [place for place, one in enumerate(match[0]) if one != " "]
-        if length is None or length > len(places):
+        positions = [position for position, character in enumerate(match[0]) if character != " "]
+        if length is None or length > len(positions):
             continue
-        end = places[length - 1] + 1
+        end = positions[length - 1] + 1
         number = match[0][:end].replace(" ", "")
         if match[0][end : end + 1] in ("", " ") and _remainder(number) == 1:
-            found.append((match.start(), match.start() + end))
-    return found
+            matches.append((match.start(), match.start() + end))
+    return matches
 
 
 def _remainder(iban: str) -> int:
-    return int("".join(str(int(one, 36)) for one in iban[4:] + iban[:4])) % 97
+    return int("".join(str(int(character, 36)) for character in iban[4:] + iban[:4])) % 97
 
 
 def _cards(text: str) -> list[tuple[int, int]]:
@@ -238,16 +265,16 @@ def _is_card(digits: str) -> bool:
     return total % 10 == 0 and _ISSUER.fullmatch(digits) is not None
 
 
-def _addresses_4(text: str) -> list[tuple[int, int]]:
-    found = []
+def _ipv4_addresses(text: str) -> list[tuple[int, int]]:
+    matches = []
     for match in _IPV4.finditer(text):
-        before = text[max(0, match.start() - 16) : match.start()]
-        if len(match[0]) > len("1.1.1.1") and _is_global(match[0]) and not _VERSION_BEFORE.search(before):
-            found.append(match.span())
-    return found
+        prefix = text[max(0, match.start() - 16) : match.start()]
+        if len(match[0]) > len("1.1.1.1") and _is_global(match[0]) and not _VERSION_BEFORE.search(prefix):
+            matches.append(match.span())
+    return matches
 
 
-def _addresses_6(text: str) -> list[tuple[int, int]]:
+def _ipv6_addresses(text: str) -> list[tuple[int, int]]:
     if text.count(":") < 2:
         return []
     return [match.span() for match in _IPV6.finditer(text) if _is_global(match[0])]
@@ -258,10 +285,10 @@ def _is_global(address: str) -> bool:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
-    return not any(parsed in network for network in _NOBODYS)
+    return not any(parsed in network for network in _SPECIAL_NETWORKS)
 
 
-def _phones_abroad(text: str) -> list[tuple[int, int]]:
+def _international_phones(text: str) -> list[tuple[int, int]]:
     if "+" not in text:
         return []
     return [match.span() for match in _INTERNATIONAL.finditer(text) if _is_international(match[0])]
@@ -269,17 +296,17 @@ def _phones_abroad(text: str) -> list[tuple[int, int]]:
 
 def _is_international(number: str) -> bool:
     digits = "".join(filter(str.isdigit, number))
-    if re.fullmatch(r"\+\d{4,}\.\d+", number):  # a number with a fraction
+    if re.fullmatch(r"\+\d{4,}\.\d+", number):  # decimal number
         return False
     return not digits.startswith("1") or re.fullmatch(r"1[2-9]\d\d[2-9]\d{6}", digits) is not None
 
 
-def _phones_american(text: str) -> list[tuple[int, int]]:
+def _north_american_phones(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _NORTH_AMERICAN.finditer(text)]
 
 
-def _phones_labelled(text: str) -> list[tuple[int, int]]:
-    return [match.span(1) for match in _LABELLED.finditer(text) if not _DATE.match(match[1])]
+def _phones_labeled(text: str) -> list[tuple[int, int]]:
+    return [match.span(1) for match in _LABELED.finditer(text) if not _DATE.match(match[1])]
 
 
 _FINDERS_WITHOUT_NUMBERS: tuple[tuple[PiiKind, Find], ...] = (
@@ -288,15 +315,15 @@ _FINDERS_WITHOUT_NUMBERS: tuple[tuple[PiiKind, Find], ...] = (
     ("key", _tokens),
     ("email", _emails),
     ("iban", _ibans),
-    ("ip", _addresses_6),
+    ("ip", _ipv6_addresses),
 )
 _FINDERS: tuple[tuple[PiiKind, Find], ...] = (
     *_FINDERS_WITHOUT_NUMBERS[:-1],
     ("card", _cards),
-    ("ip", _addresses_4),
-    ("ip", _addresses_6),
-    ("phone", _phones_abroad),
-    ("phone", _phones_american),
-    ("phone", _phones_labelled),
+    ("ip", _ipv4_addresses),
+    ("ip", _ipv6_addresses),
+    ("phone", _international_phones),
+    ("phone", _north_american_phones),
+    ("phone", _phones_labeled),
 )
-"""In the order of ``PII_KINDS``."""
+"""Finders in the order of ``PII_KINDS``."""

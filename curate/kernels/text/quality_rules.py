@@ -1,4 +1,4 @@
-"""Rules that a text must pass to stay, each a limit on something measured; the first that it fails is the reason."""
+"""Quality rules: limits on measures of a text, and the first rule that a text fails."""
 
 from __future__ import annotations
 
@@ -14,52 +14,71 @@ from curate.kernels.text.char_ngrams import text_blocks
 from curate.kernels.types import Flags, Numbers, Texts
 
 Measures = Mapping[str, Numbers]
-"""By name, (n,) float64 of n texts."""
+"""Measures by name, (n,) float64 of n texts."""
 
 Rate = Annotated[float, Ge(0), Le(1)]
 
-_CHARACTERS = 1 << 18  # measured at once: fewer take longer, more do not take less
+_CHARACTERS = 1 << 18  # characters measured at a time; fewer are slower, more are not faster
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A limit on one measure; a text that is at the limit passes."""
+    """Limit on one measure; a text exactly at the limit passes."""
 
     measure: str
     limit: float
     reason: str
-    """Why a text that fails is dropped."""
+    """Reason in the ledger for texts that fail."""
 
-    least: bool
-    """Whether the limit is the least that passes, or the most."""
+    is_minimum: bool
+    """Whether the limit is a minimum; otherwise it is a maximum."""
 
     def fails(self, measures: Measures) -> Flags:
-        """(n,) bool: the texts beyond the limit."""
+        """Return which texts are beyond the limit, (n,) bool."""
         measured = measures[self.measure]
-        return measured < self.limit if self.least else measured > self.limit
+        return measured < self.limit if self.is_minimum else measured > self.limit
 
 
 def min_rule(measure: str, limit: float | None, reason: str) -> list[Rule]:
-    """The rule, if there is a limit: what is measured must be no less. ``reason`` names it as {} or, in %, as {%}."""
-    return [] if limit is None else [Rule(measure, limit, _worded(reason, limit), least=True)]
+    """Return a rule with a minimum, or no rule if ``limit`` is None.
 
-
-def max_rule(measure: str, limit: float | None, reason: str) -> list[Rule]:
-    """The rule, if there is a limit: what is measured must be no more. ``reason`` names it as {} or, in %, as {%}.
-
-    >>> max_rule("bullet_line_rate", 0.9, "more than {%} of its lines begin with a bullet")[0].reason
-    'more than 90 % of its lines begin with a bullet'
-    """
-    return [] if limit is None else [Rule(measure, limit, _worded(reason, limit), least=False)]
-
-
-def build_rules(values: object, table: Iterable[tuple[str, str, str]]) -> list[Rule]:
-    """Make the rules whose limits are attributes of ``values``.
+    ``reason`` contains the limit as {} or, in %, as {%}.
 
     Parameters
     ----------
-    values : object with the limits, such as a plugin; None switches a rule off
-    table : of each rule the measure, the name of the attribute, which begins with "min" or "max", and the reason
+    measure : name of the measure
+    limit : smallest value that passes; None for no rule
+    reason : reason for texts that fail; contains the limit as {} or, in %, as {%}
+    """
+    return [] if limit is None else [Rule(measure, limit, _format_reason(reason, limit), is_minimum=True)]
+
+
+def max_rule(measure: str, limit: float | None, reason: str) -> list[Rule]:
+    """Return a rule with a maximum, or no rule if ``limit`` is None.
+
+    ``reason`` contains the limit as {} or, in %, as {%}.
+
+    Parameters
+    ----------
+    measure : name of the measure
+    limit : largest value that passes; None for no rule
+    reason : reason for texts that fail; contains the limit as {} or, in %, as {%}
+
+    Examples
+    --------
+    >>> max_rule("bullet_line_rate", 0.9, "more than {%} of lines begin with a bullet")[0].reason
+    'more than 90 % of lines begin with a bullet'
+    """
+    return [] if limit is None else [Rule(measure, limit, _format_reason(reason, limit), is_minimum=False)]
+
+
+def build_rules(values: object, table: Iterable[tuple[str, str, str]]) -> list[Rule]:
+    """Build rules whose limits are attributes of an object.
+
+    Parameters
+    ----------
+    values : object with the limits, such as a plugin; None disables a rule
+    table : measure, attribute (a name that begins with "min" or "max") and reason of each rule
 
     Examples
     --------
@@ -75,22 +94,27 @@ def build_rules(values: object, table: Iterable[tuple[str, str, str]]) -> list[R
     ]
 
 
-def _worded(reason: str, limit: float) -> str:
+def _format_reason(reason: str, limit: float) -> str:
     number = str(limit) if isinstance(limit, int) else f"{limit:g}"
     return reason.replace("{%}", f"{100 * limit:g} %").replace("{}", number)
 
 
-def check_limits(rules: object, *measures: str) -> None:
-    """Nothing, if some text can pass both ``min_…`` and ``max_…`` of each measure, fields of a plugin.
+def check_limits(plugin: object, *measures: str) -> None:
+    """Check that the minimum and maximum of each measure do not contradict each other.
+
+    Parameters
+    ----------
+    plugin : object with attributes ``min_…`` and ``max_…``
+    measures : names of measures
 
     Raises
     ------
-    ValueError : naming the greatest first, as messages about fields do
+    ValueError : if a minimum is above its maximum
     """
     for measure in measures:
-        least, most = (getattr(rules, f"{side}_{measure}") for side in ("min", "max"))
-        if least is not None and most is not None and least > most:
-            raise ValueError(f"max_{measure}: must be at least min_{measure}, which is {least}, or null; got {most}")
+        minimum, maximum = (getattr(plugin, f"{side}_{measure}") for side in ("min", "max"))
+        if minimum is not None and maximum is not None and minimum > maximum:
+            raise ValueError(f"max_{measure}: must be at least min_{measure} ({minimum}), or null; got {maximum}")
 
 
 def find_first_failed(
@@ -101,19 +125,20 @@ def find_first_failed(
     Parameters
     ----------
     texts : n texts, read once
-    measure : computes the measures of some texts
+    measure : function that computes the measures of some texts
+    rules : rules in order of priority
 
     Returns
     -------
-    (n,) int16 index into ``rules``, -1 for a text that passes all of them
+    (n,) int16 index into ``rules``, -1 for texts that pass all rules
     """
     failed = np.full(texts.rows, -1, np.int16)
     row = 0
     for block in texts.blocks():
-        for some in text_blocks(block, _CHARACTERS):
-            measures = measure(block[some])
-            here = failed[row + some.start : row + some.stop]
-            for number in reversed(range(len(rules))):
-                here[rules[number].fails(measures)] = number
+        for rows in text_blocks(block, _CHARACTERS):
+            measures = measure(block[rows])
+            block_failed = failed[row + rows.start : row + rows.stop]
+            for index in reversed(range(len(rules))):
+                block_failed[rules[index].fails(measures)] = index
         row += len(block)
     return failed

@@ -1,4 +1,4 @@
-"""Names of the differences that texts may have and still be the same."""
+"""Names of differences between texts that can be ignored."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ Difference = Literal["case", "punctuation", "space", "unicode"]
 """Kind of difference; ``text_identity.normalize`` defines and removes them."""
 
 DIFFERENCES: tuple[Difference, ...] = ("case", "punctuation", "space", "unicode")
-"""Every kind."""
+"""All kinds of differences."""

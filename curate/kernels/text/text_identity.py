@@ -1,4 +1,4 @@
-"""When two texts are the same, and when a text is none."""
+"""Normalization of texts for comparison, and detection of blank texts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _IGNORABLE: Ranges = (
 """Unicode's property Default_Ignorable_Code_Point."""
 
 INVISIBLE: Ranges = (*_CONTROL, *_IGNORABLE, (0xFFF9, 0xFFFB))
-"""Code points that show nothing and take no room: controls that are not white space, default-ignorable code points
+"""Code points that show nothing and take no space: controls that are not white space, default-ignorable code points
 (zero-width characters, soft hyphens, byte order marks, directional marks, variation selectors, fillers, tags), and
 interlinear annotation marks."""
 
@@ -39,7 +39,7 @@ _BLANK: Ranges = (*INVISIBLE, *WHITE_SPACE, (0x2800, 0x2800), (0x13430, 0x1343F)
 
 
 def normalize(text: str, differences: Collection[Difference]) -> str:
-    r"""Remove some differences from a text; two texts are the same if this gives the same string for both.
+    r"""Remove some differences from a text; texts are equal up to these differences if the results are equal.
 
     Parameters
     ----------
@@ -83,19 +83,19 @@ def normalize(text: str, differences: Collection[Difference]) -> str:
     if "case" in differences:
         text = text.casefold()
     if "unicode" in differences or "punctuation" in differences:
-        text = _without(text, "unicode" in differences, "punctuation" in differences)
-    if "unicode" in differences:  # removing characters and folding case can leave another form
+        text = _remove_characters(text, "unicode" in differences, "punctuation" in differences)
+    if "unicode" in differences:  # removing characters and folding case can denormalize
         text = normalize_nfkc(text)
     if "space" in differences:
         return " ".join(text.replace(_BRAILLE_BLANK, " ").split())
     return "" if text.isspace() else text
 
 
-_FEW = 64
+_SMALL = 64
 
 
 def is_blank(texts: pa.Array | pa.ChunkedArray) -> Flags:
-    r"""Find texts that show nothing: null, empty, or white space and invisible characters only.
+    r"""Find texts that show nothing: null, empty, or only white space and invisible characters.
 
     Parameters
     ----------
@@ -122,14 +122,14 @@ def is_blank(texts: pa.Array | pa.ChunkedArray) -> Flags:
         texts = texts.cast(texts.type.value_type)
     if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
         texts = texts.cast(pa.large_string())
-    if len(texts) <= _FEW and all(text is not None and "!" <= text[:1] <= "~" for text in texts.to_pylist()):
-        return np.zeros(len(texts), np.bool_)  # to compile the expression would take longer than to read them
+    if len(texts) <= _SMALL and all(text is not None and "!" <= text[:1] <= "~" for text in texts.to_pylist()):
+        return np.zeros(len(texts), np.bool_)  # compiling the expression would take longer
     visible = pc.fill_null(pc.match_substring_regex(texts, _visible()), False)
     blank: Flags = ~np.asarray(visible.to_numpy(zero_copy_only=False), np.bool_)
     return blank
 
 
-def _without(text: str, invisible: bool, punctuation: bool) -> str:
+def _remove_characters(text: str, invisible: bool, punctuation: bool) -> str:
     if text.isascii():
         return text.translate(_ascii(invisible, punctuation))
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
@@ -140,13 +140,15 @@ def _without(text: str, invisible: bool, punctuation: bool) -> str:
 
 @lru_cache
 def _removed(invisible: bool, punctuation: bool) -> Flags:
-    """(0x110000,) code points that ``normalize`` removes."""
+    """Return a table (0x110000,) of the code points that ``normalize`` removes."""
     table = np.zeros(maxunicode + 1, np.bool_)
     if invisible:
         table |= _table(INVISIBLE)
     if punctuation:
         codes = map(chr, range(maxunicode + 1))
-        marks = (one in string.punctuation or unicodedata.category(one).startswith("P") for one in codes)
+        marks = (
+            character in string.punctuation or unicodedata.category(character).startswith("P") for character in codes
+        )
         table |= np.fromiter(marks, np.bool_, maxunicode + 1)
     return table
 

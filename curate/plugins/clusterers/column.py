@@ -1,4 +1,4 @@
-"""Groups that the user already has: one cluster for each value of a column."""
+"""Clusterer that uses the values of a column as clusters."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from curate.plugins.interfaces import ColumnName, clusterer
 @clusterer(version=1, reads="column", example={"column": "topic"})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One cluster for each value of a column of the input.
+    """One cluster for each value of an input column.
 
-    Clusters are numbered in the order of the sorted values; a row without a value is in no cluster (-1). The driver
-    takes the mean direction of a cluster's rows as its centroid.
+    Use it when the pool already has groups, such as topics or classes, that selectors should balance or run within.
+    Without such a column, use ``kmeans``.
+
+    Clusters are numbered in the order of the sorted values; a row without a value is in no cluster (-1). The centroid
+    of a cluster is the mean direction of its rows.
 
     References
     ----------
@@ -21,4 +24,4 @@ class Column:
     """
 
     column: ColumnName
-    """The column whose values name the clusters."""
+    """Column whose values are the clusters."""

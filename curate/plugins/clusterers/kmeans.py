@@ -1,4 +1,4 @@
-"""Groups of rows that point the same way: spherical k-means."""
+"""Spherical k-means."""
 
 from __future__ import annotations
 
@@ -17,32 +17,39 @@ from curate.plugins.results import Clustering
 @clusterer(version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KMeans:
-    """Spherical k-means: rows of unit length, and clusters told by their mean direction.
+    """Spherical k-means: clusters of unit-length rows by their mean direction.
 
-    Starts by greedy k-means++ on an even sample of the rows, then moves the centroids over all rows (Lloyd's
-    iteration), a few blocks in memory at a time. A cluster that loses all its rows starts again from a row that is far
-    from its centroid. There are fewer clusters than asked for when there are fewer rows, or fewer distinct ones in the
-    sample; rows that are all the same make one cluster.
+    Use it for pools without existing groups, to deduplicate, balance or score within clusters; it is the default
+    choice. If rare kinds of rows need their own clusters, ``hierarchical_kmeans`` is better; for existing groups use
+    ``column``.
+
+    The centroids start from greedy k-means++ on a uniform sample, then move over all rows (Lloyd's iteration), with a
+    few blocks in memory at a time. A cluster that loses all its rows restarts from a row far from its centroid. There
+    are fewer clusters than requested if there are fewer rows, or fewer distinct rows in the sample; identical rows form
+    one cluster.
+
+    Notes
+    -----
+    Deviations: the starting centroids are chosen from a sample; empty clusters restart; the stopping rule uses the
+    relative change.
 
     References
     ----------
-    Dhillon & Modha (2001), doi:10.1023/A:1007612920971, section 3. Start: Arthur & Vassilvitskii (2007), "k-means++:
+    Dhillon & Modha (2001), doi:10.1023/A:1007612920971, section 3. Seeding: Arthur & Vassilvitskii (2007), "k-means++:
     the advantages of careful seeding", SODA, sections 2.2 and 7.
-
-    Deviations: the start is chosen from a sample; empty clusters start again; stops by the relative change.
     """
 
     n_clusters: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
-    """How many clusters; auto: the whole part of the square root of the number of rows, at most 10,000."""
+    """Number of clusters; auto: the integer part of the square root of the number of rows, at most 10,000."""
 
     max_iterations: Annotated[int, Ge(1), Le(100_000)] = 25
-    """How many times the rows are read at most to move the centroids."""
+    """Maximum number of passes over the rows to move the centroids."""
 
     tolerance: Annotated[float, Ge(0)] = 1e-3
-    """Stop when an iteration lowers the sum of distances to the own centroid by no more than this share of it."""
+    """Stop when an iteration lowers the sum of distances to the nearest centroid by no more than this share."""
 
     sample_per_cluster: Annotated[int, Ge(1), Le(10_000)] = 16
-    """Rows in the sample that the start is chosen from, for each cluster."""
+    """Number of sampled rows per cluster from which the starting centroids are chosen."""
 
     def fit(self, vectors: Vectors, rng: np.random.Generator) -> Clustering:
         fit = spherical_kmeans(

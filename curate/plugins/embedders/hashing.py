@@ -1,4 +1,4 @@
-"""Signed feature hashing of character trigrams: vectors without anything to learn."""
+"""Signed feature hashing of character trigrams."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from curate.plugins.interfaces import embedder
 
 
 def hashing(texts: Sequence[str], *, dimensions: int) -> Matrix:
-    """Vectors whose inner product estimates that of the texts' trigram counts.
+    """Hash texts into vectors whose inner product estimates that of their trigram counts.
 
     Parameters
     ----------
@@ -25,17 +25,23 @@ def hashing(texts: Sequence[str], *, dimensions: int) -> Matrix:
 
     Returns
     -------
-    (n, d) float32, whole numbers; zero for a blank text
+    (n, d) float32, integers; zero for a blank text
 
-    Cost: O(characters + n d) time, O(n d) memory. Guarantee: the same vector for the same text in every process, on
-    every machine, beside any other texts; the inner product is unbiased, with variance O(1 / d).
+    Notes
+    -----
+    Cost: O(characters + n d) time, O(n d) memory.
+
+    Guarantee: the same text has the same vector in every process and on every machine, whatever the other texts; the
+    inner product is unbiased, with variance O(1 / d).
+
+    Deviations: a text whose trigrams all cancel out is hashed without signs, so that its vector is not zero.
 
     References
     ----------
     Weinberger et al. (2009), arXiv:0902.2206, section 3.
 
-    Deviations: a text whose trigrams all cancel out is hashed without signs, so that its vector is not zero.
-
+    Examples
+    --------
     >>> hashing(["go", "Go "], dimensions=4).tolist()
     [[0.0, 0.0, -1.0, 1.0], [0.0, 0.0, -1.0, 1.0]]
     """
@@ -52,9 +58,10 @@ def hashing(texts: Sequence[str], *, dimensions: int) -> Matrix:
 @embedder(version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hashing:
-    """Signed hashes of character trigrams: fast and stateless, for tests and for pools that share no sample.
+    """Signed hashes of character trigrams: fast, without fitted state or download.
 
-    Texts are similar where they share spelling; every trigram counts alike, so prefer ``lsa`` for real work.
+    Use it for tests, and for pools processed independently, where no sample can be shared. Texts are similar if they
+    share spelling, and every trigram has the same weight; ``lsa`` is better for real work.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Any model of the sentence-transformers library, fed batches of texts of similar length."""
+"""Embedder for models of the sentence-transformers library, with batches of texts of similar length."""
 
 from __future__ import annotations
 
@@ -29,72 +29,77 @@ if TYPE_CHECKING:
 Backend = Literal["torch", "openvino", "onnx"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
-_NEEDS: dict[Backend, tuple[tuple[str, str], ...]] = {  # modules, and the packages they come from
+_NEEDS: dict[Backend, tuple[tuple[str, str], ...]] = {  # required modules, and the packages that provide them
     "torch": (),
     "openvino": (("openvino", "openvino"), ("optimum", "optimum-intel"), ("optimum.intel", "optimum-intel")),
     "onnx": (("onnxruntime", "onnxruntime"), ("optimum", "optimum-onnx"), ("optimum.onnxruntime", "optimum-onnx")),
 }
 _EXTRA: dict[Backend, str] = {"torch": "sentence-transformers", "openvino": "openvino", "onnx": "onnx"}
-_PRECISION: dict[Dtype, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}  # as OpenVINO calls them
+_PRECISION: dict[Dtype, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}  # names in OpenVINO
 _CPU_BATCH, _GPU_BATCH = 1_024, 32_768  # tokens
-_TOKENIZED = 1_024  # texts that are tokenized at once to learn their lengths
+_TOKENIZED = 1_024  # texts tokenized at a time to determine their lengths
 
 
-def batches(lengths: Counts, tokens: int, size: int | None = None) -> Iterator[Rows]:
-    """Rows in batches of similar length, the longest first.
+def batches(lengths: Counts, max_tokens: int, size: int | None = None) -> Iterator[Rows]:
+    """Yield rows in batches of similar length, longest first.
 
-    Every text of a batch is padded to the longest of it. Sorting by the number of tokens keeps that small; the longest
-    go first so that a lack of memory shows at once.
+    Every text of a batch is padded to the longest of it. Sorting by the number of tokens limits the padding; the
+    longest go first so that a lack of memory shows immediately.
 
     Parameters
     ----------
-    lengths : (n,) tokens of each text
-    tokens : of a batch, with what pads its texts to the longest; a text that has more is a batch of its own
-    size : rows in a batch, instead
+    lengths : (n,) number of tokens of each text
+    max_tokens : maximum number of tokens of a batch, including padding; a longer text is a separate batch
+    size : rows per batch, instead of ``max_tokens``
 
     Yields
     ------
-    Rows; rows of equal length in their order
+    row indices; rows of equal length in their order
 
+    Examples
+    --------
     >>> [rows.tolist() for rows in batches(np.array([3, 9, 3, 3]), 9)]
     [[1], [0, 2, 3]]
     """
     order = np.argsort(-lengths, kind="stable")
-    begin = 0
-    while begin < len(order):
-        end = begin + (size or max(1, tokens // max(1, int(lengths[order[begin]]))))
-        yield order[begin:end]
-        begin = end
+    start = 0
+    while start < len(order):
+        end = start + (size or max(1, max_tokens // max(1, int(lengths[order[start]]))))
+        yield order[start:end]
+        start = end
 
 
 def encode(
-    model: SentenceTransformer, texts: Sequence[str], *, prompt: str, tokens: int, size: int | None = None
+    model: SentenceTransformer, texts: Sequence[str], *, prompt: str, max_tokens: int, size: int | None = None
 ) -> Matrix:
-    """The model's vectors of the texts.
+    """Encode texts with a model.
 
     Parameters
     ----------
-    model : from ``load``
+    model : model from ``load``
     texts : n strings
-    prompt : put before every text
-    tokens, size : as ``batches`` takes them
+    prompt : prefix of every text
+    max_tokens, size : as for ``batches``
 
     Returns
     -------
     (n, d) float32
 
-    Cost: the model's; the texts are tokenized twice, once to learn their lengths. Guarantee: the same texts give the
-    same vectors; in other company a text's vector may differ by rounding.
+    Notes
+    -----
+    Cost: that of the model; texts are tokenized twice, once to determine their lengths.
+
+    Guarantee: the same texts give the same vectors; with other texts, the vector of a text may differ by rounding.
     """
     vectors = np.empty((len(texts), model.get_embedding_dimension() or 0), np.float32)
-    for rows in batches(_lengths(model, texts, prompt), tokens, size):
+    for rows in batches(_lengths(model, texts, prompt), max_tokens, size):
         batch = [texts[row] for row in rows.tolist()]
         vectors[rows] = model.encode(batch, batch_size=len(batch), prompt=prompt or None, show_progress_bar=False)
     return vectors
 
 
 def _lengths(model: SentenceTransformer, texts: Sequence[str], prompt: str) -> Counts:
-    """The number of tokens of each text, no more than the model reads; characters if it has no tokenizer to ask."""
+    """Return the number of tokens that the model reads of each text; characters if it has no tokenizer."""
     tokenizer = getattr(model, "tokenizer", None)
     if not callable(tokenizer):
         return np.array([len(text) for text in texts], np.int64)
@@ -110,7 +115,7 @@ def _lengths(model: SentenceTransformer, texts: Sequence[str], prompt: str) -> C
 
 
 def _check_packages(backend: Backend) -> None:
-    """Refuse a backend of which a package is not installed."""
+    """Raise an error if a package of a backend is not installed."""
     for module, package in (("sentence_transformers", "sentence-transformers"), *_NEEDS[backend]):
         if importlib.util.find_spec(module) is None:
             raise missing_extra_error(
@@ -125,26 +130,22 @@ def load(
     device: str | None,
     dtype: Dtype,
     max_tokens: int | None,
-    held: str | None = None,  # noqa: ARG001 - part of the key
+    content_hash: str | None = None,  # noqa: ARG001 - cache key
 ) -> SentenceTransformer:
-    """Load a model once a process: from the folder ``name``, else from the hub's cache, else from the hub.
+    """Load a model once per process: from the directory ``name``, else from the hub cache, else from the hub.
 
-    Code that comes with a model is never run. For openvino and onnx a model that was not exported is exported to a
-    temporary folder; the model's own folder is only read.
+    Code that comes with a model is never run. For openvino and onnx, a model that was not exported is exported to a
+    temporary directory; the model's own directory is only read.
 
     Parameters
     ----------
-    name : str
-        A folder, or a name on the hub.
-    backend, device, dtype, max_tokens
-        The fields of the embedder.
-    held : str, optional
-        Identifies what the folder holds, so that a model replaced under its name is loaded again.
+    name : directory, or name on the hub
+    backend, device, dtype, max_tokens : the fields of the embedder
+    content_hash : identifies the content of the directory, so that a replaced model is loaded again
 
     Raises
     ------
-    PluginError
-        If a package or the model is missing, or the model cannot be loaded.
+    PluginError : if a package or the model is missing, or the model cannot be loaded
     """
     _check_packages(backend)
     import sentence_transformers
@@ -163,7 +164,7 @@ def load(
                 model_kwargs=options,
             )
         except Exception as error:
-            raise _unloadable(name, folder, error) from error
+            raise _load_error(name, folder, error) from error
     if backend == "torch":
         model.to(torch.float32 if model.device.type == "cpu" else getattr(torch, dtype))
     if max_tokens is not None:
@@ -175,15 +176,17 @@ def load(
 
 
 def _options(backend: Backend, device: str | None, dtype: Dtype) -> dict[str, object]:
-    """What the backend is told; for torch the precision is set after loading."""
+    """Return the options of the backend; for torch the precision is set after loading."""
     if backend == "openvino":
         if device not in (None, "cpu"):
-            raise PluginError(f"backend 'openvino' runs on the CPU, not on {device!r}", hint="leave out device")
+            raise PluginError(f"backend 'openvino' runs on the CPU, not on {device!r}", hint="remove `device`")
         hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _PRECISION[dtype]}
         return {"ov_config": {**hints, "INFERENCE_NUM_THREADS": thread_count()}}
     if backend == "onnx":
         if dtype != "float32":
-            raise PluginError(f"backend 'onnx' computes in float32, not in {dtype}", hint="use torch or openvino")
+            raise PluginError(
+                f"backend 'onnx' computes in float32, not in {dtype}", hint="use backend torch or openvino"
+            )
         import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 
         session = onnxruntime.SessionOptions()
@@ -195,7 +198,7 @@ def _options(backend: Backend, device: str | None, dtype: Dtype) -> dict[str, ob
 
 @contextmanager
 def _precision(model: SentenceTransformer, backend: Backend, dtype: Dtype) -> Iterator[None]:
-    """On a CPU torch keeps float32 weights and multiplies in ``dtype``: as fast, a third of the error."""
+    """Multiply in ``dtype`` with float32 weights, for torch on a CPU: equally fast, with a third of the error."""
     if backend != "torch" or dtype == "float32" or model.device.type != "cpu":
         yield
         return
@@ -207,7 +210,7 @@ def _precision(model: SentenceTransformer, backend: Backend, dtype: Dtype) -> It
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the libraries' advice to save what they export into the model's folder."""
+    """Suppress the libraries' advice to save exported models into the model's directory."""
     loggers = [logging.getLogger(name) for name in ("sentence_transformers", "transformers", "optimum", "nncf")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -221,32 +224,32 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _unloadable(name: str, folder: Path, error: Exception) -> PluginError:
-    """What to do about a model that cannot be loaded."""
+def _load_error(name: str, folder: Path, error: Exception) -> PluginError:
+    """Return the error for a model that cannot be loaded, with a remedy."""
     reason = f"{type(error).__name__}: {textwrap.shorten(str(error), 200)}"
     if folder.is_dir():
         return PluginError(
-            f"the model in this folder cannot be loaded: {reason}",
+            f"cannot load the model in this directory: {reason}",
             where=str(folder.resolve()),
-            hint="it must hold what SentenceTransformer.save_pretrained writes (modules.json, config.json, …)",
+            hint="it needs the files that SentenceTransformer.save_pretrained writes (modules.json, config.json, …)",
         )
     if not _hub_names(name):
         return PluginError(
-            f"no model: there is no folder {folder.absolute()}", hint="give the path of a model's folder"
+            f"no model: there is no directory {folder.absolute()}", hint="set `model` to the path of a model directory"
         )
     offline = "HF_HUB_OFFLINE=0 " if os.environ.get("HF_HUB_OFFLINE") else ""
     return PluginError(
-        f"the model {name!r} cannot be loaded: {reason}",
-        hint=f"there is no folder {folder.absolute()}, nor a copy in the hub's cache; with access to the hub, "
+        f"cannot load the model {name!r}: {reason}",
+        hint=f"there is no directory {folder.absolute()}, and no copy in the hub cache; with access to the hub, "
         f"run: {offline}hf download {_hub_names(name)[-1]}",
     )
 
 
-# ---------------------------------------------------------------- which model it is
+# ---------------------------------------------------------------- identity of the model
 
 
 def _hub_names(name: str) -> tuple[str, ...]:
-    """The names that ``name`` may mean on the hub: none for a path; without an owner, sentence-transformers is one."""
+    """Return the names that ``name`` may refer to on the hub: none for a path; without an owner, two candidates."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined,unused-ignore]
 
@@ -258,12 +261,12 @@ def _hub_names(name: str) -> tuple[str, ...]:
 
 
 def _commit(name: str) -> str | None:
-    """The commit of the hub's model that lies in the local cache."""
+    """Return the commit of the hub model in the local cache, or None."""
     from huggingface_hub import try_to_load_from_cache
 
     files = ("modules.json", "config.json")
-    found = (try_to_load_from_cache(repo, file) for repo in _hub_names(name) for file in files)
-    return next((Path(path).parent.name for path in found if isinstance(path, str)), None)
+    cached_paths = (try_to_load_from_cache(repo, file) for repo in _hub_names(name) for file in files)
+    return next((Path(path).parent.name for path in cached_paths if isinstance(path, str)), None)
 
 
 # ---------------------------------------------------------------- the plugin
@@ -272,11 +275,14 @@ def _commit(name: str) -> str | None:
 @embedder(version=1, revision=True, check=True, example={"model": "sentence-transformers/all-MiniLM-L6-v2"})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentenceTransformers:
-    """A model of the sentence-transformers library, from the hub or from a folder.
+    """Model of the sentence-transformers library, from the hub or from a directory.
 
-    Needs the extra ``sentence-transformers`` (or ``openvino``, or ``onnx``). Texts are batched by their number of
-    tokens over the whole shard, so that little is padded. A model in the hub's cache is used as it is there, even if
-    the hub has a newer one: the commit is part of the result's identity, and changes only when you download again.
+    Use it for the best semantic similarity, in particular of paraphrases, and with a GPU for large pools. ``lsa`` needs
+    no download and is much faster on a CPU.
+
+    Needs the extra ``sentence-transformers`` (or ``openvino``, or ``onnx``). Texts are batched by number of tokens over
+    the complete shard, to limit padding. A model in the hub cache is used unchanged, even if the hub has a newer one:
+    the commit is part of the identity of the result, and changes only when you download again.
 
     References
     ----------
@@ -284,39 +290,39 @@ class SentenceTransformers:
     """
 
     model: Annotated[str, MinLen(1), ContentPath()]
-    """A name on the hub (``sentence-transformers/all-MiniLM-L6-v2``) or the path of a model's folder."""
+    """Name on the hub (``sentence-transformers/all-MiniLM-L6-v2``) or path of a model directory."""
 
     backend: Backend = "torch"
-    """What computes; openvino is the fastest on most CPUs. A model that was not exported is exported when loaded."""
+    """Inference engine; openvino is the fastest on most CPUs. Models that are not exported are exported when loaded."""
 
     device: Annotated[str | None, ExecutionOnly()] = None
-    """cpu, cuda, cuda:1, mps, …; null = a GPU if torch finds one."""
+    """Device: cpu, cuda, cuda:1, mps, …; null = a GPU if torch finds one."""
 
     dtype: Dtype = "float32"
-    """Precision; bfloat16 doubles the speed, or more, of CPUs that have it (avx512_bf16, amx), and of no others. It is
-    never chosen by the machine, because it changes the vectors."""
+    """Precision; bfloat16 at least doubles the speed of CPUs with avx512_bf16 or amx, and of no others. The machine
+    never selects it automatically, because it changes the vectors."""
 
     prompt: str = ""
-    """Put before every text, for models that were trained with one (``passage: ``)."""
+    """Prefix of every text, for models that were trained with one (``passage: ``)."""
 
     truncate_dimension: Annotated[int, Ge(1)] | None = None
-    """Keep only so many leading numbers of each vector, for models that were trained for it (Matryoshka)."""
+    """Number of leading dimensions to keep, for models trained for truncation (Matryoshka)."""
 
     max_tokens: Annotated[int, Ge(1)] | None = None
-    """Read only so many tokens of each text; null = as many as the model says."""
+    """Maximum number of tokens read of each text; null = the limit of the model."""
 
     batch_size: Annotated[Annotated[int, Ge(1)] | None, ExecutionOnly()] = None
-    """Texts at a time; null = as many as have 1,024 tokens on a CPU, where more is slower, and 32,768 elsewhere."""
+    """Number of texts per batch; null = up to 1,024 tokens on a CPU, where more is slower, and 32,768 on others."""
 
     def encode(self, texts: Sequence[str]) -> Matrix:
         model = self._loaded()
-        tokens = _CPU_BATCH if model.device.type == "cpu" else _GPU_BATCH
+        max_tokens = _CPU_BATCH if model.device.type == "cpu" else _GPU_BATCH
         with _precision(model, self.backend, self.dtype):
-            vectors = encode(model, texts, prompt=self.prompt, tokens=tokens, size=self.batch_size)
+            vectors = encode(model, texts, prompt=self.prompt, max_tokens=max_tokens, size=self.batch_size)
         width = vectors.shape[1]
         if self.truncate_dimension is not None and self.truncate_dimension > width:
             raise PluginError(
-                f"truncate_dimension is {self.truncate_dimension}, but {self.model!r} gives vectors of {width} numbers"
+                f"truncate_dimension is {self.truncate_dimension}, but vectors of {self.model!r} have {width} numbers"
             )
         return np.ascontiguousarray(vectors[:, : self.truncate_dimension])
 
@@ -325,16 +331,16 @@ class SentenceTransformers:
         folder = Path(self.model).expanduser()
         if folder.is_dir():
             if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
-                raise _unloadable(self.model, folder, FileNotFoundError("it has no modules.json and no config.json"))
+                raise _load_error(self.model, folder, FileNotFoundError("it has neither modules.json nor config.json"))
             return ()
         if _hub_names(self.model) and _commit(self.model) is not None:
             return ()
         if not _hub_names(self.model) or os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
-            raise _unloadable(self.model, folder, FileNotFoundError("it is not in the hub's cache"))
-        return (f"the model {self.model!r} is not in the hub's cache, and will be downloaded",)
+            raise _load_error(self.model, folder, FileNotFoundError("it is not in the hub cache"))
+        return (f"the model {self.model!r} is not in the hub cache and will be downloaded",)
 
     def revision(self) -> str:
-        """Return the hub's commit of the model, or a sha256 of the files in its folder."""
+        """Return the hub's commit of the model, or a sha256 of the files in its directory."""
         folder = Path(self.model).expanduser()
         if folder.is_dir():
             return f"sha256:{hash_content(folder)}"
@@ -343,7 +349,7 @@ class SentenceTransformers:
         return _commit(self.model) or "unknown"
 
     def _loaded(self) -> SentenceTransformer:
-        """Return the model, loaded again in this process if its folder has changed."""
+        """Return the model; it is loaded again in this process if its directory has changed."""
         folder = Path(self.model).expanduser()
-        held = hash_content(folder) if folder.is_dir() else None
-        return load(self.model, self.backend, self.device, self.dtype, self.max_tokens, held)
+        content_hash = hash_content(folder) if folder.is_dir() else None
+        return load(self.model, self.backend, self.device, self.dtype, self.max_tokens, content_hash)

@@ -1,4 +1,4 @@
-"""How the labels and sources of the chosen rows are shared out, beside those of the pool."""
+"""Shares of labels and sources in the selection, compared with the pool."""
 
 from __future__ import annotations
 
@@ -12,19 +12,30 @@ from curate.plugins.batches import MetricInput
 from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import MetricResult
 
-_ANY = float("inf")
+_INFINITY = float("inf")
 
 
-def group_counts(codes: Codes, chosen: Rows) -> tuple[Counts, Counts]:
-    """Rows of the pool and chosen rows in each group that the pool has, in the order of the codes; -1 is no group.
+def group_counts(codes: Codes, selected: Rows) -> tuple[Counts, Counts]:
+    """Count the rows of the pool and the selected rows in each group of the pool, in code order.
 
-    >>> pool, kept = group_counts(np.array([5, 5, -1, 7], np.int32), np.array([1, 2]))
-    >>> pool.tolist(), kept.tolist()
+    Parameters
+    ----------
+    codes : (n,) int32, group of each row, -1 for none
+    selected : (k,) row indices
+
+    Returns
+    -------
+    pool_counts, selected_counts : (g,) int64
+
+    Examples
+    --------
+    >>> pool, selection = group_counts(np.array([5, 5, -1, 7], np.int32), np.array([1, 2]))
+    >>> pool.tolist(), selection.tolist()
     ([2, 1], [1, 0])
     """
-    groups, pool = np.unique(codes[codes >= 0], return_counts=True)
-    inside = codes[chosen][codes[chosen] >= 0]
-    return pool, np.bincount(np.searchsorted(groups, inside), minlength=len(groups))
+    groups, pool_counts = np.unique(codes[codes >= 0], return_counts=True)
+    selected_codes = codes[selected][codes[selected] >= 0]
+    return pool_counts, np.bincount(np.searchsorted(groups, selected_codes), minlength=len(groups))
 
 
 @metric(
@@ -32,36 +43,39 @@ def group_counts(codes: Codes, chosen: Rows) -> tuple[Counts, Counts]:
     reads={"label", "source"},
     measures=(
         OutputColumn(name="label_distance", higher_is_better=None, unit="total variation", range=(0, 1)),
-        OutputColumn(name="labels_missing", higher_is_better=False, unit="labels", range=(0, _ANY)),
-        OutputColumn(name="smallest_label", higher_is_better=True, unit="rows", range=(0, _ANY)),
-        OutputColumn(name="label_entropy", higher_is_better=None, unit="share of the largest", range=(0, 1)),
+        OutputColumn(name="labels_missing", higher_is_better=False, unit="labels", range=(0, _INFINITY)),
+        OutputColumn(name="smallest_label", higher_is_better=True, unit="rows", range=(0, _INFINITY)),
+        OutputColumn(name="label_entropy", higher_is_better=None, unit="share of the maximum", range=(0, 1)),
         OutputColumn(name="source_distance", higher_is_better=None, unit="total variation", range=(0, 1)),
-        OutputColumn(name="sources_missing", higher_is_better=False, unit="sources", range=(0, _ANY)),
-        OutputColumn(name="source_entropy", higher_is_better=None, unit="share of the largest", range=(0, 1)),
+        OutputColumn(name="sources_missing", higher_is_better=False, unit="sources", range=(0, _INFINITY)),
+        OutputColumn(name="source_entropy", higher_is_better=None, unit="share of the maximum", range=(0, 1)),
     ),
     random=False,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Balance:
-    """How far the shares of labels and of sources among the chosen rows lie from the pool's, and who is left out.
+    """Distance of the label and source shares of the selection from those of the pool, and missing groups.
 
-    The distance is the total variation: the share of the chosen rows that would have to be others to have the pool's
-    shares. Missing is a label or source that the pool has and the choice has not. The smallest label is the number of
-    chosen rows of the label that has fewest. The entropy is 1 where all labels (or sources) of the pool have equally
-    many rows, 0 where one has all, NaN where the pool has but one. Rows without a label are left out; everything about
-    labels is NaN where the pool has none, and distance and entropy are where no chosen row has one.
+    Use it to see whether a selection loses or favors labels or sources: small groups disappear first. For groups of
+    similar rows without labels, see ``coverage``.
+
+    The distance is the total variation: the share of the selected rows that would have to be replaced to have the
+    shares of the pool. Missing labels and sources are those in the pool but not in the selection. The smallest label is
+    the smallest number of selected rows of any label. The entropy is 1 if all labels (or sources) of the pool have
+    equally many rows, 0 if one has all, NaN if the pool has only one. Rows without a label are ignored; all measures of
+    labels are NaN if the pool has none, and distance and entropy if no selected row has one.
 
     References
     ----------
-    Total variation distance: Levin & Peres (2017), Markov Chains and Mixing Times, section 4.1. Normalised entropy:
+    Total variation distance: Levin & Peres (2017), Markov Chains and Mixing Times, section 4.1. Normalized entropy:
     Pielou (1966), doi:10.1016/0022-5193(66)90013-0.
     """
 
-    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:  # noqa: ARG002 - nothing is drawn
-        none = np.full(trial.n, -1, np.int32)
-        labels = group_counts(none if trial.label is None else trial.label, trial.chosen)
-        sources = group_counts(none if trial.source is None else trial.source, trial.chosen)
-        by_label, by_source = _told(*labels), _told(*sources)
+    def measure(self, inputs: MetricInput, rng: np.random.Generator) -> MetricResult:  # noqa: ARG002 - nothing is drawn
+        none = np.full(inputs.n, -1, np.int32)
+        labels = group_counts(none if inputs.label is None else inputs.label, inputs.selected)
+        sources = group_counts(none if inputs.source is None else inputs.source, inputs.selected)
+        by_label, by_source = _group_measures(*labels), _group_measures(*sources)
         values = {
             "label_distance": by_label["distance"],
             "labels_missing": by_label["missing"],
@@ -80,16 +94,16 @@ class Balance:
             if len(pool) == 1
         ]
         if len(labels[0]) and not labels[1].sum():
-            notes.append("no chosen row has a label")
+            notes.append("no selected row has a label")
         return MetricResult(values, notes=tuple(notes))
 
 
-def _told(pool: Counts, chosen: Counts) -> dict[str, float]:
+def _group_measures(pool: Counts, selected: Counts) -> dict[str, float]:
     if not len(pool):
         return dict.fromkeys(("distance", "missing", "smallest", "entropy"), float("nan"))
     return {
-        "distance": total_variation(chosen, pool),
-        "missing": float(np.count_nonzero(chosen == 0)),
-        "smallest": float(chosen.min()),
-        "entropy": normalized_entropy(chosen),
+        "distance": total_variation(selected, pool),
+        "missing": float(np.count_nonzero(selected == 0)),
+        "smallest": float(selected.min()),
+        "entropy": normalized_entropy(selected),
     }

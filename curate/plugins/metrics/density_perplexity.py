@@ -1,4 +1,4 @@
-"""How likely test rows are under a density put together from kernels on the chosen rows."""
+"""Likelihood of test rows under a kernel density of the selected rows."""
 
 from __future__ import annotations
 
@@ -17,21 +17,28 @@ from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import MetricResult
 
 _GRID = 2.0 ** np.arange(0, 14.25, 0.25)
-_COPY = 0.999  # rows more similar than that tell nothing of how wide a kernel should be
+_COPY = 0.999  # pairs above this similarity are ignored when the kernel width is chosen
 _SAMPLE = 1_000
-_MANY, _FEW = 20, 10
+_MIN_EFFECTIVE, _LOW_EFFECTIVE = 20, 10
 
 
 def log_height(concentration: float, dimensions: int) -> float:
-    """Logarithm of the von Mises-Fisher density where the cosine to the centre is 0, over the even density.
+    """Compute the logarithm of the von Mises-Fisher density at cosine 0 to the center, relative to the uniform density.
 
-    Where the cosine is s, the density is exp(κ s) times that. Equal to −ln 0F1(d / 2; κ² / 4), summed in
-    logarithms, as Bessel functions of high order are no numbers that a float holds.
+    Where the cosine is s, the density is exp(κ s) times that. It equals −ln 0F1(d / 2; κ² / 4), summed in logarithms,
+    because Bessel functions of high order are outside the range of floats.
+
+    Parameters
+    ----------
+    concentration : κ, above 0
+    dimensions : d
 
     References
     ----------
     Mardia & Jupp (2000), Directional Statistics, section 9.3.2.
 
+    Examples
+    --------
     >>> round(log_height(2.0, 3), 6) == round(float(np.log(2.0 / np.sinh(2.0))), 6)
     True
     """
@@ -44,51 +51,59 @@ def log_height(concentration: float, dimensions: int) -> float:
 
 
 def best_concentration(x: Matrix) -> float:
-    """The concentration under which each row of ``x`` is most likely by kernels on the others (leave-one-out).
+    """Choose the concentration under which each row of ``x`` is most likely by kernels on the others (leave-one-out).
 
-    Of the powers of 2^(1/4) from 1 to 16,384, but only of those under which, in the median, at least 20 others make up
-    the density at a row; 1, if there are none. In hundreds of dimensions the most likely kernel is often so narrow that
-    the density at a row tells the distance to its nearest neighbour and nothing else. Pairs more similar than 0.999 are
-    left out, as copies would make the narrowest kernel the best.
+    Candidates are the powers of 2^(1/4) from 1 to 16,384, but only those under which, in the median, at least 20 others
+    contribute to the density at a row; 1, if there are none. In hundreds of dimensions the most likely kernel is often
+    so narrow that the density at a row depends only on the distance to its nearest neighbor. Pairs more similar than
+    0.999 are ignored, because copies would make the narrowest kernel the best.
 
     Parameters
     ----------
     x : (m, d) float32, rows of unit length
 
+    Returns
+    -------
+    concentration κ
+
+    Notes
+    -----
     Cost: O(m² d) time, O(m²) memory.
 
     References
     ----------
     Duin (1976), doi:10.1109/TC.1976.1674577.
 
+    Examples
+    --------
     >>> best_concentration(np.array([[1, 0], [1, 0]], np.float32))
     1.0
     """
     with one_blas_thread():
         similarities = (x @ x.T).astype(np.float64)
     np.fill_diagonal(similarities, np.inf)
-    others = similarities <= _COPY
-    alone = ~others.any(axis=1)
-    if alone.all():
+    is_other = similarities <= _COPY
+    isolated = ~is_other.any(axis=1)
+    if isolated.all():
         return float(_GRID[0])
-    similarities[~others] = -np.inf
-    similarities, count = similarities[~alone], others[~alone].sum(axis=1)
-    best = similarities.max(axis=1, keepdims=True)
-    apart = similarities - best
-    found, highest = float(_GRID[0]), -np.inf
+    similarities[~is_other] = -np.inf
+    similarities, n_others = similarities[~isolated], is_other[~isolated].sum(axis=1)
+    nearest = similarities.max(axis=1, keepdims=True)
+    relative = similarities - nearest
+    best_kappa, best_likelihood = float(_GRID[0]), -np.inf
     for kappa in _GRID:
-        parts = np.exp(kappa * apart)
-        total = parts.sum(axis=1)
-        if np.median(total**2 / np.einsum("ij,ij->i", parts, parts)) < _MANY:
-            break  # and fewer for every narrower kernel
-        likelihood = (np.log(total / count) + kappa * best[:, 0]).mean() + log_height(kappa, x.shape[1])
-        if likelihood > highest:
-            found, highest = float(kappa), likelihood
-    return found
+        kernels = np.exp(kappa * relative)
+        sums = kernels.sum(axis=1)
+        if np.median(sums**2 / np.einsum("ij,ij->i", kernels, kernels)) < _MIN_EFFECTIVE:
+            break  # narrower kernels have even fewer
+        likelihood = (np.log(sums / n_others) + kappa * nearest[:, 0]).mean() + log_height(kappa, x.shape[1])
+        if likelihood > best_likelihood:
+            best_kappa, best_likelihood = float(kappa), likelihood
+    return best_kappa
 
 
 def kernel_density(x: Matrix, weight: Vector, test: Matrix, concentration: float) -> tuple[Numbers, Numbers]:
-    """The logarithm of the density at ``test`` of von Mises-Fisher kernels on the rows of ``x``.
+    """Compute the log density at ``test`` of von Mises-Fisher kernels on the rows of ``x``.
 
     Parameters
     ----------
@@ -99,34 +114,38 @@ def kernel_density(x: Matrix, weight: Vector, test: Matrix, concentration: float
 
     Returns
     -------
-    log_density : (m,) in nats, over that of the even density on the sphere
-    effective : (m,) by how many kernels it is made up: (Σ w)² / Σ w² of their parts
+    log_density : (m,) in nats, relative to the uniform density on the sphere
+    effective : (m,) effective number of kernels: (Σ w)² / Σ w² of their contributions
 
-    Cost: O(m k d) time, O(m) memory. Sums are kept in logarithms.
+    Notes
+    -----
+    Cost: O(m k d) time, O(m) memory. Sums are computed in logarithms.
 
     References
     ----------
     Hall, Watson & Cabrera (1987), doi:10.1093/biomet/74.4.751.
 
+    Examples
+    --------
     >>> x = np.array([[1, 0], [-1, 0]], np.float32)
     >>> log_density, effective = kernel_density(x, np.ones(2, np.float32), np.array([[0, 1]], np.float32), 2.0)
     >>> effective.tolist(), bool(log_density[0] < 0)
     ([2.0], True)
     """
-    highest, total, squares = np.full(len(test), -np.inf), np.zeros(len(test)), np.zeros(len(test))
-    parts = np.log(weight.astype(np.float64) / weight.sum(dtype=np.float64))
+    log_maximum, sums, squares = np.full(len(test), -np.inf), np.zeros(len(test)), np.zeros(len(test))
+    log_weights = np.log(weight.astype(np.float64) / weight.sum(dtype=np.float64))
 
-    def use(similarities: Matrix, rows: slice, columns: slice) -> None:
-        logs = concentration * similarities.astype(np.float64) + parts[columns]
-        high = np.maximum(highest[rows], logs.max(axis=1))
-        shrunk = np.exp(highest[rows] - high)
-        np.exp(logs - high[:, None], out=logs)
-        total[rows] = total[rows] * shrunk + logs.sum(axis=1)
-        squares[rows] = squares[rows] * shrunk**2 + np.einsum("ij,ij->i", logs, logs)
-        highest[rows] = high
+    def update(similarities: Matrix, rows: slice, columns: slice) -> None:
+        logs = concentration * similarities.astype(np.float64) + log_weights[columns]
+        new_maximum = np.maximum(log_maximum[rows], logs.max(axis=1))
+        rescale = np.exp(log_maximum[rows] - new_maximum)
+        np.exp(logs - new_maximum[:, None], out=logs)
+        sums[rows] = sums[rows] * rescale + logs.sum(axis=1)
+        squares[rows] = squares[rows] * rescale**2 + np.einsum("ij,ij->i", logs, logs)
+        log_maximum[rows] = new_maximum
 
-    for_each_product(test, x, use)
-    return np.log(total) + highest + log_height(concentration, x.shape[1]), total**2 / squares
+    for_each_product(test, x, update)
+    return np.log(sums) + log_maximum + log_height(concentration, x.shape[1]), sums**2 / squares
 
 
 @metric(
@@ -135,40 +154,48 @@ def kernel_density(x: Matrix, weight: Vector, test: Matrix, concentration: float
     learns=True,
     measures=(
         OutputColumn(higher_is_better=False, unit="nats a row"),
-        OutputColumn(name="effective_rows", higher_is_better=None, unit="chosen rows", range=(1, float("inf"))),
+        OutputColumn(name="effective_rows", higher_is_better=None, unit="selected rows", range=(1, float("inf"))),
     ),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DensityPerplexity:
-    """Mean surprise of test rows under a density made of kernels on the chosen rows: less is better.
+    """Mean negative log-likelihood of test rows under a kernel density of the selected rows.
 
-    In nats (the logarithm of a perplexity), beside an even density on the sphere, which has 0. The kernels are von
-    Mises-Fisher's, all as wide. How wide is settled by the pool, the same for every choice: rows of a sample of 1,000
-    are as likely by the others as can be, while at least 20 others count for each. ``effective_rows`` is by how many
-    chosen rows the density at a test row is made up, in the median; where that is below 10, the number hangs on single
-    rows, and a note says so. Training weights of the chosen rows count. NaN without test rows.
+    Use it to check that a selection covers the distribution of test rows, without labels. With labels, the probes
+    (``logistic_probe``, ``knn_probe``) are more direct; for texts, see ``ngram_perplexity``. Less is better.
+
+    Values are in nats (the logarithm of a perplexity), relative to a uniform density on the sphere, which has 0. The
+    kernels are von Mises-Fisher's, all of the same width. The width is determined by the pool, equal for all
+    selections: it maximizes the leave-one-out likelihood of a sample of 1,000 rows, such that at least 20 others
+    contribute at each. ``effective_rows`` is the median number of selected rows that contribute to the density at a
+    test row; below 10 the value depends on single rows, and a note warns. Training weights of the selected rows count.
+    NaN without test rows.
+
+    Notes
+    -----
+    Deviations: the limit on the width.
 
     References
     ----------
     Hall, Watson & Cabrera (1987), doi:10.1093/biomet/74.4.751. Width: Duin (1976), doi:10.1109/TC.1976.1674577.
-
-    Deviations: the limit on the width.
     """
 
     concentration: Annotated[float, Gt(0)] | None = None
-    """How narrow the kernels are; settled by the pool unless given."""
+    """Concentration of the kernels: higher is narrower; by default determined by the pool."""
 
-    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:
-        x, test = require(trial.embeddings), require(trial.test_embeddings)
+    def measure(self, inputs: MetricInput, rng: np.random.Generator) -> MetricResult:
+        x, test = require(inputs.embeddings), require(inputs.test_embeddings)
         if not len(test):
-            nothing = dict.fromkeys(("", "effective_rows"), float("nan"))
-            return MetricResult(nothing, notes=("there are no test rows",))
+            undefined = dict.fromkeys(("", "effective_rows"), float("nan"))
+            return MetricResult(undefined, notes=("there are no test rows",))
         sample = content_order(x, int(rng.integers(2**63)))[:_SAMPLE]
         concentration = self.concentration or best_concentration(x[sample])
-        weight = np.ones(len(trial.chosen), np.float32) if trial.weight is None else trial.weight
-        log_density, effective = kernel_density(x[trial.chosen], weight, test, concentration)
+        weight = np.ones(len(inputs.selected), np.float32) if inputs.weight is None else inputs.weight
+        log_density, effective = kernel_density(x[inputs.selected], weight, test, concentration)
         median = max(1.0, float(np.median(effective)))
         notes: tuple[str, ...] = ()
-        if median < _FEW:
-            notes = (f"the density at a test row is made up by {median:.1f} chosen rows only: take it with caution",)
+        if median < _LOW_EFFECTIVE:
+            notes = (
+                f"the density at a test row depends on only {median:.1f} selected rows: interpret it with caution",
+            )
         return MetricResult({"": -float(log_density.mean()), "effective_rows": median}, notes=notes)

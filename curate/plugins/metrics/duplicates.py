@@ -1,4 +1,4 @@
-"""Duplicates that are left among the chosen rows."""
+"""Duplicates among the selected rows."""
 
 from __future__ import annotations
 
@@ -26,10 +26,13 @@ from curate.plugins.results import MetricResult
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicates:
-    """How many chosen rows have the text of one chosen before, and how many have a near-duplicate among the chosen.
+    """Number of selected rows that duplicate the text of another, and number with a near-duplicate.
 
-    Of c rows with one text, c - 1 are exact duplicates. All rows of a group of near-duplicates count as near, and exact
-    duplicates are near ones as well. Exact, in O(k² d) time and O(k) memory for k chosen rows.
+    Use it to check how much a selection repeats itself, and whether deduplication before it is needed. ``redundancy``
+    gives the distribution of similarities instead of counts.
+
+    Of c rows with the same text, c - 1 are exact duplicates. All rows of a group of near-duplicates count as near, and
+    exact duplicates are also near ones. Exact, in O(k² d) time and O(k) memory for k selected rows.
 
     References
     ----------
@@ -39,9 +42,9 @@ class Duplicates:
     min_similarity: Annotated[float, Ge(-1), Le(1)] = 0.95
     """Cosine similarity from which two rows are near-duplicates; 1 finds equal rows, with 1e-6 for rounding."""
 
-    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:  # noqa: ARG002 - nothing is drawn
-        exact = len(trial.chosen) - len(np.unique(require(trial.content)[trial.chosen]))
-        nearest = nearest_similarity(require(trial.embeddings)[trial.chosen])
+    def measure(self, inputs: MetricInput, rng: np.random.Generator) -> MetricResult:  # noqa: ARG002 - nothing is drawn
+        exact = len(inputs.selected) - len(np.unique(require(inputs.content)[inputs.selected]))
+        nearest = nearest_similarity(require(inputs.embeddings)[inputs.selected])
         return MetricResult(
             {
                 "exact": float(exact),

@@ -1,4 +1,4 @@
-"""MAUVE: how alike the chosen rows and the pool are, told from both sides."""
+"""MAUVE: similarity of the distributions of the selected rows and the pool."""
 
 from __future__ import annotations
 
@@ -21,27 +21,31 @@ _ITERATIONS, _TOLERANCE = 500, 1e-4
 
 
 def mauve(p: Numbers, q: Numbers, scaling: float = 5.0) -> float:
-    """The area under the divergence curve of two histograms.
+    """Compute the area under the divergence curve of two histograms.
 
     The curve runs through (exp(−c KL(q, r)), exp(−c KL(p, r))) for mixtures r = w p + (1 − w) q, 25 weights w from 1e-6
-    to 1 − 1e-6, and through (1, 0) and (0, 1). The area is the mean of that with the points sorted by one coordinate
-    and by the other. Ties are sorted by the other coordinate, falling, so that equal histograms have the area 1.
+    to 1 − 1e-6, and through (1, 0) and (0, 1). The area is the mean of the areas with the points sorted by either
+    coordinate. Ties are sorted by the other coordinate, descending, so that equal histograms have area 1.
 
     Parameters
     ----------
     p, q : (b,) shares, each of sum 1
-    scaling : c, above 0; a larger one tells near histograms better apart
+    scaling : c, above 0; a larger value separates similar histograms better
 
     Returns
     -------
-    In [0, 1]; 1 if p = q
+    value in [0, 1]; 1 if p = q
 
+    Notes
+    -----
     Cost: O(b).
 
     References
     ----------
     Pillutla et al. (2021), MAUVE, arXiv:2102.01454, section 2; Pillutla et al. (2023), JMLR 24, arXiv:2212.14578.
 
+    Examples
+    --------
     >>> round(mauve(np.array([0.9, 0.1]), np.array([0.1, 0.9])), 5), mauve(np.array([0.5, 0.5]), np.array([0.5, 0.5]))
     (0.0826, 1.0)
     """
@@ -59,7 +63,7 @@ def _area(x: Numbers, y: Numbers) -> float:
 
 
 def frontier_integral(p: Numbers, q: Numbers) -> float:
-    """The mean cost of telling both histograms by one mixture of them, over all mixtures; no scaling to be set.
+    """Compute the mean cost of describing both histograms by a mixture of them, over all mixtures; needs no scaling.
 
     Parameters
     ----------
@@ -67,27 +71,46 @@ def frontier_integral(p: Numbers, q: Numbers) -> float:
 
     Returns
     -------
-    In [0, 1]; 0 if p = q, 1 if they have no bucket in common
+    value in [0, 1]; 0 if p = q, 1 if they have no bucket in common
 
     References
     ----------
     Liu, Pillutla et al. (2021), Divergence frontiers for generative models, arXiv:2106.07898, definition 2.
 
+    Examples
+    --------
     >>> round(frontier_integral(np.array([0.9, 0.1]), np.array([0.1, 0.9])), 7)
     0.5056245
     """
     from scipy.special import xlogy
 
-    apart = np.where(p == q, 1, p - q)
-    product = np.divide(q * xlogy(p, p) - p * xlogy(q, q), 2 * apart)  # pq (ln p − ln q) / 2 (p − q), 0 if p or q is
+    difference = np.where(p == q, 1, p - q)
+    product = np.divide(
+        q * xlogy(p, p) - p * xlogy(q, q), 2 * difference
+    )  # pq (ln p − ln q) / 2 (p − q), 0 if p or q is 0
     return float(np.clip(2 * np.where(p == q, 0, (p + q) / 4 - product).sum(), 0, 1))
 
 
-def buckets(rows: Matrix, count: int, n_init: int, rng: np.random.Generator) -> Codes:
-    """Each row's bucket, by spherical k-means: the best of ``starts`` attempts; as many buckets as distinct rows."""
+def assign_buckets(rows: Matrix, n_buckets: int, n_init: int, rng: np.random.Generator) -> Codes:
+    """Assign rows to buckets by spherical k-means, the best of ``n_init`` runs; at most as many as distinct rows.
+
+    Parameters
+    ----------
+    rows : (n, d) float32, rows of unit length
+    n_buckets : number of buckets
+    n_init : number of k-means runs
+    rng : random generator
+
+    Returns
+    -------
+    (n,) int32
+    """
     fits = [
         lloyd(
-            lambda: iter([rows]), rows[choose_seeds(rows, count, rng)], max_iterations=_ITERATIONS, tolerance=_TOLERANCE
+            lambda: iter([rows]),
+            rows[choose_seeds(rows, n_buckets, rng)],
+            max_iterations=_ITERATIONS,
+            tolerance=_TOLERANCE,
         )
         for _ in range(n_init)
     ]
@@ -104,42 +127,47 @@ def buckets(rows: Matrix, count: int, n_init: int, rng: np.random.Generator) -> 
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mauve:
-    """How alike the chosen rows and the pool are, by histograms over groups of similar rows: 1 if they are the same.
+    """Similarity of the selection and the pool by histograms over groups of similar rows: 1 if they are equal.
 
-    Samples of both are put into buckets by one k-means, a bucket for every ten rows of the smaller sample. The number
-    depends on the number of buckets, on the seed and on ``scaling``: compare choices of equal size only. The frontier
-    integral tells the same without a scaling; 0 if they are the same. Each row counts once, whatever its weight.
+    Use it to compare distributions in one number between 0 and 1, as is usual for generated text. Compare only
+    selections of equal size. ``mmd`` needs no clustering; ``neighborhood`` separates precision from recall.
+
+    Samples of both are assigned to buckets by one k-means, one bucket for every ten rows of the smaller sample. The
+    value depends on the number of buckets, on the seed and on ``scaling``. The frontier integral measures the same
+    without scaling; 0 if they are equal. Each row counts once, whatever its weight.
+
+    Notes
+    -----
+    Deviations: buckets by spherical k-means on the unit rows, not by k-means on their principal components; equal
+    histograms give 1.
 
     References
     ----------
     Pillutla et al. (2021), MAUVE, arXiv:2102.01454; (2023), JMLR 24, arXiv:2212.14578. Frontier integral: Liu, Pillutla
     et al. (2021), arXiv:2106.07898.
-
-    Deviations: buckets by spherical k-means on the unit rows, not by k-means on their principal components; equal
-    histograms give 1.
     """
 
     sample_size: Annotated[int, Ge(2)] = 2_500
-    """The most rows of the pool, and of the chosen ones, that are compared; drawn by what they hold."""
+    """Maximum number of rows of the pool, and of the selection, that are compared; sampled by their content."""
 
     scaling: Annotated[float, Gt(0)] = 5.0
-    """c: a larger one tells near histograms better apart."""
+    """c: a larger value separates similar histograms better."""
 
     smoothing: Annotated[float, Ge(0)] = 0.0
-    """Added to every count; 0.5 is the Krichevsky-Trofimov estimate, called MAUVE*."""
+    """Value added to every count; 0.5 is the Krichevsky-Trofimov estimate, called MAUVE*."""
 
     n_init: Annotated[int, Ge(1), Le(1_000)] = 5
-    """How often the k-means is started; the best is taken."""
+    """Number of k-means runs; the best is used."""
 
-    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:
-        x = require(trial.embeddings)
-        chosen, pool = sample_by_content(x, trial.chosen, self.sample_size, int(rng.integers(2**63)))
-        count = max(2, round(min(len(chosen), len(pool)) / 10))
-        bucket = buckets(x[np.concatenate([chosen, pool])], count, self.n_init, rng)
-        many = int(bucket.max()) + 1
+    def measure(self, inputs: MetricInput, rng: np.random.Generator) -> MetricResult:
+        x = require(inputs.embeddings)
+        selected, pool = sample_by_content(x, inputs.selected, self.sample_size, int(rng.integers(2**63)))
+        n_buckets = max(2, round(min(len(selected), len(pool)) / 10))
+        bucket = assign_buckets(x[np.concatenate([selected, pool])], n_buckets, self.n_init, rng)
+        n_used = int(bucket.max()) + 1
         p, q = (
-            np.bincount(part, minlength=many) + self.smoothing
-            for part in (bucket[: len(chosen)], bucket[len(chosen) :])
+            np.bincount(codes, minlength=n_used) + self.smoothing
+            for codes in (bucket[: len(selected)], bucket[len(selected) :])
         )
         p, q = p / p.sum(), q / q.sum()
         return MetricResult({"": mauve(p, q, self.scaling), "frontier_integral": frontier_integral(p, q)})

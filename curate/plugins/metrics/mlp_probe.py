@@ -1,4 +1,4 @@
-"""How well a small neural network on the embeddings of the chosen rows predicts the labels of test rows."""
+"""Label prediction by a small neural network on the embeddings of the selected rows."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def multilayer_perceptron(
     alpha: float = 0.1,
     max_iterations: int = 500,
 ) -> tuple[Matrix, bool]:
-    """Class probabilities of ``test`` by a network with one hidden layer of rectified linear units.
+    """Compute class probabilities of ``test`` rows by a network with one hidden layer of rectified linear units.
 
-    Trained on all rows at once by L-BFGS, so that it depends on the seed by its start only.
+    It is trained on all rows at once by L-BFGS, so only its initial weights depend on the seed.
 
     Parameters
     ----------
@@ -38,23 +38,27 @@ def multilayer_perceptron(
     classes : (k,) codes 0 … c − 1, all of which occur, c at least 2
     weight : (k,) float32, above 0
     test : (m, d) float32
-    seed : of the start, below 2^32
-    hidden_size : units in the hidden layer
-    alpha : half of it, over k, is what the squared coefficients are multiplied by, beside the mean loss
-    max_iterations : of L-BFGS
+    seed : seed of the initial weights, below 2^32
+    hidden_size : number of units in the hidden layer
+    alpha : L2 penalty; half of it, over k, times the squared coefficients is added to the mean loss
+    max_iterations : maximum number of L-BFGS iterations
 
     Returns
     -------
     probabilities : (m, c) float32
     converged : whether the loss stopped falling
 
+    Notes
+    -----
     Cost: O(k (d + c) hidden_size) time an iteration, of some 100; O(k (d + c + hidden_size)) memory.
 
     References
     ----------
-    Rumelhart, Hinton & Williams (1986), doi:10.1038/323533a0. Start: Glorot & Bengio (2010), "Understanding the
-    difficulty of training deep feedforward neural networks", AISTATS.
+    Rumelhart, Hinton & Williams (1986), doi:10.1038/323533a0. Initial weights: Glorot & Bengio (2010), "Understanding
+    the difficulty of training deep feedforward neural networks", AISTATS.
 
+    Examples
+    --------
     >>> x = np.array([[1, 0], [0, 1]], np.float32)
     >>> p, _ = multilayer_perceptron(x, np.array([0, 1], np.int32), np.ones(2, np.float32), x, seed=0, alpha=0.001)
     >>> p.argmax(axis=1).tolist()
@@ -65,7 +69,7 @@ def multilayer_perceptron(
 
     model = MLPClassifier((hidden_size,), solver="lbfgs", alpha=alpha, max_iter=max_iterations, random_state=seed)
     with one_blas_thread(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the caller is told
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the result reports it
         model.fit(x, classes, sample_weight=weight)
         return model.predict_proba(test).astype(np.float32), bool(model.n_iter_ < max_iterations)
 
@@ -73,11 +77,14 @@ def multilayer_perceptron(
 @metric(version=1, reads={"embedding", "label", "test"}, learns=True, measures=PROBE_COLUMNS)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MLPProbe:
-    """Accuracy, macro-F1 and cross-entropy, on test rows, of a small neural network trained on the chosen rows.
+    """Accuracy, macro-F1 and cross-entropy on test rows of a small neural network on the selected rows.
 
-    One hidden layer sees what a linear probe does not, at several times the cost. Training weights of the chosen rows
-    count. A label without a chosen row is never predicted; probabilities are moved towards even ones as if by one row
-    more, so that such a label does not make the cross-entropy infinite.
+    Use it if labels depend on the embeddings in a nonlinear way. It costs several times as much as ``logistic_probe``,
+    and varies with the seed.
+
+    Training weights of the selected rows count. A label without a selected row is never predicted; probabilities are
+    smoothed towards uniform ones as if by one additional row, so that such a label does not make the cross-entropy
+    infinite.
 
     References
     ----------
@@ -85,17 +92,17 @@ class MLPProbe:
     """
 
     hidden_size: Annotated[int, Ge(1), Le(10_000)] = 128
-    """Units in the hidden layer."""
+    """Number of units in the hidden layer."""
 
     alpha: Annotated[float, Ge(0)] = 0.1
-    """Weight decay: half of it, over the number of rows, multiplies the squared coefficients."""
+    """L2 penalty: half of it, divided by the number of rows, multiplies the squared coefficients."""
 
     max_iterations: Annotated[int, Ge(1), Le(100_000)] = 500
-    """After as many iterations the fit is taken as it is, with a note."""
+    """Maximum number of iterations, after which the fit is used with a note."""
 
-    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:
+    def measure(self, inputs: MetricInput, rng: np.random.Generator) -> MetricResult:
         def probe(x: Matrix, classes: Codes, weight: Vector, test: Matrix) -> tuple[Matrix, tuple[str, ...]]:
-            found, converged = multilayer_perceptron(
+            probabilities, converged = multilayer_perceptron(
                 x,
                 classes,
                 weight,
@@ -105,6 +112,6 @@ class MLPProbe:
                 alpha=self.alpha,
                 max_iterations=self.max_iterations,
             )
-            return found, () if converged else (f"not converged after {self.max_iterations} iterations",)
+            return probabilities, () if converged else (f"not converged after {self.max_iterations} iterations",)
 
-        return evaluate_probe(trial, probe)
+        return evaluate_probe(inputs, probe)

@@ -1,4 +1,4 @@
-"""Maximum mean discrepancy: how far the chosen rows lie from the pool by a Gaussian kernel."""
+"""Maximum mean discrepancy between the selected rows and the pool."""
 
 from __future__ import annotations
 
@@ -21,55 +21,65 @@ _MEDIAN_ROWS = 1_000  # half a million pairs
 
 
 def squared_mmd(x: Matrix, a: Rows, b: Rows, bandwidth: float) -> float:
-    """Squared maximum mean discrepancy between the rows ``a`` and ``b`` of one matrix, by mean kernel values of pairs.
+    """Estimate the squared maximum mean discrepancy between the rows ``a`` and ``b`` of one matrix.
 
-    mean k over pairs in a + mean k over pairs in b − 2 mean k over pairs of both, where a row is never paired with
-    itself. So it is 0 on average if a is an even sample of b, and 0 if a is b.
+    It is the mean kernel value over pairs in a, plus that over pairs in b, minus twice that over pairs of both, where a
+    row is never paired with itself. So it is 0 in expectation if a is a uniform sample of b, and 0 if a is b.
 
     Parameters
     ----------
     x : (n, d) float32, rows of unit length
-    a, b : rows, at least two of each, none twice
+    a, b : row indices, at least two each, without duplicates
     bandwidth : σ of the kernel exp(−|x − y|² / 2 σ²), above 0
 
     Returns
     -------
-    In [-2, 2]
+    value in [-2, 2]
 
+    Notes
+    -----
     Cost: O((|a| + |b|)² d) time, O(|a| + |b|) memory.
+
+    Deviations: rows that a and b have in common are excluded from the pairs of both, as the sets are not independent.
 
     References
     ----------
     Gretton et al. (2012), A kernel two-sample test, JMLR 13, equation 3 (unbiased); section 8 on the median.
 
-    Deviations: rows that a and b have in common are left out of the pairs of both, as the sets are not independent.
-
+    Examples
+    --------
     >>> x = np.array([[1, 0], [1, 0], [-1, 0], [-1, 0]], np.float32)
     >>> round(squared_mmd(x, np.array([0, 1]), np.array([2, 3]), 0.5), 4), squared_mmd(x, np.arange(4), np.arange(4), 1)
     (1.9993, 0.0)
     """
     common = len(np.intersect1d(a, b, assume_unique=True))
-    inside = [(_kernel_sum(x[rows], x[rows], bandwidth) - len(rows)) / (len(rows) * (len(rows) - 1)) for rows in (a, b)]
+    within = [(_kernel_sum(x[rows], x[rows], bandwidth) - len(rows)) / (len(rows) * (len(rows) - 1)) for rows in (a, b)]
     across = (_kernel_sum(x[a], x[b], bandwidth) - common) / (len(a) * len(b) - common)
-    return float(np.clip(inside[0] + inside[1] - 2 * across, -2, 2))
+    return float(np.clip(within[0] + within[1] - 2 * across, -2, 2))
 
 
 def _kernel_sum(x: Matrix, y: Matrix, bandwidth: float) -> float:
     totals = np.zeros(len(x))
 
-    def use(similarities: Matrix, rows: slice, columns: slice) -> None:  # noqa: ARG001 - which columns is no matter
+    def update(similarities: Matrix, rows: slice, columns: slice) -> None:  # noqa: ARG001 - the position does not matter
         kernel = np.minimum(similarities, 1, out=similarities)
         kernel -= 1  # −|x − y|² / 2
         kernel /= np.float32(bandwidth**2)
         totals[rows] += np.exp(kernel, out=kernel).sum(axis=1, dtype=np.float64)
 
-    for_each_product(x, y, use)
+    for_each_product(x, y, update)
     return float(totals.sum())
 
 
 def median_distance(x: Matrix) -> float:
-    """The median distance between two rows; if that is 0, the mean one; 0 if all rows are the same.
+    """Compute the median distance between two rows; if it is 0, the mean distance; 0 if all rows are equal.
 
+    Parameters
+    ----------
+    x : (n, d) float32, rows of unit length
+
+    Examples
+    --------
     >>> round(median_distance(np.array([[1, 0], [0, 1], [-1, 0]], np.float32)), 4)
     1.4142
     """
@@ -86,26 +96,32 @@ def median_distance(x: Matrix) -> float:
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MMD:
-    """Unbiased squared maximum mean discrepancy between the chosen rows and the pool; 0 on average for even samples.
+    """Unbiased squared maximum mean discrepancy between the selection and the pool; 0 for uniform samples.
 
-    Below 0 where the chosen rows lie farther from each other than rows of the pool do and no farther from the pool. The
-    kernel is Gaussian, and its bandwidth the median distance between rows of the pool, of a sample of 1,000. On samples
-    of both; each row counts once, whatever its weight. NaN for one row; 0 where all rows of the pool are the same.
+    Use it to test whether a selection has the distribution of the pool: values far above those of random selections
+    mean a shift. ``optimal_transport`` has a unit that is easier to interpret; ``sliced_wasserstein`` uses all rows.
+
+    It is 0 in expectation for uniform samples, and negative if the selected rows are farther from each other than rows
+    of the pool are, but no farther from the pool. The kernel is Gaussian; its bandwidth is the median distance between
+    rows of a sample of 1,000 of the pool. Both sides are sampled; each row counts once, whatever its weight. NaN for
+    one row; 0 if all rows of the pool are equal.
+
+    Notes
+    -----
+    Deviations: rows that both samples have in common are not paired with themselves.
 
     References
     ----------
     Gretton et al. (2012), A kernel two-sample test, JMLR 13, equation 3 and section 8.
-
-    Deviations: rows that both samples have in common are not paired with themselves.
     """
 
     sample_size: Annotated[int, Ge(2)] = 4_000
-    """The most rows of the pool, and of the chosen ones, that are compared; drawn by what they hold."""
+    """Maximum number of rows of the pool, and of the selection, that are compared; sampled by their content."""
 
-    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:
-        x = require(trial.embeddings)
-        if len(trial.chosen) < 2:
-            return MetricResult({"": float("nan")}, notes=("one row is chosen: it makes no pair",))
-        chosen, pool = sample_by_content(x, trial.chosen, self.sample_size, int(rng.integers(2**63)))
+    def measure(self, inputs: MetricInput, rng: np.random.Generator) -> MetricResult:
+        x = require(inputs.embeddings)
+        if len(inputs.selected) < 2:
+            return MetricResult({"": float("nan")}, notes=("only one row is selected",))
+        selected, pool = sample_by_content(x, inputs.selected, self.sample_size, int(rng.integers(2**63)))
         bandwidth = median_distance(x[pool[:_MEDIAN_ROWS]])
-        return MetricResult({"": squared_mmd(x, chosen, pool, bandwidth) if bandwidth else 0.0})
+        return MetricResult({"": squared_mmd(x, selected, pool, bandwidth) if bandwidth else 0.0})

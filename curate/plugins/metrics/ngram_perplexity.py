@@ -1,4 +1,4 @@
-"""How well an n-gram model of the chosen texts predicts test texts, character by character."""
+"""Bits per character of test texts under an n-gram model of the selected texts."""
 
 from __future__ import annotations
 
@@ -19,39 +19,44 @@ from curate.plugins.results import MetricResult
 _UNICODE = 0x110000
 
 
-def characters_of(texts: Sequence[str]) -> Counts:
-    """The different characters of ``texts``, as ascending code points.
+def distinct_characters(texts: Sequence[str]) -> Counts:
+    """Return the distinct characters of ``texts``, as ascending code points.
 
-    >>> characters_of(["ab", "ba!"]).tolist()
+    Examples
+    --------
+    >>> distinct_characters(["ab", "ba!"]).tolist()
     [33, 97, 98]
     """
-    occurs = np.zeros(_UNICODE, np.bool_)
-    for part in text_blocks(texts, 1 << 20):
-        occurs[_code_points("".join(texts[part]))] = True
-    return np.flatnonzero(occurs)
+    is_present = np.zeros(_UNICODE, np.bool_)
+    for block in text_blocks(texts, 1 << 20):
+        is_present[_code_points("".join(texts[block]))] = True
+    return np.flatnonzero(is_present)
 
 
 def witten_bell(
     train: Sequence[str], weight: Vector, test: Sequence[str], alphabet: Counts, order: int = 6
 ) -> tuple[float, int]:
-    """The bits that it takes to write ``test`` with an interpolated n-gram model of ``train``.
+    """Compute the bits needed to encode ``test`` with an interpolated n-gram model of ``train``.
 
-    The probability of a character after the n − 1 before it is (c + t p) / (C + t): it followed them c times, anything
-    did C times, t different characters did, and p is its probability after the n − 2 before it. Before any character
-    all of the alphabet are alike, with one for the end of a text and one for all characters that are not in it.
+    The probability of a character after the n − 1 before it is (c + t p) / (C + t): it followed them c times, any
+    character did C times, t distinct characters did, and p is its probability after the n − 2 before it. The base
+    distribution is uniform over the alphabet, plus one symbol for the end of a text and one for all other characters.
 
     Parameters
     ----------
     train : k texts
-    weight : (k,) above 0, how many times a text counts
+    weight : (k,) above 0, weight of each text
     test : m texts
     alphabet : (a,) ascending code points
     order : n, at least 1
 
     Returns
     -------
-    bits, and the number of characters, not counting the ends of the texts, whose bits count
+    bits : total number of bits, including the ends of the texts
+    characters : number of characters, without the ends of the texts
 
+    Notes
+    -----
     Cost: O(order · characters log characters) time, about 100 bytes of memory a character.
 
     References
@@ -59,42 +64,52 @@ def witten_bell(
     Witten & Bell (1991), doi:10.1109/18.87000, method C; interpolated: Chen & Goodman (1999),
     doi:10.1006/csla.1999.0128, section 2.3.
 
+    Examples
+    --------
     >>> bits, characters = witten_bell(["aa"], np.ones(1, np.float32), ["a"], np.array([97]), order=1)
     >>> round(2**-bits, 4), characters  # (2 + 2 / 3) / 5 for the character, (1 + 2 / 3) / 5 for the end
     (0.1778, 1)
     """
-    size = len(alphabet) + 3  # … a character that is not in it, the end, the blank before a text
-    seen, of_text = _symbols(train, alphabet, order)
-    asked, _ = _symbols(test, alphabet, order)
-    counted, wanted = seen < size - 1, asked < size - 1
-    times = weight.astype(np.float64)[of_text[counted]]
-    asked_context = np.zeros(len(asked), np.int64)
-    probability, contexts = np.full(len(asked), 1 / (size - 1)), 1
-    for grams, number in nested_ngrams(seen, order, np.full(len(seen), order), size):
-        count = np.bincount(number[counted], times, len(grams))
-        after, kinds = (np.bincount(grams // size, values, contexts) for values in (count, count > 0))
-        asked_before = shift_right(asked_context)
-        place = find_ngrams(grams, asked_before, asked, size)
-        total, different = (np.where(asked_before >= 0, part[asked_before], 0) for part in (after, kinds))
-        share = np.where(place >= 0, count[place], 0) + different * probability
-        probability = np.divide(share, total + different, out=probability, where=different > 0)
-        asked_context, contexts = place, len(grams)
-    return -float(np.log2(probability[wanted]).sum()), sum(map(len, test))
+    n_symbols = len(alphabet) + 3  # plus: unknown character, end, blank before a text
+    train_symbols, text_index = _symbols(train, alphabet, order)
+    test_symbols, _ = _symbols(test, alphabet, order)
+    is_counted, is_scored = train_symbols < n_symbols - 1, test_symbols < n_symbols - 1
+    weights = weight.astype(np.float64)[text_index[is_counted]]
+    context = np.zeros(len(test_symbols), np.int64)
+    probability, contexts = np.full(len(test_symbols), 1 / (n_symbols - 1)), 1
+    for grams, number in nested_ngrams(train_symbols, order, np.full(len(train_symbols), order), n_symbols):
+        counts = np.bincount(number[is_counted], weights, len(grams))
+        totals, n_kinds = (np.bincount(grams // n_symbols, values, contexts) for values in (counts, counts > 0))
+        previous_context = shift_right(context)
+        positions = find_ngrams(grams, previous_context, test_symbols, n_symbols)
+        context_total, context_kinds = (
+            np.where(previous_context >= 0, part[previous_context], 0) for part in (totals, n_kinds)
+        )
+        smoothed = np.where(positions >= 0, counts[positions], 0) + context_kinds * probability
+        probability = np.divide(smoothed, context_total + context_kinds, out=probability, where=context_kinds > 0)
+        context, contexts = positions, len(grams)
+    return -float(np.log2(probability[is_scored]).sum()), sum(map(len, test))
 
 
 def _symbols(texts: Sequence[str], alphabet: Counts, order: int) -> tuple[Counts, Counts]:
-    """Places in the alphabet, one text after the other, each behind order blanks and before an end; whose each is."""
+    """Encode texts as alphabet indices, with ``order`` blanks before and an end after each text.
+
+    Returns
+    -------
+    symbols : (s,) int64
+    text_index : (s,) text of each symbol
+    """
     unknown, end, blank = range(len(alphabet), len(alphabet) + 3)
 
-    def parts() -> Iterator[Counts]:
+    def symbols_of_each() -> Iterator[Counts]:
         for text in texts:
-            points = _code_points(text)
-            place = np.searchsorted(alphabet, points).clip(max=max(len(alphabet) - 1, 0))
-            known = alphabet[place] == points if len(alphabet) else np.zeros(len(points), np.bool_)
-            yield np.concatenate([np.full(order, blank), np.where(known, place, unknown), [end]])
+            code_points = _code_points(text)
+            positions = np.searchsorted(alphabet, code_points).clip(max=max(len(alphabet) - 1, 0))
+            is_known = alphabet[positions] == code_points if len(alphabet) else np.zeros(len(code_points), np.bool_)
+            yield np.concatenate([np.full(order, blank), np.where(is_known, positions, unknown), [end]])
 
     lengths = [order + len(text) + 1 for text in texts]
-    return np.concatenate([np.empty(0, np.int64), *parts()]), np.repeat(np.arange(len(texts)), lengths)
+    return np.concatenate([np.empty(0, np.int64), *symbols_of_each()]), np.repeat(np.arange(len(texts)), lengths)
 
 
 def _code_points(text: str) -> Counts:
@@ -110,12 +125,14 @@ def _code_points(text: str) -> Counts:
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NGramPerplexity:
-    """Bits a character that test texts cost under a model of the characters of the chosen texts: less is better.
+    """Bits per character of test texts under a character model of the selected texts: less is better.
 
-    An interpolated n-gram model, trained in seconds, asks of a choice what a language model would, without labels. Its
-    alphabet is the pool's, so that numbers compare between choices; to write a character that the pool has not costs as
-    much whichever it is. Training weights of the chosen rows count. Longer texts teach more:
-    see ``tokens`` beside it. NaN where the test texts have no characters.
+    Use it as a cheap substitute for training a language model on the selection, without labels. Longer texts teach
+    more, so compare it together with ``tokens``. For labeled data, the probes are more direct.
+
+    The interpolated n-gram model is trained in seconds. Its alphabet is that of the pool, so that values are comparable
+    between selections; a character that is not in the pool costs the same for every selection. Training weights of the
+    selected rows count. NaN if the test texts have no characters.
 
     References
     ----------
@@ -125,13 +142,13 @@ class NGramPerplexity:
     order: Annotated[int, Ge(1), Le(100)] = 6
     """n: a character is predicted from the n - 1 before it."""
 
-    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:  # noqa: ARG002 - nothing is drawn
-        texts, test = require(trial.texts), require(trial.test_texts)
-        weight = np.ones(len(trial.chosen), np.float32)
-        if trial.weight is not None:
-            weight = (trial.weight / trial.weight.mean(dtype=np.float64)).astype(np.float32)
-        chosen = [texts[row] for row in trial.chosen]
-        bits, characters = witten_bell(chosen, weight, test, characters_of(texts), self.order)
+    def measure(self, inputs: MetricInput, rng: np.random.Generator) -> MetricResult:  # noqa: ARG002 - nothing is drawn
+        texts, test = require(inputs.texts), require(inputs.test_texts)
+        weight = np.ones(len(inputs.selected), np.float32)
+        if inputs.weight is not None:
+            weight = (inputs.weight / inputs.weight.mean(dtype=np.float64)).astype(np.float32)
+        selected_texts = [texts[row] for row in inputs.selected]
+        bits, characters = witten_bell(selected_texts, weight, test, distinct_characters(texts), self.order)
         if not characters:
             return MetricResult({"": float("nan")}, notes=("the test texts have no characters",))
         return MetricResult({"": bits / characters})

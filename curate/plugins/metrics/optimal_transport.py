@@ -1,4 +1,4 @@
-"""Sinkhorn divergence: what it costs to carry the chosen rows' distribution to the pool's."""
+"""Sinkhorn divergence between the selected rows and the pool."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ from curate.plugins.results import MetricResult
 def sinkhorn_divergence(
     a: Matrix, b: Matrix, regularization: float, *, tolerance: float, max_iterations: int
 ) -> tuple[float, bool]:
-    """The entropic cost of carrying ``a`` to ``b``, less half of that of carrying each to itself.
+    """Compute the entropic cost of transporting ``a`` to ``b``, minus half of that of transporting each to itself.
 
-    Without that debiasing the cost of carrying points to themselves would not be 0. The cost of a pair is 1 − cosine,
-    half the squared distance.
+    Without this debiasing, the cost of transporting points to themselves would not be 0. The cost of a pair is 1 −
+    cosine, half the squared distance.
 
     Parameters
     ----------
     a : (n, d) float32, rows of unit length
     b : (m, d) float32, rows of unit length
-    regularization : ε, above 0: the larger, the more the divergence sees means only, and the sooner it is found
-    tolerance, max_iterations : of ``curate.kernels.stats.sinkhorn.sinkhorn``
+    regularization : ε, above 0: the larger, the more the divergence depends only on means, and the faster it converges
+    tolerance, max_iterations : see ``curate.kernels.stats.sinkhorn.sinkhorn``
 
     Returns
     -------
     divergence : in [0, 2], in the unit of 1 − cosine; 0 if both have the same points
-    converged : whether all three problems did
+    converged : whether all three problems converged
 
+    Notes
+    -----
     Cost: O((n + m)² (d + iterations)) time, O((n + m)²) memory.
 
     References
@@ -44,6 +46,8 @@ def sinkhorn_divergence(
     Feydy et al. (2019), Interpolating between optimal transport and MMD using Sinkhorn divergences, arXiv:1810.08278,
     equations 3 and 25; Genevay, Peyré & Cuturi (2018), arXiv:1706.00292.
 
+    Examples
+    --------
     >>> x = np.array([[1, 0], [0, 1]], np.float32)
     >>> divergence, _ = sinkhorn_divergence(x, -x, 0.01, tolerance=1e-6, max_iterations=100)
     >>> round(divergence, 3)
@@ -57,7 +61,7 @@ def sinkhorn_divergence(
             for cost in costs[1:]
         ]
     divergence = across.f.mean() + across.g.mean() - within[0].f.mean() - within[1].f.mean()
-    return float(np.clip(divergence, 0, 2)), across.converged and all(part.converged for part in within)
+    return float(np.clip(divergence, 0, 2)), across.converged and all(problem.converged for problem in within)
 
 
 @metric(
@@ -67,9 +71,12 @@ def sinkhorn_divergence(
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimalTransport:
-    """Debiased Sinkhorn divergence between the chosen rows and the pool, by 1 - cosine; 0 if they are the same.
+    """Debiased Sinkhorn divergence between the selection and the pool, by 1 - cosine; 0 if they are equal.
 
-    On samples of both. Each row counts once, whatever its weight. A note says so where the iteration did not converge;
+    Use it for a distance between distributions with an interpretable unit. It compares small samples;
+    ``sliced_wasserstein`` uses all rows, and ``mmd`` larger samples.
+
+    Both sides are sampled. Each row counts once, whatever its weight. A note reports if the iteration did not converge;
     a larger regularization or more iterations help.
 
     References
@@ -79,22 +86,28 @@ class OptimalTransport:
     """
 
     sample_size: Annotated[int, Ge(2)] = 500
-    """The most rows of the pool, and of the chosen ones, that are compared; drawn by what they hold."""
+    """Maximum number of rows of the pool, and of the selection, that are compared; sampled by their content."""
 
     regularization: Annotated[float, Gt(0)] = 0.05
-    """How much the plan is blurred, in the unit of 1 - cosine."""
+    """Entropic regularization ε, in the unit of 1 - cosine: larger values blur the plan."""
 
     tolerance: Annotated[float, Gt(0)] = 1e-3
-    """The share of the weight that the plan may put in the wrong place."""
+    """Allowed share of misplaced weight in the plan."""
 
     max_iterations: Annotated[int, Ge(1), Le(100_000)] = 1_000
-    """After as many iterations it is given up."""
+    """Maximum number of iterations."""
 
-    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:
-        x = require(trial.embeddings)
-        chosen, pool = sample_by_content(x, trial.chosen, self.sample_size, int(rng.integers(2**63)))
+    def measure(self, inputs: MetricInput, rng: np.random.Generator) -> MetricResult:
+        x = require(inputs.embeddings)
+        selected, pool = sample_by_content(x, inputs.selected, self.sample_size, int(rng.integers(2**63)))
         divergence, converged = sinkhorn_divergence(
-            x[chosen], x[pool], self.regularization, tolerance=self.tolerance, max_iterations=self.max_iterations
+            x[selected], x[pool], self.regularization, tolerance=self.tolerance, max_iterations=self.max_iterations
         )
-        notes = () if converged else (f"not converged after {self.max_iterations} iterations: raise regularization",)
+        notes = (
+            ()
+            if converged
+            else (
+                f"not converged after {self.max_iterations} iterations: increase `regularization` or `max_iterations`",
+            )
+        )
         return MetricResult({"": divergence}, notes=notes)

@@ -1,4 +1,4 @@
-"""How much the chosen rows repeat one another."""
+"""Similarity of the selected rows to each other."""
 
 from __future__ import annotations
 
@@ -21,30 +21,32 @@ from curate.plugins.results import MetricResult
     measures=(
         OutputColumn(name="mean", higher_is_better=False, unit="cosine similarity", range=(-1, 1)),
         OutputColumn(name="percentile_95", higher_is_better=False, unit="cosine similarity", range=(-1, 1)),
-        OutputColumn(name="rate", higher_is_better=False, unit="share of the chosen rows", range=(0, 1)),
+        OutputColumn(name="rate", higher_is_better=False, unit="share of the selected rows", range=(0, 1)),
     ),
     random=False,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redundancy:
-    """Similarity of the chosen rows to their nearest other chosen row: mean, 95th percentile, share that is too high.
+    """Similarity of the selected rows to the nearest other selected row: mean, 95th percentile, high share.
 
-    Few rows of a crowded pool lie farther apart than many, so compare choices of equal size. NaN for one row. Exact, in
-    O(k² d) time and O(k) memory for k chosen rows.
+    Use it to see how much a selection repeats itself; ``duplicates`` counts clear duplicates. A few rows of a crowded
+    pool are farther apart than many, so compare selections of equal size.
+
+    NaN for one row. Exact, in O(k² d) time and O(k) memory for k selected rows.
 
     References
     ----------
-    The distance to the nearest neighbour as a measure of spread: Clark & Evans (1954), doi:10.2307/1931034.
+    The distance to the nearest neighbor as a measure of spread: Clark & Evans (1954), doi:10.2307/1931034.
     """
 
     min_similarity: Annotated[float, Ge(-1), Le(1)] = 0.9
-    """Cosine similarity to another chosen row from which a row is redundant; 1, with 1e-6 for rounding: equal rows."""
+    """Cosine similarity to another selected row from which a row is redundant; 1 (with 1e-6 for rounding): equal."""
 
-    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:  # noqa: ARG002 - nothing is drawn
-        if len(trial.chosen) == 1:
-            nothing = dict.fromkeys(("mean", "percentile_95", "rate"), float("nan"))
-            return MetricResult(nothing, notes=("one row is chosen: there is no other to compare it with",))
-        nearest = nearest_similarity(require(trial.embeddings)[trial.chosen]).clip(-1, 1)
+    def measure(self, inputs: MetricInput, rng: np.random.Generator) -> MetricResult:  # noqa: ARG002 - nothing is drawn
+        if len(inputs.selected) == 1:
+            undefined = dict.fromkeys(("mean", "percentile_95", "rate"), float("nan"))
+            return MetricResult(undefined, notes=("only one row is selected: there is no other to compare it with",))
+        nearest = nearest_similarity(require(inputs.embeddings)[inputs.selected]).clip(-1, 1)
         values = {
             "mean": float(nearest.mean(dtype=np.float64)),
             "percentile_95": float(np.percentile(nearest, 95)),

@@ -1,4 +1,4 @@
-"""Sliced Wasserstein distance: how far the chosen rows' distribution lies from the pool's, seen from many sides."""
+"""Sliced Wasserstein distance between the selected rows and the pool."""
 
 from __future__ import annotations
 
@@ -21,43 +21,49 @@ _DIRECTIONS = 8  # projected at a time
 def sliced_wasserstein(
     a: Matrix, b: Matrix, directions: Matrix, control: Literal["lower", "upper"] = "lower"
 ) -> tuple[float, float]:
-    """The square root of the mean squared Wasserstein distance between projections on random directions.
+    """Compute the square root of the mean squared Wasserstein distance between projections on random directions.
 
-    The error of the mean over few directions is lowered by a control variate, a quantity whose mean over all directions
-    is known: the squared distance of the projected means, whose mean is that of the means over d ("lower", as it bounds
-    the distance from below), to which "upper" adds the variances of both projections.
+    The error of the mean over few directions is reduced by a control variate, a quantity whose mean over all directions
+    is known: the squared distance of the projected means, whose mean is the squared distance of the means divided by d
+    ("lower", as it bounds the distance from below); "upper" adds the variances of both projections.
 
     Parameters
     ----------
     a : (k, d) float32
     b : (n, d) float32
-    directions : (L, d) float32, rows of unit length, drawn evenly; L at least 2
-    control : which control variate
+    directions : (L, d) float32, uniformly drawn rows of unit length; L at least 2
+    control : control variate
 
     Returns
     -------
-    with the control variate, and without it; both at least 0
+    distance with the control variate, and without it; both at least 0
 
+    Notes
+    -----
     Cost: O(L (n d + n log n)) time for k <= n; O(L n) memory, of 8 directions a thread.
+
+    Deviations: the covariance and variance of the coefficient are centered at the sample means, so that it is exact if
+    the control variate is proportional to the distance; the square is clipped at 0 before the root.
 
     References
     ----------
     Bonneel et al. (2015), doi:10.1007/s10851-014-0506-3; control variates: Nguyen & Ho (2023), arXiv:2305.00402.
 
-    Deviations: the coefficient's covariance and variance are centred at the means of the sample, so that it is exact
-    where the control variate is proportional to the distance; the square is clipped at 0 before the root.
-
+    Examples
+    --------
     >>> a, b = np.zeros((1, 3), np.float32), np.array([[1, 2, 2]], np.float32)
     >>> [round(value**2, 4) for value in sliced_wasserstein(a, b, np.eye(3, dtype=np.float32)[:2])]
     [3.0, 2.5]
     """
-    rows_a, rows_b, share = _quantiles(len(a), len(b))
+    rows_a, rows_b, shares = _quantiles(len(a), len(b))
 
     def block(part: slice) -> tuple[Numbers, Numbers]:
-        on_a, on_b = (np.sort(directions[part] @ points.T, axis=1).astype(np.float64) for points in (a, b))
-        distance = ((on_a[:, rows_a] - on_b[:, rows_b]) ** 2) @ share
-        variate = (on_a.mean(axis=1) - on_b.mean(axis=1)) ** 2
-        return distance, variate + (on_a.var(axis=1) + on_b.var(axis=1) if control == "upper" else 0)
+        projected_a, projected_b = (
+            np.sort(directions[part] @ points.T, axis=1).astype(np.float64) for points in (a, b)
+        )
+        distance = ((projected_a[:, rows_a] - projected_b[:, rows_b]) ** 2) @ shares
+        variate = (projected_a.mean(axis=1) - projected_b.mean(axis=1)) ** 2
+        return distance, variate + (projected_a.var(axis=1) + projected_b.var(axis=1) if control == "upper" else 0)
 
     blocks = list(map_blocks(block, block_slices(len(directions), _DIRECTIONS)))
     distance, variate = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
@@ -65,15 +71,21 @@ def sliced_wasserstein(
     expected = ((mean_a - mean_b) ** 2).sum()
     if control == "upper":
         expected += a.var(axis=0, dtype=np.float64).sum() + b.var(axis=0, dtype=np.float64).sum()
-    spread = variate.var()
-    slope = ((distance - distance.mean()) * (variate - variate.mean())).mean() / spread if spread > 0 else 0.0
+    control_variance = variate.var()
+    slope = (
+        ((distance - distance.mean()) * (variate - variate.mean())).mean() / control_variance
+        if control_variance > 0
+        else 0.0
+    )
     squared = distance.mean() - slope * (variate.mean() - expected / a.shape[1])
     return float(np.sqrt(max(squared, 0))), float(np.sqrt(distance.mean()))
 
 
 def _quantiles(k: int, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Numbers]:
-    """Which of k and of n sorted values meet when both are spread over [0, 1], and over which share of it.
+    """Match k and n sorted values spread over [0, 1]: return pairs of indices, and the share of each pair.
 
+    Examples
+    --------
     >>> [part.tolist() for part in _quantiles(1, 2)]
     [[0, 0], [0, 1], [0.5, 0.5]]
     """
@@ -89,26 +101,31 @@ def _quantiles(k: int, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Nu
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlicedWasserstein:
-    """Sliced Wasserstein distance of order 2 between the chosen rows and the pool; 0 if they are the same.
+    """Sliced Wasserstein distance of order 2 between the selection and the pool; 0 if they are equal.
 
-    Over all rows, without a sample. Each row counts once, whatever its weight. Projections of d dimensions are shorter
-    than what is projected by √d, and so is this distance: compare it at equal d only.
+    Use it to compare distributions over all rows of large pools, without sampling. The distance shrinks with the
+    dimension: compare values only for equal embeddings. ``optimal_transport`` is closer to the exact distance.
+
+    Each row counts once, whatever its weight. Projections of d dimensions are shorter than the vectors by √d, and so is
+    this distance.
+
+    Notes
+    -----
+    Deviations: moments of the control variate are centered at the sample means.
 
     References
     ----------
     Bonneel et al. (2015), doi:10.1007/s10851-014-0506-3. Control variates: Nguyen & Ho (2023), arXiv:2305.00402.
-
-    Deviations: moments of the control variate are centred at the sample's means.
     """
 
     n_projections: Annotated[int, Ge(2), Le(100_000)] = 100
-    """How many random directions the rows are projected on."""
+    """Number of random directions on which the rows are projected."""
 
     control: Literal["lower", "upper"] = "lower"
-    """The control variate: from the means, or from means and variances."""
+    """Control variate: from the means, or from means and variances."""
 
-    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:
-        x = require(trial.embeddings)
-        drawn = rng.standard_normal((self.n_projections, x.shape[1]))
-        directions = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
-        return MetricResult({"": min(sliced_wasserstein(x[trial.chosen], x, directions, self.control)[0], 2.0)})
+    def measure(self, inputs: MetricInput, rng: np.random.Generator) -> MetricResult:
+        x = require(inputs.embeddings)
+        normals = rng.standard_normal((self.n_projections, x.shape[1]))
+        directions = (normals / np.linalg.norm(normals, axis=1, keepdims=True)).astype(np.float32)
+        return MetricResult({"": min(sliced_wasserstein(x[inputs.selected], x, directions, self.control)[0], 2.0)})

@@ -1,4 +1,4 @@
-"""How many tokens the chosen rows have."""
+"""Number of tokens of the selected rows."""
 
 from __future__ import annotations
 
@@ -23,22 +23,24 @@ from curate.plugins.results import MetricResult
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """Tokens of the chosen rows: their number, the mean of a row, and the share of the pool's.
+    """Tokens of the selected rows: their number, the mean per row, and the share of the pool's.
 
-    At the same number of rows, the choice with longer rows trains longer: see it beside every other figure. The share
-    is NaN where the pool has no tokens.
+    Use it with every comparison: for the same number of rows, a selection with longer rows trains longer, which
+    explains part of its gain. Set ``keep_tokens`` to compare at equal tokens.
+
+    The share is NaN if the pool has no tokens.
 
     References
     ----------
     Compute grows with the tokens trained on: Kaplan et al. (2020), arXiv:2001.08361, section 2.1.
     """
 
-    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:  # noqa: ARG002 - nothing is drawn
-        tokens = require(trial.tokens)
-        chosen, pool = int(tokens[trial.chosen].sum(dtype=np.int64)), int(tokens.sum(dtype=np.int64))
+    def measure(self, inputs: MetricInput, rng: np.random.Generator) -> MetricResult:  # noqa: ARG002 - nothing is drawn
+        tokens = require(inputs.tokens)
+        n_selected, n_pool = int(tokens[inputs.selected].sum(dtype=np.int64)), int(tokens.sum(dtype=np.int64))
         values = {
-            "total": float(chosen),
-            "mean": chosen / len(trial.chosen),
-            "rate": chosen / pool if pool else float("nan"),
+            "total": float(n_selected),
+            "mean": n_selected / len(inputs.selected),
+            "rate": n_selected / n_pool if n_pool else float("nan"),
         }
-        return MetricResult(values, notes=() if pool else ("the pool has no tokens",))
+        return MetricResult(values, notes=() if n_pool else ("the pool has no tokens",))

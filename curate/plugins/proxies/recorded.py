@@ -1,4 +1,4 @@
-"""What a model of the user's own said of every row while it was trained, read from its log."""
+"""Proxy that reads the training log of a user's model."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ from curate.kernels.types import Matrix
 from curate.plugins.interfaces import ContentPath, ExistingFiles, proxy
 
 _TOLERANCE = 0.02
-"""How far a row's probabilities may be from a sum of 1: half precision, or three decimals, of a hundred classes."""
+"""Allowed deviation of a row's probabilities from a sum of 1: half precision, or three decimals, of 100 classes."""
 
 
 @proxy(version=1, reads={"label", "log"}, example={"files": "logs/*.jsonl"})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """The user's own training log: for each row and epoch, what the model in training said of it.
+    """Training log of your own model: its predictions for each row after each epoch.
+
+    Use it for scores from training dynamics when you can log the predictions of the model that you train: they are more
+    relevant than those of the small model ``logistic``.
 
     A line of the log has the columns ``id`` (of a row of the pool), ``epoch`` (a number; it may count steps), and
-    ``probabilities`` or ``logits``, a list with a number for each class, which CSV files write ``[0.2, 0.8]``. Of
-    several runs, ``run`` says which. Every row that a log has must be in every epoch of it. A row that it does not
-    have is one without a label: its scores are NaN. Lines of rows that are not in the pool are passed over.
+    ``probabilities`` or ``logits``, a list with one number for each class, written ``[0.2, 0.8]`` in CSV files. With
+    several runs, ``run`` identifies the run. Every row in the log must occur in every epoch. A row that is not in the
+    log is treated as a row without a label: its scores are NaN. Lines of rows that are not in the pool are ignored.
 
     References
     ----------
@@ -35,38 +38,38 @@ class Recorded:
     """
 
     files: Annotated[str, MinLen(1), ContentPath(), ExistingFiles()]
-    """The log, or a pattern such as "logs/**/*.jsonl" for its files: JSONL, CSV, TSV or Parquet."""
+    """Log file, or a glob pattern such as "logs/**/*.jsonl": JSONL, CSV, TSV or Parquet."""
 
     classes: tuple[str, ...] = ()
-    """The labels in the order of the log's probabilities; without them, the pool's labels, sorted."""
+    """Labels in the order of the log's probabilities; by default the pool's labels, sorted."""
 
     def probabilities(self, lines: pa.Table) -> Matrix:
-        """(m, classes) float32 of m lines, each divided by its sum.
+        """Return the probabilities (m, classes) float32 of m lines, normalized to sum 1.
 
         Raises
         ------
-        DataError : a line is not as long as the others, or holds no probabilities
+        DataError : if a line has another length than the others, or does not contain probabilities
         """
-        kind = next((name for name in ("probabilities", "logits") if name in lines.column_names), None)
-        if kind is None:
-            raise DataError("the log has no column 'probabilities' and none 'logits'")
-        values = lines[kind].to_pylist()
+        column = next((name for name in ("probabilities", "logits") if name in lines.column_names), None)
+        if column is None:
+            raise DataError("the training log has neither a column 'probabilities' nor 'logits'")
+        values = lines[column].to_pylist()
         try:
             lists = [orjson.loads(value) if isinstance(value, str) else value for value in values]
-            given = np.array(lists, np.float64)
+            values_by_class = np.array(lists, np.float64)
         except (ValueError, TypeError) as error:
-            raise DataError(f"{kind}: not a list of numbers, one for each class, in every line of the log") from error
-        if given.ndim != 2:
-            raise DataError(f"{kind}: not a list of numbers, one for each class, in every line of the log")
-        if not np.isfinite(given).all():
-            raise DataError(f"{kind}: a line of the log holds NaN or infinity")
-        if kind == "logits":
-            return softmax(given)
-        total = given.sum(axis=1, keepdims=True)
-        if (given < 0).any() or (np.abs(total - 1) > _TOLERANCE).any():
+            raise DataError(f"{column}: every line of the log needs a list with one number for each class") from error
+        if values_by_class.ndim != 2:
+            raise DataError(f"{column}: every line of the log needs a list with one number for each class")
+        if not np.isfinite(values_by_class).all():
+            raise DataError(f"{column}: a line of the log contains NaN or infinity")
+        if column == "logits":
+            return softmax(values_by_class)
+        totals = values_by_class.sum(axis=1, keepdims=True)
+        if (values_by_class < 0).any() or (np.abs(totals - 1) > _TOLERANCE).any():
             raise DataError(
-                "probabilities: in a line of the log they are negative, or do not sum to 1",
-                hint="call the column 'logits' if that is what it holds",
+                "probabilities: in a line of the log they are negative or do not sum to 1",
+                hint="name the column 'logits' if it contains logits",
             )
-        shares: Matrix = (given / total).astype(np.float32)
-        return shares
+        probabilities: Matrix = (values_by_class / totals).astype(np.float32)
+        return probabilities

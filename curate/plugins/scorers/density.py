@@ -1,4 +1,4 @@
-"""How crowded the pool is around a row."""
+"""Density of the pool around a row."""
 
 from __future__ import annotations
 
@@ -23,32 +23,36 @@ from curate.plugins.interfaces import OutputColumn, scorer
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Density:
-    """Logarithm of the density of the pool around a row, from the distance to its k-th nearest neighbour.
+    """Log density of the pool around a row, from the distance to its k-th nearest neighbor.
 
-    Lower counts as better: where the pool is crowded, each row is nearly told by its neighbours, and keeping the rare
-    rows evens the pool out. Noise is rare too, so drop junk first. Distances are straight lines between unit vectors;
-    neighbours nearer than 0.001 (duplicates) count as that far, so that scores are finite. A pool of one row scores 0.
-    In a pool of k rows or fewer, k is the number of other rows.
+    Use it to find rare rows, or rows in crowded regions, and to plot a pool. Noise is rare too, so drop junk first. To
+    thin out crowded regions directly, use the selector ``inverse_density``.
 
-    The logarithm is linear in the number of dimensions, so its scale means something only if that number is right. A
-    sentence embedding's own (hundreds) is far too high, as texts fill few of them: therefore the estimate. It does not
-    change the order of the rows.
+    Lower counts as better: in crowded regions each row is nearly redundant, and keeping the rare rows evens out the
+    pool. Distances are Euclidean distances of unit vectors; neighbors nearer than 0.001 (duplicates) count as that far,
+    so that scores are finite. A pool of one row scores 0. In a pool of k rows or fewer, k is the number of other rows.
 
-    Above 20,000 rows neighbours are searched in the nearest clusters only: a missed one makes a row look rarer.
+    The logarithm is linear in the number of dimensions, so its scale is meaningful only if that number is right. The
+    dimension of a sentence embedding (hundreds) is far too high, as texts fill few of its dimensions; therefore it is
+    estimated. The estimate does not change the order of the rows.
+
+    Above 20,000 rows, neighbors are searched in the nearest clusters only: missed neighbors make a row look rarer.
+
+    Notes
+    -----
+    Deviations: the estimated number of dimensions instead of that of the space.
 
     References
     ----------
     Loftsgaarden & Quesenberry (1965), doi:10.1214/aoms/1177700079. Dimensions: Levina & Bickel (2004), "Maximum
     likelihood estimation of intrinsic dimension", NIPS 17, eq. 8.
-
-    Deviations: the estimated number of dimensions in place of the space's.
     """
 
     n_neighbors: Annotated[int, Ge(1)] = 10
     """k: the distance to the k-th nearest row is measured."""
 
     dimensions: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
-    """How many dimensions the rows spread in; auto: estimated from the same neighbours."""
+    """Number of dimensions in which the rows spread; auto: estimated from the same neighbors."""
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn
         x = require(batch.embeddings)

@@ -1,4 +1,4 @@
-"""How often a model that was right about a row is wrong about it again, while it is trained."""
+"""Forgetting events: predictions that become wrong again during training."""
 
 from __future__ import annotations
 
@@ -12,40 +12,53 @@ from curate.plugins.batches import Dynamics, ScoreBatch, require
 from curate.plugins.interfaces import OutputColumn, scorer
 
 
-def forgotten(right: Flags) -> Rows:
-    """How often each row is wrong straight after it was right.
+def count_forgetting(is_correct: Flags) -> Rows:
+    """Count how often each row is wrong immediately after being right.
 
     Parameters
     ----------
-    right : (epochs, n) bool
+    is_correct : (epochs, n) bool
 
     Returns
     -------
-    (n,) at most half the number of epochs
+    (n,) counts, at most half the number of epochs
 
-    >>> forgotten(np.array([[True, False], [False, False], [True, True], [False, True]])).tolist()
+    Examples
+    --------
+    >>> count_forgetting(np.array([[True, False], [False, False], [True, True], [False, True]])).tolist()
     [2, 0]
     """
-    events: Rows = np.count_nonzero(right[:-1] & ~right[1:], axis=0)
+    events: Rows = np.count_nonzero(is_correct[:-1] & ~is_correct[1:], axis=0)
     return events
 
 
 def forgetting(dynamics: Dynamics, never_learned: Literal["most", "none"]) -> Vector:
-    """The mean of ``forgotten`` over the runs; NaN for rows without a label.
+    """Compute the mean of ``count_forgetting`` over the runs; NaN for rows without a label.
 
+    Parameters
+    ----------
+    dynamics : training dynamics of n rows
+    never_learned : "most" or "none", see ``Forgetting``
+
+    Returns
+    -------
+    (n,) float32
+
+    Notes
+    -----
     Cost: O(runs epochs n classes) time; O(n (classes + epochs)) memory.
     """
-    known = np.flatnonzero(dynamics.labels >= 0)
-    labels = dynamics.labels[known]
-    total = np.zeros(len(known), np.float64)
+    labeled = np.flatnonzero(dynamics.labels >= 0)
+    labels = dynamics.labels[labeled]
+    sums = np.zeros(len(labeled), np.float64)
     for run in range(dynamics.runs):
-        each = (dynamics.probabilities(run, epoch)[known] for epoch in range(dynamics.epochs))
-        right = np.array([probabilities.argmax(axis=1) == labels for probabilities in each])
-        total += forgotten(right)
+        probabilities_by_epoch = (dynamics.probabilities(run, epoch)[labeled] for epoch in range(dynamics.epochs))
+        is_correct = np.array([probabilities.argmax(axis=1) == labels for probabilities in probabilities_by_epoch])
+        sums += count_forgetting(is_correct)
         if never_learned == "most":
-            total[~right.any(axis=0)] += dynamics.epochs // 2 + 1
+            sums[~is_correct.any(axis=0)] += dynamics.epochs // 2 + 1
     score = np.full(len(dynamics), np.nan, np.float32)
-    score[known] = total / dynamics.runs
+    score[labeled] = sums / dynamics.runs
     return score
 
 
@@ -60,24 +73,29 @@ def forgetting(dynamics: Dynamics, never_learned: Literal["most", "none"]) -> Ve
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forgetting:
-    """Forgetting events: how often a proxy is right about a row after one epoch and wrong after the next.
+    """Forgetting events: number of epochs after which a proxy is wrong about a row it was right about.
 
-    High for hard rows. Higher counts as better, as in the paper, which drops the rows that are never forgotten. Nearly
-    all counts are 0 where the proxy is good: of a model that is fine-tuned, log more often than once an epoch. NaN for
-    a row without a label.
+    Use it as a difficulty score of models trained from scratch over many epochs. With a good proxy nearly all counts
+    are 0; then log a fine-tuned model more often than once per epoch, or use ``el2n``.
+
+    It is high for hard rows. Higher counts as better, as in the paper, which drops the rows that are never forgotten.
+    NaN for a row without a label.
+
+    Notes
+    -----
+    Deviations: the mean over the runs; all rows are evaluated after an epoch, not during it. The paper assigns an
+    infinite count to rows that were never learned, which no selector can divide into strata: see ``never_learned``.
 
     References
     ----------
     Toneva et al. (2019), An Empirical Study of Example Forgetting during Deep Neural Network Learning,
     arXiv:1812.05159, section 3.
-
-    Deviations: a mean over the runs; all rows are judged after an epoch, not while it goes on. The paper gives a row
-    that was never learnt an infinite count, which no selector can divide into strata: see ``never_learned``.
     """
 
     never_learned: Literal["most", "none"] = "most"
-    """What a row counts that a run was never right about: one more than any row can, so that it comes first as in the
-    paper and the score stays finite; or none, as in the code of CCS, where the hardest rows then count as easy."""
+    """Count of a row that a run was never right about: ``most``, one more than any other row can have, so that it comes
+    first as in the paper and the score stays finite; or ``none``, 0, as in the code of CCS, where the hardest rows then
+    count as easy."""
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn
         return forgetting(require(batch.dynamics), self.never_learned)

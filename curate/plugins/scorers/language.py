@@ -1,4 +1,4 @@
-"""How likely a text is in a language that is wanted."""
+"""Probability that a text is in one of the requested languages."""
 
 from __future__ import annotations
 
@@ -28,28 +28,31 @@ _CODES = (
     "yue zh zu zxx"
 )
 LANGUAGES = frozenset(_CODES.split())
-"""What the model knows; zxx is no language at all, such as numbers and code."""
+"""Languages of the model; zxx is text without language, such as numbers and code."""
 
 
 def language(texts: Sequence[str], languages: Sequence[str]) -> Vector:
-    """The probability that each text is in one of some languages.
+    """Compute the probability that each text is in one of some languages.
 
-    A naive Bayes classifier over frequent byte sequences of 140 languages; its scores are divided by the square root
-    of the text's length in bytes before they become probabilities, so that long texts are not all certain.
+    The model is a naive Bayes classifier of frequent byte sequences in 140 languages; its scores are divided by the
+    square root of the text's length in bytes before they become probabilities, so that long texts are not all certain.
 
     Parameters
     ----------
     texts : n strings
-    languages : ISO 639 codes, of those in ``LANGUAGES``
+    languages : ISO 639 codes from ``LANGUAGES``
 
     Returns
     -------
-    (n,) float32 in [0, 1]. A text without evidence, such as an empty or blank one, or punctuation alone, has the share
-    of ``languages`` among all: 0.007 for one. So, nearly, has one word or a number, as many languages could have it.
-    A text in several languages divides its probability among them; lone surrogates are bytes that no language has.
+    (n,) float32 in [0, 1]. A text without evidence, such as an empty or blank one, or only punctuation, has the share
+        of ``languages`` among all: 0.007 for one. So, nearly, has a single word or a number, as many languages could
+        have it. A text in several languages divides its probability among them; lone surrogates are bytes that no
+        language has.
 
-    Cost: O(bytes) time, 1 to 5 million characters a second, and some 20 bytes of memory for each of the longest text;
-    loading the model takes half a second, once a process.
+    Notes
+    -----
+    Cost: O(bytes) time, 1 to 5 million characters a second, and some 20 bytes of memory for each byte of the longest
+    text; loading the model takes half a second, once per process.
 
     References
     ----------
@@ -57,6 +60,8 @@ def language(texts: Sequence[str], languages: Sequence[str]) -> Vector:
     P12-3005; Lui & Baldwin (2011), "Cross-domain feature selection for language identification", I11-1062. The model
     is the one inside the package py3langid.
 
+    Examples
+    --------
     >>> texts = ["It is a nice day, and we walk in the park.", "Heute ist es schön, und wir gehen in den Park."]
     >>> (language(texts, ["en"]) > 0.5).tolist(), (language(texts, ["de", "en"]) > 0.5).tolist()
     ([True, False], [True, True])
@@ -70,15 +75,15 @@ def language(texts: Sequence[str], languages: Sequence[str]) -> Vector:
     return scores
 
 
-def _check() -> None:
+def _check_package() -> None:
     if importlib.util.find_spec("py3langid") is None:
         raise missing_extra_error("py3langid", "language", "scorer 'language'")
 
 
 @lru_cache(maxsize=1)
 def _model() -> LanguageIdentifier:
-    """The model, loaded once a process."""
-    _check()
+    """Return the model, loaded once per process."""
+    _check_package()
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
@@ -89,18 +94,24 @@ def _model() -> LanguageIdentifier:
     reads={"text"},
     columns=(
         OutputColumn(
-            higher_is_better=True, unit="probability", range=(0.0, 1.0), higher_means="more surely in a wanted language"
+            higher_is_better=True,
+            unit="probability",
+            range=(0.0, 1.0),
+            higher_means="more likely in one of the languages",
         ),
     ),
     check=True,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Language:
-    """Probability that the text is in one of the languages wanted.
+    """Probability that the text is in one of the requested languages.
 
-    Drop the others with ``{use: where, drop: "score_language < 0.5"}``. What has no language goes with them: keyboard
-    mash, symbols, tables of numbers, single words; so does most code. For short texts ask for less, such as 0.1. Of
-    close relatives (Norwegian and Danish, Croatian and Serbian) name all that you want. Needs the extra ``language``.
+    Use it to keep only texts in your languages: ``{use: where, drop: "score_language < 0.5"}``. For short texts require
+    less, such as 0.1.
+
+    Text without a language is dropped too: random characters, symbols, tables of numbers, single words, and most code.
+    Of closely related languages (Norwegian and Danish, Croatian and Serbian) list all that you want. Needs the extra
+    ``language``.
 
     References
     ----------
@@ -108,14 +119,14 @@ class Language:
     """
 
     languages: Annotated[tuple[str, ...], MinLen(1)] = ("en",)
-    """The ISO 639 codes of the languages wanted, such as "en" and "de"; two letters where a language has them."""
+    """ISO 639 codes of the requested languages, such as "en" and "de"; two letters if a language has them."""
 
     def __post_init__(self) -> None:
         if unknown := next((name for name in self.languages if name not in LANGUAGES), None):
-            raise ValueError(f"languages: {unknown!r} is none of {', '.join(sorted(LANGUAGES))}")
+            raise ValueError(f"languages: unknown language {unknown!r}; available: {', '.join(sorted(LANGUAGES))}")
 
     def check(self) -> Sequence[str]:
-        _check()
+        _check_package()
         return ()
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn

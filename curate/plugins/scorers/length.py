@@ -1,4 +1,4 @@
-"""How long a text is."""
+"""Length of texts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from curate.plugins.interfaces import OutputColumn, scorer
 
 
 def lengths(texts: Sequence[str]) -> Matrix:
-    """Characters and words of each text.
+    """Count the characters and words of each text.
 
     Parameters
     ----------
@@ -23,10 +23,14 @@ def lengths(texts: Sequence[str]) -> Matrix:
     Returns
     -------
     (n, 2) float32, at least 0: characters (Unicode code points, blanks included), and words (runs of characters that
-    are not white space; a text in a script without blanks between words counts as one)
+        are not white space; a text in a script without blanks between words counts as one)
 
+    Notes
+    -----
     Cost: O(characters).
 
+    Examples
+    --------
     >>> lengths(["two words", "", "你好"]).tolist()
     [[9.0, 2.0], [0.0, 0.0], [2.0, 1.0]]
     """
@@ -46,11 +50,13 @@ def lengths(texts: Sequence[str]) -> Matrix:
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Length:
-    """Length of the text in characters, and in words.
+    """Number of characters and of words of the text.
 
-    Characters come first because they mean the same in every language; tokens belong to one model, and a budget in
-    tokens (``keep_tokens``) counts them itself. Longer counts as better: on instruction data, keeping the longest
-    answers is a baseline that many elaborate scores fail to beat. Keep out what is too long with ``where``.
+    Use it to drop texts that are too short or too long, with ``where``, and as a baseline: on instruction data, keeping
+    the longest answers is a baseline that many elaborate scores fail to beat.
+
+    Characters are the main column because they mean the same in every language; tokens belong to one model, and a
+    budget in tokens (``keep_tokens``) counts them itself. Longer counts as better.
 
     References
     ----------

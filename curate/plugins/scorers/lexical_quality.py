@@ -1,4 +1,4 @@
-"""Well-known heuristics that tell prose from junk by counting characters, words and lines."""
+"""Published heuristics that separate prose from junk by counts of characters, words and lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from curate.plugins.batches import ScoreBatch, require
 from curate.plugins.interfaces import OutputColumn, scorer
 
 _ANY = float("inf")
-_BLOCK = 1 << 22  # characters at a time; takes about 40 bytes each
+_BLOCK = 1 << 22  # characters at a time, about 40 bytes each
 
 _STOP_WORDS = r"(?i)\b(?:the|be|to|of|and|that|have|with)\b"
 _BULLET = r"^[-*•‣◦▪●]"
@@ -154,11 +154,11 @@ CHECKS: tuple[pl.Expr, ...] = (
     pl.col("top_3gram_rate") <= 0.18,
     pl.col("top_4gram_rate") <= 0.16,
 )
-"""What a text must pass: Rae et al. (2021), appendix A.1.1, the first seven in its text, the others in its table A1."""
+"""Checks of Rae et al. (2021), appendix A.1.1: the first seven from its text, the others from its table A1."""
 
 
 def lexical_quality(texts: Sequence[str]) -> Matrix:
-    r"""The share of published checks that a text passes, and what they measure.
+    r"""Compute the share of published checks that a text passes, and the measures they use.
 
     A word is a run of characters that are not white space; a line counts if it is not blank, without the white space
     around it; characters are those that are not white space.
@@ -169,36 +169,40 @@ def lexical_quality(texts: Sequence[str]) -> Matrix:
 
     Returns
     -------
-    (n, 18) float32, in the order and the ranges of ``COLUMNS``; never NaN. A blank text has 0 in every column
+    (n, 18) float32, in the order and the ranges of ``COLUMNS``; never NaN. A blank text has 0 in every column.
 
+    Notes
+    -----
     Cost: O(characters), about 40 bytes of memory for each of 4 million characters at a time.
+
+    Deviations: paragraphs and duplicate 5- to 10-grams are omitted. An n-gram counts only if it occurs twice, so that
+    short texts do not fail only because they are short; its characters are counted without blanks, and at most as many
+    as the text has, though occurrences may overlap. Of equally frequent n-grams the longest counts.
 
     References
     ----------
     Rae et al. (2021), arXiv:2112.11446, appendix A.1.1 and table A1: the checks. Raffel et al. (2020),
     arXiv:1910.10683, section 2.2: lines that end in terminal punctuation.
 
-    Deviations: paragraphs and duplicate 5- to 10-grams are left out. An n-gram counts only if it occurs twice, so that
-    a short text does not fail for its shortness; its characters are counted without blanks, and never as more than
-    the text has, though occurrences may overlap. Of equally frequent n-grams the longest counts.
-
+    Examples
+    --------
     >>> text = "It is the end of the line.\nIt is the end of the line."
     >>> score = dict(zip([column.name for column in COLUMNS], lexical_quality([text])[0].tolist()))
     >>> score["stop_words"], score["duplicate_line_rate"], score["terminal_line_rate"]
     (2.0, 0.5, 1.0)
     """
-    blocks = [_block(texts[rows]) for rows in text_blocks(texts, _BLOCK)]
+    blocks = [_measure_block(texts[rows]) for rows in text_blocks(texts, _BLOCK)]
     return np.concatenate(blocks) if blocks else np.empty((0, len(COLUMNS)), np.float32)
 
 
-def _block(texts: Sequence[str]) -> Matrix:
+def _measure_block(texts: Sequence[str]) -> Matrix:
     frame = pl.DataFrame({"text": pl.Series(texts, dtype=pl.String)}).with_row_index("row")
     words = frame.select("row", word=pl.col("text").str.extract_all(r"\S+")).explode("word").drop_nulls()
-    parts = [_lines(frame), _distinct(words), *(_top_ngram(words, n) for n in (2, 3, 4))]
-    table = frame.select("row", *_counts(pl.col("text").str))
+    parts = [_count_lines(frame), _count_distinct_words(words), *(_top_ngram(words, n) for n in (2, 3, 4))]
+    table = frame.select("row", *_count_expressions(pl.col("text").str))
     for part in parts:
         table = table.join(part, on="row", how="left", maintain_order="left")
-    characters, several = pl.col("characters"), ("top_2gram", "top_3gram", "top_4gram")
+    characters, ngram_names = pl.col("characters"), ("top_2gram", "top_3gram", "top_4gram")
     table = table.fill_null(0).select(
         "words",
         "stop_words",
@@ -211,19 +215,19 @@ def _block(texts: Sequence[str]) -> Matrix:
         symbol_rate=pl.col("symbols") / characters,
         digit_rate=pl.col("digits") / characters,
         uppercase_rate=pl.col("uppercase") / pl.col("letters"),
-        **{f"{kind}_line_rate": pl.col(f"{kind}_lines") / pl.col("lines") for kind in _LINES},
-        **{f"{name}_rate": (pl.col(name) / characters).clip(upper_bound=1) for name in several},
+        **{f"{kind}_line_rate": pl.col(f"{kind}_lines") / pl.col("lines") for kind in _LINE_KINDS},
+        **{f"{name}_rate": (pl.col(name) / characters).clip(upper_bound=1) for name in ngram_names},
     )
     passed = pl.when(pl.col("words") > 0).then(pl.sum_horizontal(*CHECKS) / len(CHECKS)).otherwise(0)
     table = table.fill_nan(0).with_columns(passed.alias(""))
     return table.select(pl.col(column.name).cast(pl.Float32) for column in COLUMNS).to_numpy()
 
 
-_LINES = ("bullet", "ellipsis", "terminal", "duplicate")
-"""The kinds of lines that are counted."""
+_LINE_KINDS = ("bullet", "ellipsis", "terminal", "duplicate")
+"""Kinds of lines that are counted."""
 
 
-def _counts(text: pl.expr.string.ExprStringNameSpace) -> list[pl.Expr]:
+def _count_expressions(text: pl.expr.string.ExprStringNameSpace) -> list[pl.Expr]:
     stop_words = text.extract_all(_STOP_WORDS).list.eval(pl.element().str.to_lowercase()).list.n_unique()
     return [
         stop_words.alias("stop_words"),
@@ -244,8 +248,8 @@ def _counts(text: pl.expr.string.ExprStringNameSpace) -> list[pl.Expr]:
     ]
 
 
-def _lines(frame: pl.DataFrame) -> pl.DataFrame:
-    """Counts of a text's lines by kind; a duplicate is a line that the text has had before."""
+def _count_lines(frame: pl.DataFrame) -> pl.DataFrame:
+    """Count the lines of a text by kind; a duplicate is a line that occurred before in the text."""
     line = pl.col("line")
     lines = (
         frame.select("row", line=pl.col("text").str.split("\n"))
@@ -264,12 +268,12 @@ def _lines(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _distinct(words: pl.DataFrame) -> pl.DataFrame:
+def _count_distinct_words(words: pl.DataFrame) -> pl.DataFrame:
     return words.group_by("row").agg(unique_words=pl.col("word").str.to_lowercase().n_unique())
 
 
 def _top_ngram(words: pl.DataFrame, n: int) -> pl.DataFrame:
-    """How many characters the most frequent n-gram of a text covers, if it occurs twice."""
+    """Count the characters that the most frequent n-gram of a text covers, if it occurs twice."""
     count, characters = pl.col("count"), pl.col("characters")
     grams = (
         words.select("row", gram=pl.concat_str([pl.col("word").shift(-i) for i in range(n)], separator=" "))
@@ -286,14 +290,18 @@ def _top_ngram(words: pl.DataFrame, n: int) -> pl.DataFrame:
 @scorer(version=2, reads={"text"}, columns=COLUMNS)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LexicalQuality:
-    """Share of twelve published checks for junk that the text passes, and one column for each thing they measure.
+    """Share of twelve published checks for junk that the text passes, with one column for each measure.
 
-    The checks: 50 to 100,000 words; a mean word length of 3 to 10; at most one # and at most one ellipsis for ten
+    Use it for a first look at web text: sort rows by it, or write your own rules over its columns with ``where``. To
+    drop junk by the published rules, use ``gopher_quality``, ``gopher_repetition``, ``c4_quality`` and
+    ``fineweb_quality``, which report reasons.
+
+    The checks: 50 to 100,000 words; a mean word length of 3 to 10; at most one # and at most one ellipsis per ten
     words; a letter in 80 % of the words; two of the stop words the, be, to, of, and, that, have, with; at most 90 % of
     the lines begin with a bullet; at most 30 % end with an ellipsis; at most 30 % of the lines, and 20 % of the
-    characters, in lines that came before; at most 20, 18 and 16 % of the characters in the most frequent 2-, 3- and
-    4-gram of words. They were set for English web pages: on short answers, on code and on other languages compare texts
-    of one kind only, or use the columns. A blank text scores 0 in every column.
+    characters, in lines that occurred before; at most 20, 18 and 16 % of the characters in the most frequent 2-, 3- and
+    4-gram of words. They were designed for English web pages: for short answers, code and other languages, compare only
+    texts of one kind, or use the columns. A blank text scores 0 in every column.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""How much personal data and how many secrets a text holds."""
+"""Counts of personal data and secrets in texts."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _NAMES: dict[PiiKind, tuple[str, str]] = {
     "ip": ("ips", "IP addresses"),
     "phone": ("phones", "phone numbers"),
 }
-"""The column of each kind, and what it counts."""
+"""Column of each kind, and its unit."""
 
 
-def counts(texts: Sequence[str]) -> Matrix:
-    """How often each kind of personal data occurs in each text.
+def count_pii(texts: Sequence[str]) -> Matrix:
+    """Count the matches of each kind of personal data in each text.
 
     Parameters
     ----------
@@ -33,11 +33,15 @@ def counts(texts: Sequence[str]) -> Matrix:
 
     Returns
     -------
-    (n, 7) float32, whole numbers: the total, then keys, emails, ibans, cards, ips and phones
+    (n, 7) float32, integers: the total, then keys, emails, ibans, cards, ips and phones
 
+    Notes
+    -----
     Cost: O(characters); 5 to 10 million characters of prose a second.
 
-    >>> counts(["ann@example.org, +44 20 7946 0958", ""]).tolist()
+    Examples
+    --------
+    >>> count_pii(["ann@example.org, +44 20 7946 0958", ""]).tolist()
     [[2.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]]
     """
     table = np.zeros((len(texts), 1 + len(PII_KINDS)), np.float32)
@@ -53,7 +57,7 @@ def counts(texts: Sequence[str]) -> Matrix:
     reads={"text"},
     columns=(
         OutputColumn(
-            higher_is_better=False, unit="found", range=(0.0, float("inf")), higher_means="more personal data"
+            higher_is_better=False, unit="matches", range=(0.0, float("inf")), higher_means="more personal data"
         ),
         *(
             OutputColumn(
@@ -69,12 +73,14 @@ def counts(texts: Sequence[str]) -> Matrix:
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pii:
-    """Counts of personal data and secrets in the text: keys, e-mail and IP addresses, account, card, phone numbers.
+    """Counts of personal data and secrets: keys, e-mail and IP addresses, account, card and phone numbers.
 
-    Made for few false alarms: account and card numbers are checked by their check digits, IP addresses are global ones
-    only, and phone numbers have a country code, the North American form, or a word such as "phone" before them. Names
-    and postal addresses are not looked for. Drop rows by them, ``{use: where, drop: "score_pii_keys > 0"}``, or keep
-    the rows and replace what was found when they are written: ``export.mask_pii``.
+    Use it to drop rows with personal data, ``{use: where, drop: "score_pii_keys > 0"}``, or to find out how common they
+    are. To keep the rows and replace the matches, use ``export.mask_pii``.
+
+    It is designed for few false alarms: account and card numbers are verified by their check digits, IP addresses are
+    global ones only, and phone numbers need a country code, the North American form, or a word such as "phone" before
+    them. Names and postal addresses are not detected.
 
     References
     ----------
@@ -82,4 +88,4 @@ class Pii:
     """
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Matrix:  # noqa: ARG002 - nothing is drawn
-        return counts(require(batch.texts))
+        return count_pii(require(batch.texts))

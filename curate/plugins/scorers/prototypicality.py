@@ -1,4 +1,4 @@
-"""How far a row is from the centre of its cluster."""
+"""Distance of a row to the centroid of its cluster."""
 
 from __future__ import annotations
 
@@ -16,35 +16,39 @@ _ROWS = 4096
 
 
 def distance_to_centroid(embeddings: Matrix, cluster: Codes, centroids: Matrix) -> Vector:
-    """1 - cosine between each row and its centroid.
+    """Compute 1 - cosine between each row and its centroid.
 
     Parameters
     ----------
     embeddings : (n, d) float32, rows of unit length
-    cluster : (n,) int32; a row in no cluster (-1) is measured to the most similar centroid
-    centroids : (k, d) float32, rows of unit length; where there is none at all, every distance is 1
+    cluster : (n,) int32; a row in no cluster (-1) is compared with the most similar centroid
+    centroids : (k, d) float32, rows of unit length; without any centroid, every distance is 1
 
     Returns
     -------
-    (n,) float32 in [0, 2]: 0 = at the centre, 1 = at a right angle, 2 = opposite
+    (n,) float32 in [0, 2]: 0 = at the centroid, 1 = orthogonal, 2 = opposite
 
+    Notes
+    -----
     Cost: O(n d) time, plus O(k d) for each row in no cluster; O(n) memory.
 
+    Examples
+    --------
     >>> x = np.array([[1, 0], [0, 1], [-1, 0]], np.float32)
     >>> distance_to_centroid(x, np.array([0, 0, -1], np.int32), x[:2]).tolist()
     [0.0, 1.0, 1.0]
     """
     if not len(centroids):
         return np.ones(len(embeddings), np.float32)
-    own: Codes = cluster.copy()
-    stray = np.flatnonzero(cluster < 0)
-    own[stray] = assign(embeddings[stray], centroids)[0]
+    nearest: Codes = cluster.copy()
+    unassigned = np.flatnonzero(cluster < 0)
+    nearest[unassigned] = assign(embeddings[unassigned], centroids)[0]
 
     def block(rows: slice) -> Vector:
-        cosine: Vector = np.einsum("ij,ij->i", embeddings[rows], centroids[own[rows]])
+        cosine: Vector = np.einsum("ij,ij->i", embeddings[rows], centroids[nearest[rows]])
         return 1 - cosine
 
-    distance = np.concatenate([np.empty(0, np.float32), *map_blocks(block, block_slices(len(own), _ROWS))])
+    distance = np.concatenate([np.empty(0, np.float32), *map_blocks(block, block_slices(len(nearest), _ROWS))])
     return distance.clip(0, 2)
 
 
@@ -59,17 +63,21 @@ def distance_to_centroid(embeddings: Matrix, cluster: Codes, centroids: Matrix) 
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prototypicality:
-    """Distance (1 - cosine) of a row to the centroid of its cluster: low for typical rows, high for unusual ones.
+    """Distance (1 - cosine) of a row to the centroid of its cluster: low for typical, high for unusual rows.
 
-    Higher counts as better, as in the paper: where data is plentiful, hard, unusual examples teach more. Where it is
-    scarce (a few examples a class), the paper keeps the typical ones: turn the order round there. Noise is unusual
-    too, so drop junk first. A row in no cluster is measured to the most similar centroid.
+    Use it as a difficulty score without labels or training. If data is plentiful, hard, unusual examples teach more; if
+    it is scarce (a few examples per class), typical ones do: then invert the order with ``quality: -prototypicality``.
+    Noise is unusual too, so drop junk first.
+
+    Higher counts as better, as in the paper. A row in no cluster is compared with the most similar centroid.
+
+    Notes
+    -----
+    Deviations: cosine distance, which the paper leaves open.
 
     References
     ----------
     Sorscher, Geirhos, Shekhar, Ganguli & Morcos (2022), arXiv:2206.14486, section 6 (self-supervised prototypes).
-
-    Deviations: cosine, where the paper leaves the distance open.
     """
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn

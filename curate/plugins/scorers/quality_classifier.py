@@ -1,4 +1,4 @@
-"""How likely a text is one of the user's good examples rather than one of the bad: a linear model of hashed n-grams."""
+"""Linear classifier of positive and negative examples, on hashed word n-grams."""
 
 from __future__ import annotations
 
@@ -23,99 +23,106 @@ from curate.plugins.results import FitReport
 if TYPE_CHECKING:
     from scipy import sparse
 
-FOLDS = 5
-FEWEST = 20
+N_FOLDS = 5
+MIN_TEXTS = 20
 FACTS = ("positive", "negative", "auc", "auc_low", "auc_high", "brier", "calibration_error")
-"""Numbers of the fit: different texts on each side, then the quality of the models on texts not seen by them."""
+"""Numbers of the fit: distinct texts on each side, then the quality of the models on held-out texts."""
 
 
 def hashed_ngrams(texts: Sequence[str], max_ngram_size: int, hash_bits: int) -> sparse.csr_array:
-    """Each text as a vector of unit length: 1 + ln count for each of its n-grams of words, by the hash of those.
+    """Hash the word n-grams of each text to a unit vector with weights 1 + ln count.
 
     Parameters
     ----------
     texts : n strings
-    max_ngram_size : the longest n-grams in words, at least 1; shorter ones count too
+    max_ngram_size : number of words in the longest n-grams, at least 1; shorter ones count too
     hash_bits : b
 
     Returns
     -------
-    (n, 2^b) float32; n-grams whose hashes have the same leading b bits are one
+    (n, 2^b) float32; n-grams whose hashes have the same leading b bits are merged
 
-    Cost: O(max_ngram_size · characters) time, 60 bytes of memory per character of a block of texts. Guarantee: a
-    text's vector does not depend on the texts beside it.
+    Notes
+    -----
+    Cost: O(max_ngram_size · characters) time, 60 bytes of memory per character of a block of texts.
+
+    Guarantee: the vector of a text does not depend on the other texts.
+
+    Deviations: no signs, which avoid a bias of inner products that does not matter to a linear model.
 
     References
     ----------
-    Weinberger et al. (2009), arXiv:0902.2206. Of one more term the next counts less: Salton & Buckley (1988),
+    Weinberger et al. (2009), arXiv:0902.2206. Sublinear term counts: Salton & Buckley (1988),
     doi:10.1016/0306-4573(88)90021-0.
 
-    Deviations: no signs, which spare inner products a bias that a linear model does not mind.
-
+    Examples
+    --------
     >>> hashed_ngrams(["to be or not", ""], max_ngram_size=1, hash_bits=18).nnz
     5
     """
     from scipy import sparse
 
     def block(rows: slice) -> sparse.csr_array:
-        plain = [text.lower() for text in texts[rows]]
-        parts = [hash_shingles(plain, n, "word") for n in range(1, max_ngram_size + 1)]
+        lowered = [text.lower() for text in texts[rows]]
+        shingles_by_size = [hash_shingles(lowered, n, "word") for n in range(1, max_ngram_size + 1)]
         counts = [
             sparse.csr_array(
                 (np.ones(len(hashes), np.float32), (hashes >> np.uint64(64 - hash_bits)).astype(np.int32), offsets),
                 (len(offsets) - 1, 1 << hash_bits),
             )
-            for hashes, offsets in parts
+            for hashes, offsets in shingles_by_size
         ]
-        found = counts[0]
-        for more in counts[1:]:
-            found = found + more
-        found.sum_duplicates()
-        found.data = 1 + np.log(found.data)
-        found.data /= np.repeat(np.sqrt(found.power(2).sum(axis=1)), np.diff(found.indptr))
-        return found
+        matrix = counts[0]
+        for next_counts in counts[1:]:
+            matrix = matrix + next_counts
+        matrix.sum_duplicates()
+        matrix.data = 1 + np.log(matrix.data)
+        matrix.data /= np.repeat(np.sqrt(matrix.power(2).sum(axis=1)), np.diff(matrix.indptr))
+        return matrix
 
     blocks = list(map_blocks(block, text_blocks(texts)))
     if not blocks:
         return sparse.csr_array(np.empty((0, 1 << hash_bits), np.float32))
-    found: sparse.csr_array = sparse.vstack(blocks, format="csr")
-    return found
+    matrix: sparse.csr_array = sparse.vstack(blocks, format="csr")
+    return matrix
 
 
 def cross_fitted(
     vectors: sparse.csr_array, positive: Flags, folds: Counts, l2_penalty: float
 ) -> tuple[Matrix, Numbers]:
-    """For each fold a logistic regression on the others, whose logits the others calibrate.
+    """Fit a calibrated logistic regression for each fold on the examples of the other folds.
 
-    Every example is judged by a model that was not fitted to it. From these judgements, those of a fold left out, comes
-    the slope and the intercept that make its model's answers probabilities (``fit_platt``).
+    Every example is scored by a model that was not fitted on it. The calibration of a fold's model (``fit_platt``) uses
+    these scores of the examples of the other folds.
 
     Parameters
     ----------
     vectors : (n, d) float32
-    positive : (n,), some and not all in every set of all folds but one
-    folds : (n,) in 0 … FOLDS − 1
-    l2_penalty : half of it, times the squared weights, is added to the sum of the losses; good and bad examples count
-        alike in that, whatever their numbers
+    positive : (n,) bool, both values occur in the union of any N_FOLDS − 1 folds
+    folds : (n,) in 0 … N_FOLDS − 1
+    l2_penalty : half of it, times the squared weights, is added to the sum of the losses; both classes have the same
+        total weight
 
     Returns
     -------
-    weights : (FOLDS, d) float32
-    bias : (FOLDS,) float64, so that expit(x · weights[f] + bias[f]) is the probability
+    weights : (N_FOLDS, d) float32
+    bias : (N_FOLDS,) float64, so that expit(x · weights[f] + bias[f]) is the probability
 
-    Cost: FOLDS fits of O(non-zeros) for each of some 50 to 100 steps.
+    Notes
+    -----
+    Cost: N_FOLDS fits of O(non-zeros) for each of some 50 to 100 steps.
     """
     from sklearn.linear_model import LogisticRegression
 
-    weights = np.zeros((FOLDS, vectors.shape[1]), np.float32)
-    bias = np.zeros(FOLDS)
-    for fold in range(FOLDS):
+    weights = np.zeros((N_FOLDS, vectors.shape[1]), np.float32)
+    bias = np.zeros(N_FOLDS)
+    for fold in range(N_FOLDS):
         others = np.flatnonzero(folds != fold)
         model = LogisticRegression(C=1 / l2_penalty, class_weight="balanced", max_iter=10_000)
         model.fit(vectors[others], positive[others])
         weights[fold], bias[fold] = model.coef_[0], model.intercept_[0]
     logit = logits(vectors, folds, weights, bias)
-    for fold in range(FOLDS):
+    for fold in range(N_FOLDS):
         others = folds != fold
         slope, intercept = fit_platt(logit[others], positive[others])
         weights[fold] *= np.float32(slope)
@@ -124,7 +131,19 @@ def cross_fitted(
 
 
 def logits(vectors: sparse.csr_array, folds: Counts, weights: Matrix, bias: Numbers) -> Numbers:
-    """What each row's fold's model says of it, (n,) float64."""
+    """Compute the logit of each row by the model of its fold.
+
+    Parameters
+    ----------
+    vectors : (n, d) sparse float32
+    folds : (n,) int64
+    weights : (N_FOLDS, d) float32
+    bias : (N_FOLDS,) float64
+
+    Returns
+    -------
+    (n,) float64
+    """
     products = vectors.data * weights[np.repeat(folds, np.diff(vectors.indptr)), vectors.indices].astype(np.float64)
     owners = np.repeat(np.arange(len(folds)), np.diff(vectors.indptr))
     return np.asarray(np.bincount(owners, products, len(folds)) + bias[folds])
@@ -138,12 +157,12 @@ def fit_classifier(
     hash_bits: int = 18,
     l2_penalty: float = 0.1,
 ) -> FittedState:
-    """Fit a model for each fold on the different texts of two sides, and judge every text by one that has not seen it.
+    """Fit a model for each fold on the distinct texts of both classes, and evaluate it on held-out texts.
 
     Parameters
     ----------
-    positive, negative : texts; those that are blank are left out, and a text among both is a good one
-    max_ngram_size : longest n-grams, in words
+    positive, negative : texts; blank ones are ignored, and a text among both is positive
+    max_ngram_size : number of words in the longest n-grams
     hash_bits : number of bits of the hash of an n-gram
     l2_penalty : as in ``cross_fitted``
 
@@ -153,31 +172,34 @@ def fit_classifier(
 
     Raises
     ------
-    DataError
-        If a side has fewer than ``FEWEST`` different texts.
+    DataError : if a class has fewer than ``MIN_TEXTS`` distinct texts
     """
     from scipy.special import expit
     from sklearn.metrics import roc_auc_score
 
     positive, positive_keys = distinct_texts(positive)
     negative, negative_keys = distinct_texts(negative)
-    only = np.flatnonzero(~np.isin(negative_keys, positive_keys))
-    negative, negative_keys = [negative[row] for row in only], negative_keys[only]
+    only_negative = np.flatnonzero(~np.isin(negative_keys, positive_keys))
+    negative, negative_keys = [negative[row] for row in only_negative], negative_keys[only_negative]
     for side, texts in (("positive", positive), ("negative", negative)):
-        if len(texts) < FEWEST:
-            told = f"quality_classifier.{side}: {len(texts)} different texts"
-            told += " that are no good examples too" if side == "negative" else ""
-            raise DataError(f"{told}, and {FEWEST} are needed", hint="name more examples")
-    folds = assign_folds(np.concatenate([positive_keys, negative_keys]), FOLDS)
+        if len(texts) < MIN_TEXTS:
+            message = f"quality_classifier.{side}: {len(texts)} distinct texts"
+            message += " that are not positive examples" if side == "negative" else ""
+            raise DataError(f"{message}, but at least {MIN_TEXTS} are needed", hint="add files with more examples")
+    folds = assign_folds(np.concatenate([positive_keys, negative_keys]), N_FOLDS)
     is_positive = np.arange(len(folds)) < len(positive)
     vectors = hashed_ngrams([*positive, *negative], max_ngram_size, hash_bits)
     weights, bias = cross_fitted(vectors, is_positive, folds, l2_penalty)
     probability = expit(logits(vectors, folds, weights, bias))
-    area = float(roc_auc_score(is_positive, probability))
-    low, high = auc_interval(area, len(positive), len(negative))
+    auc = float(roc_auc_score(is_positive, probability))
+    low, high = auc_interval(auc, len(positive), len(negative))
     error = calibration_error(probability, is_positive)
-    facts = (len(positive), len(negative), area, low, high, brier_score(probability, is_positive), error)
-    return {"weights": weights, "bias": bias, **{name: np.array(f) for name, f in zip(FACTS, facts, strict=True)}}
+    fit_numbers = (len(positive), len(negative), auc, low, high, brier_score(probability, is_positive), error)
+    return {
+        "weights": weights,
+        "bias": bias,
+        **{name: np.array(value) for name, value in zip(FACTS, fit_numbers, strict=True)},
+    }
 
 
 @scorer(
@@ -185,7 +207,7 @@ def fit_classifier(
     reads={"text"},
     columns=(
         OutputColumn(
-            higher_is_better=True, unit="probability", range=(0.0, 1.0), higher_means="more like the good examples"
+            higher_is_better=True, unit="probability", range=(0.0, 1.0), higher_means="more like the positive examples"
         ),
     ),
     fits=True,
@@ -193,20 +215,27 @@ def fit_classifier(
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityClassifier:
-    """The probability that a text is one of the good examples' kind, if it might as well be one of the bad ones'.
+    """Probability that a text resembles the positive examples, assuming equal class priors.
 
-    Logistic regression on hashed words and pairs of words learns to tell the two apart, as in the filters of GPT-3 and
-    DCLM. Without ``negative``, rows of the pool stand for bad ones, as they do there: many of those are good, so the
-    number then ranks rows, and 0.5 means as likely from the positive files as from the pool. A probability for another
-    share s of good rows: multiply the odds by s / (1 − s).
+    Use it to keep texts like those you trust: give files of positive examples, and of negative ones if you have them.
+    Without ``negative``, rows of the pool are the negative examples, as in GPT-3 and DCLM; many of them are good, so
+    the score then only ranks rows, and 0.5 means as likely from the positive files as from the pool. With clean texts
+    only, ``perplexity`` is an alternative.
 
-    Five models are fitted, each without a fifth of the texts, and every text, also of the pool, is judged by the one
-    that has not seen it or a copy of it: the fold is a hash of the text, without capitals and white space. So the area
-    under the ROC curve, the Brier score and the calibration error in the log, the manifest and the report are those of
-    the very numbers that rows get. Equal texts count once. A text among both is a good one.
+    The model is a logistic regression on hashed words and word pairs. For another share s of positive rows, multiply
+    the odds by s / (1 − s).
 
-    Words are what stands between white space, with its punctuation, and every character of a script without blanks.
-    Some 60 bytes of memory a character of the examples' longest texts, and 16 for each different n-gram of each text.
+    Five models are fitted, each without a fifth of the texts, and every text, including those of the pool, is scored by
+    the model that was not fitted on it or a copy of it: the fold is a hash of the text, without case and white space.
+    The area under the ROC curve, the Brier score and the calibration error in the log, the manifest and the report are
+    therefore those of the scores that rows get. Equal texts count once. A text among both is a positive example.
+
+    Words are separated by white space and keep their punctuation; every character of a script without blanks is a word.
+    Memory: some 60 bytes per character of the longest example, and 16 for each distinct n-gram of each text.
+
+    Notes
+    -----
+    Deviations: logistic regression where DCLM uses fastText; a threshold where GPT-3 draws from a Pareto distribution.
 
     References
     ----------
@@ -214,30 +243,29 @@ class QualityClassifier:
     Li et al. (2024), arXiv:2406.11794: words and pairs of words, as many good as bad. Cross-fitting:
     Chernozhukov et al. (2018), arXiv:1608.00060. Calibration: Platt (1999); Lin, Lin & Weng (2007),
     doi:10.1007/s10994-007-5018-6.
-
-    Deviations: logistic regression where DCLM takes fastText; a threshold where GPT-3 draws from a Pareto distribution.
     """
 
-    positive: Annotated[FileNames, ExampleFiles(FEWEST)]
-    """Files of good examples: a path, a pattern or a list of them, as in ``input.files``; at least 20."""
+    positive: Annotated[FileNames, ExampleFiles(MIN_TEXTS)]
+    """Files of positive examples: a path, a glob pattern or a list of them, as in ``input.files``; at least 20 distinct
+    texts."""
 
-    negative: Annotated[FileNames, ExampleFiles(FEWEST)] | None = None
-    """Files of bad examples; without them, an even sample of the pool's rows."""
+    negative: Annotated[FileNames, ExampleFiles(MIN_TEXTS)] | None = None
+    """Files of negative examples; by default, a uniform sample of the pool's rows."""
 
     text: TextTemplate | None = None
-    """The text of an example: a column's name, or a template; the input's, unless said."""
+    """Text of an example: a column name or a template; defaults to ``input.text``."""
 
-    sample_size: Annotated[int, Ge(FEWEST)] = 200_000
-    """The most examples of each side that are read: of more, an even sample."""
+    sample_size: Annotated[int, Ge(MIN_TEXTS)] = 200_000
+    """Maximum number of examples of each side: of more, a uniform sample."""
 
     max_ngram_size: Annotated[int, Ge(1), Le(5)] = 2
-    """The longest n-grams, in words."""
+    """Number of words in the longest n-grams."""
 
     hash_bits: Annotated[int, Ge(8), Le(24)] = 18
-    """N-grams are hashed into 2^hash_bits buckets; five models take 20 bytes of each."""
+    """N-grams are hashed into 2^hash_bits buckets; five models take 20 bytes for each."""
 
     l2_penalty: Annotated[float, Gt(0)] = 0.1
-    """How strongly weights are drawn to zero: half of it times their squares is added to the sum of the losses."""
+    """L2 penalty: half of it times the squared weights is added to the sum of the losses."""
 
     def fit(self, examples: Mapping[str, Sequence[str]], rng: np.random.Generator) -> FittedState:  # noqa: ARG002 - folds are drawn by hash
         positive, negative = examples["positive"], examples["negative"]
@@ -250,20 +278,19 @@ class QualityClassifier:
 
     def describe_fit(self, state: FittedState) -> FitReport:
         numbers = {name: float(state[name]) for name in FACTS}
-        from_pool = "rows of the pool for bad ones" if self.negative is None else "bad ones"
-        chance = "; it cannot tell them apart" if numbers["auc_low"] <= 0.5 else ""
-        told = (
-            f"{numbers['positive']:,.0f} good examples and {numbers['negative']:,.0f} {from_pool}; held out, its AUC "
-            f"is {numbers['auc']:.3f} (95 % interval {numbers['auc_low']:.3f} to {numbers['auc_high']:.3f}), "
-            "its Brier score "
-            f"{numbers['brier']:.3f}, its calibration error {numbers['calibration_error']:.3f}{chance}"
+        negatives = "rows of the pool for negative examples" if self.negative is None else "negative examples"
+        note = "; the classes are indistinguishable" if numbers["auc_low"] <= 0.5 else ""
+        summary = (
+            f"{numbers['positive']:,.0f} positive examples and {numbers['negative']:,.0f} {negatives}; held-out "
+            f"AUC {numbers['auc']:.3f} (95 % interval {numbers['auc_low']:.3f} to {numbers['auc_high']:.3f}), "
+            f"Brier score {numbers['brier']:.3f}, calibration error {numbers['calibration_error']:.3f}{note}"
         )
-        return FitReport(facts=numbers, summary=told)
+        return FitReport(facts=numbers, summary=summary)
 
 
 @dataclass(frozen=True, slots=True)
 class FittedClassifier:
-    """What ``QualityClassifier.fit`` learnt, ready to score."""
+    """Fitted ``QualityClassifier``, ready to score."""
 
     weights: Matrix
     bias: Numbers
@@ -275,5 +302,5 @@ class FittedClassifier:
 
         texts = require(batch.texts)
         vectors = hashed_ngrams(texts, self.max_ngram_size, self.hash_bits)
-        folds = assign_folds(hash_folded_texts(texts), FOLDS)
+        folds = assign_folds(hash_folded_texts(texts), N_FOLDS)
         return np.asarray(expit(logits(vectors, folds, self.weights, self.bias)), np.float32)

@@ -1,7 +1,7 @@
-"""Draws the charts of a report, as plain dictionaries that plotly.js reads.
+"""Bar and line charts of a report, as plain dictionaries for plotly.js.
 
-A colour is written as a role (``@kept``), which the page resolves from its style sheet, so that charts follow the
-colour scheme. Names that come from the data are escaped, as plotly.js reads some HTML in them.
+Colors are written as roles (``@kept``), which the page resolves from its style sheet, so that charts follow the color
+scheme. Names from the data are escaped, because plotly.js interprets some HTML.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.report import sentences, statistics
-from curate.report.formatting import count, plural, share, short, value
+from curate.report.formatting import capitalize, count, plural, share, short, value
 from curate.report.report_data import Histogram, Neighbors, Shares
 
 Trace = dict[str, Any]
 
 GROUPS = 15
-"""Groups drawn one by one; the smaller ones are summed."""
+"""Maximum number of groups that are drawn; the smaller ones are summed in the note."""
 
 
 LINE = 36
-"""Characters of a line of an axis title: as many as a chart on a phone has room for."""
+"""Maximum number of characters in a line of an axis title, so that it fits on a phone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """One way to look at a figure: the traces that are shown."""
+    """View of a figure, which shows some of its traces."""
 
     label: str
     shown: list[bool]
@@ -38,56 +38,59 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A chart with its words."""
+    """Chart with its title and texts."""
 
     key: str
     title: str
-    """What it shows: the finding where there is one."""
+    """Title, which states the result if there is one."""
 
     alt: str
-    """The same for those who do not see it, with the numbers."""
+    """Alternative text with the numbers, for screen readers."""
 
     note: str
-    """How to read it."""
+    """Explanation of the chart."""
 
     height: int
     data: list[Trace]
     layout: dict[str, object]
     views: list[View] = field(default_factory=list)
     rows: dict[str, object] = field(default_factory=dict)
-    """What the card beside a map's point shows, column by column."""
+    """Columns of the card that the map shows next to a point."""
 
     wide: bool = True
 
 
-def safe(text: str, length: int = 60) -> str:
-    """A name that plotly.js writes as it is."""
+def escape_name(text: str, length: int = 60) -> str:
+    """Escape and shorten a name for plotly.js."""
     return html.escape(short(text, length), quote=False)
 
 
-def of_scores(key: str, score: Histogram) -> Figure:
-    """One score: kept and dropped rows as bars, a uniform selection as a line; each adds up to 100 %."""
-    centres, widths = (score.edges[:-1] + score.edges[1:]) / 2, np.diff(score.edges)
+def draw_score(key: str, score: Histogram) -> Figure:
+    """Draw a score: kept and dropped rows as bars, the random baseline as a line, each normalized to 100 %."""
+    centers, widths = (score.edges[:-1] + score.edges[1:]) / 2, np.diff(score.edges)
     name = score.name + (f" ({score.unit})" if score.unit else "")
-    words = sentences.axis(score)
-    notes = [f"Share of each group’s rows by {name}{f'; {words}' if words else ''}."]
+    words = sentences.describe_axis(score)
+    notes = [f"Distribution of {name}{f'; {words}' if words else ''}. Each set of rows adds up to 100 %."]
     if score.outside:
-        notes.append(f"{plural(score.outside, 'value')} beyond the axis counted at its ends.")
+        notes.append(f"{plural(score.outside, 'value')} outside the axis are counted in the outermost bins.")
     if score.missing:
-        notes.append(f"{plural(score.missing, 'row')} without a value left out.")
+        notes.append(f"{plural(score.missing, 'row')} without a value {_are(score.missing)} not shown.")
     if score.fit_note:
-        notes.append(f"Learnt from {score.fit_note}.")
+        notes.append(f"The scorer was fitted to {score.fit_note}.")
     kept, dropped, uniform = score.medians
     return Figure(
         key=key,
-        title=sentences.of_scores(score),
-        alt=f"Histogram of {name}. Medians: kept {value(kept)}, dropped {value(dropped)}, uniform {value(uniform)}.",
+        title=sentences.describe_score(score),
+        alt=(
+            f"Histogram of {name}. Medians: kept {value(kept)}, dropped {value(dropped)}, random baseline "
+            f"{value(uniform)}."
+        ),
         note=" ".join(notes),
         height=300,
         data=[
-            _bars(centres, widths, score.dropped, "Dropped", "@rest-soft"),
-            _bars(centres, widths, score.kept, "Kept", "@kept-soft"),
-            _steps(score.edges, score.uniform, "Uniform", "@uniform"),
+            _bars(centers, widths, score.dropped, "Dropped", "@rest-soft"),
+            _bars(centers, widths, score.kept, "Kept", "@kept-soft"),
+            _steps(score.edges, score.uniform, "Random baseline", "@uniform"),
         ],
         layout={
             "barmode": "overlay",
@@ -99,50 +102,53 @@ def of_scores(key: str, score: Histogram) -> Figure:
     )
 
 
-def of_shares(number: int, part: Shares) -> Figure:
-    """Draw groups by their share: the pool as a broad bar, the selection as a narrow one in front, uniform as a mark.
+def draw_shares(number: int, part: Shares) -> Figure:
+    """Draw the shares of groups: the pool as a wide bar, the selection as a narrow one, the baseline as a mark.
 
-    Groups beyond the largest are summed in the note: as a bar they would set the scale of all.
+    Only the largest groups are drawn; the note contains the sum of the others, which would dominate the scale.
     """
     order = np.argsort(-part.before, kind="stable")
     first, rest = (order, order[:0]) if len(order) <= GROUPS + 1 else (order[:GROUPS], order[GROUPS:])
-    names = [_named(part, int(i)) for i in first]
+    names = [_group_name(part, int(i)) for i in first]
     sets = [100 * sentences.fractions(each) for each in (part.before, part.after, part.uniform)]
     pool, kept, uniform = (each[first].tolist() for each in sets)
-    places = list(range(len(names)))
-    hover = [safe(name, 120) for name in names]
+    positions = list(range(len(names)))
+    hover = [escape_name(name, 120) for name in names]
     traces: list[Trace] = [
-        _lying(places, pool, hover, "Pool", "@rest-soft", 0.78),
-        _lying(places, kept, hover, "Kept", "@kept", 0.4),
+        _horizontal_bars(positions, pool, hover, "Pool", "@rest-soft", 0.78),
+        _horizontal_bars(positions, kept, hover, "Kept", "@kept", 0.4),
         {
             "type": "scatter",
             "mode": "markers",
-            "name": "Uniform",
+            "name": "Random baseline",
             "x": uniform,
-            "y": places,
+            "y": positions,
             "text": hover,
-            "hovertemplate": "%{text}<br>Uniform: %{x:.1f} %<extra></extra>",
+            "hovertemplate": "%{text}<br>Random baseline: %{x:.1f} %<extra></extra>",
             "marker": {"symbol": "line-ns", "size": 17, "line": {"color": "@uniform", "width": 3}, "color": "@uniform"},
         },
     ]
     largest = int(part.before.argmax())
-    told = [share(each[largest] / 100) for each in sets]
+    shares = [share(each[largest] / 100) for each in sets]
     return Figure(
         key=f"shares-{number}",
-        title=sentences.of_shares(part),
+        title=sentences.describe_shares(part),
         alt=(
-            f"Bar chart of the {part.grouping}s’ shares. The largest, {short(_named(part, largest), 60)}: pool "
-            f"{told[0]}, kept {told[1]}, uniform {told[2]}."
+            f"Bar chart of the {part.grouping}s’ shares. The largest, {short(_group_name(part, largest), 60)}: pool "
+            f"{shares[0]}, kept {shares[1]}, random baseline {shares[2]}."
         ),
-        note=f"Share of rows by {part.grouping}; broad bar: pool, narrow bar: kept, mark: uniform.{_others(part, rest)}",
+        note=(
+            f"Share of rows by {part.grouping}. Wide bar: pool; narrow bar: kept rows; mark: random baseline."
+            f"{_others(part, rest)}"
+        ),
         height=110 + 27 * len(names),
         data=traces,
         layout={
             "barmode": "overlay",
             "xaxis": {"ticksuffix": " %", "rangemode": "tozero", "nticks": 6},
             "yaxis": {
-                "tickvals": places,
-                "ticktext": [safe(name, 26) for name in names],
+                "tickvals": positions,
+                "ticktext": [escape_name(name, 26) for name in names],
                 "range": [len(names) - 0.5, -0.5],
                 "showgrid": False,
                 "ticklen": 6,
@@ -152,36 +158,40 @@ def of_shares(number: int, part: Shares) -> Figure:
     )
 
 
-def of_neighbors(part: Neighbors) -> Figure:
-    """Draw how close each row's nearest neighbor is, in the pool, the selection and a uniform one."""
+def draw_neighbors(part: Neighbors) -> Figure:
+    """Draw the similarity of each row to its nearest neighbor, in the pool, the selection and the random baseline."""
     sets = [np.clip(each.astype(np.float64), -1, 1) for each in (part.before, part.after, part.uniform)]
     low = min(float(each.min()) for each in sets if len(each))
     edges = np.linspace(min(np.floor(low * 20) / 20, 0.9), 1, 51)
     pool, kept, uniform = (np.histogram(each, edges)[0] for each in sets)
     medians = [statistics.median(each) for each in sets]
     least = part.copies.similarity
-    numbers = zip(("pool", "kept", "uniform"), medians, map(share, sentences.copied(part)), strict=True)
-    told = "; ".join(f"{name} median {value(middle)}, {near} near-copies" for name, middle, near in numbers)
+    numbers = zip(
+        ("pool", "kept", "random baseline"), medians, map(share, sentences.near_duplicate_shares(part)), strict=True
+    )
+    medians_text = "; ".join(
+        f"{name}: median {value(middle)}, {near} near-duplicates" for name, middle, near in numbers
+    )
     line = {"type": "line", "x0": least, "x1": least, "y0": 0, "y1": 1, "yref": "paper"}
-    label = {"x": least, "y": 1, "yref": "paper", "text": "near-copies →", "showarrow": False}
+    label = {"x": least, "y": 1, "yref": "paper", "text": "near-duplicates →", "showarrow": False}
     return Figure(
         key="neighbors",
-        title=sentences.of_neighbors(part),
-        alt=f"Distribution of the similarity to the nearest other row: {told}.",
+        title=sentences.describe_neighbors(part),
+        alt=f"Distribution of the similarity to the nearest neighbor. {medians_text}.",
         note=(
-            f"Cosine similarity of each row to its nearest other row{f', {part.method}' if part.method else ''}: {told}. "
-            f"{sentences.of_threshold(part.copies)}."
+            f"Cosine similarity of each row to its nearest neighbor{f', {part.method}' if part.method else ''}. "
+            f"{capitalize(medians_text)}. {sentences.describe_threshold(part.copies)}."
         ),
         height=360,
         data=[
             {**_steps(edges, pool, "Pool", "@rest"), "fill": "tozeroy", "fillcolor": "@rest-fill"},
-            _steps(edges, uniform, "Uniform", "@uniform"),
+            _steps(edges, uniform, "Random baseline", "@uniform"),
             {**_steps(edges, kept, "Kept", "@kept"), "fill": "tozeroy", "fillcolor": "@kept-fill"},
         ],
         layout={
             "margin": {"l": 6, "r": 10, "t": 26, "b": 8},
             "xaxis": {
-                "title": {"text": "Similarity to the nearest other row"},
+                "title": {"text": "Similarity to the nearest neighbor"},
                 "showgrid": False,
                 "range": [edges[0], 1],
             },
@@ -195,22 +205,26 @@ def of_neighbors(part: Neighbors) -> Figure:
 
 
 def _others(part: Shares, rest: NDArray[np.intp]) -> str:
-    """Return what is said of the groups that are not drawn."""
+    """Return a sentence on the groups that are not drawn."""
     if not len(rest):
         return ""
     sets = [share(float(sentences.fractions(each)[rest].sum())) for each in (part.before, part.after, part.uniform)]
     others = f"The {count(len(rest))} other {part.grouping}s, not drawn, are"
-    return f" {others} {sets[0]} of the pool, {sets[1]} of the rows kept and {sets[2]} of a uniform selection."
+    return f" {others} {sets[0]} of the pool, {sets[1]} of the kept rows and {sets[2]} of the random baseline."
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def _lines(*texts: str) -> str:
-    """Return an axis title of short lines, which fits a narrow screen."""
+    """Return an axis title in short lines that fit on a narrow screen."""
     lines = (line for text in texts for line in textwrap.wrap(text, LINE, max_lines=2, placeholder="…"))
-    return "<br>".join(safe(line, LINE) for line in lines)
+    return "<br>".join(escape_name(line, LINE) for line in lines)
 
 
-def _named(part: Shares, group: int) -> str:
-    """A group's name; a bare number says what it numbers."""
+def _group_name(part: Shares, group: int) -> str:
+    """Return the name of a group, with its kind if the name is a number."""
     name = part.names[group]
     return f"{part.grouping} {name}" if name.isdecimal() else name
 
@@ -244,13 +258,15 @@ def _steps(edges: NDArray[np.float64], counts: NDArray[np.int64], name: str, rol
     }
 
 
-def _lying(places: list[int], percent: list[float], names: list[str], name: str, role: str, width: float) -> Trace:
+def _horizontal_bars(
+    positions: list[int], percent: list[float], names: list[str], name: str, role: str, width: float
+) -> Trace:
     return {
         "type": "bar",
         "orientation": "h",
         "name": name,
         "x": percent,
-        "y": places,
+        "y": positions,
         "width": width,
         "text": names,
         "textposition": "none",

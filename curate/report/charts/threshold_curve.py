@@ -1,4 +1,4 @@
-"""Draws how many rows each threshold of a de-duplication keeps, so that one can be chosen by eye."""
+"""Chart of the share of rows that a deduplicating entry keeps at each threshold."""
 
 from __future__ import annotations
 
@@ -6,43 +6,46 @@ from collections.abc import Sequence
 
 from curate.kernels.neighbors.retention import RecallSample
 from curate.report.charts.bars import Figure, Trace
-from curate.report.formatting import begun, count, plural, share
+from curate.report.formatting import capitalize, count, plural, share
 from curate.report.report_data import EntryRetention
 
 _LOWEST = 0.3
-"""Thresholds below are not drawn, unless the one in use is."""
+"""Lowest threshold that is drawn, unless the configured one is lower."""
 
 _SURELY = 0.999
-"""Pairs that are compared at least as often are not said to be missed."""
+"""Probability of comparing a pair above which missed pairs are not mentioned."""
 
-_BESIDE = 10
-"""Hundredths from the threshold in use to those that are told beside it."""
+_STEP = 10
+"""Distance in hundredths from the configured threshold to the others in the title."""
 
 
-def of_retention(number: int, part: EntryRetention) -> Figure:
-    """The share of rows that each threshold keeps, and how surely two rows of that similarity are compared."""
+def draw_retention(number: int, part: EntryRetention) -> Figure:
+    """Draw the share of rows that each threshold keeps, and the probability that a pair of rows is compared."""
     used = max(0, round(100 * part.threshold))
-    first = max(0, min(round(100 * _LOWEST), used - _BESIDE))
+    first = max(0, min(round(100 * _LOWEST), used - _STEP))
     thresholds = [hundredths / 100 for hundredths in range(first, 101)]
     traces = [_line(thresholds, _shares(part)[first:], "Rows kept", "@kept", "solid")]
-    notes = [f"Share of {part.entry}’s rows that no row before them is as similar to; dotted: the threshold in use."]
-    if part.found and min(part.found[first:]) < _SURELY:
-        traces.append(_line(thresholds, part.found[first:], "Pairs compared", "@muted", "dash"))
+    notes = [
+        f"Share of the rows read by {part.entry} that are kept at each threshold: rows without an earlier row of at "
+        "least this similarity. The dotted line marks the configured threshold."
+    ]
+    if part.compared_rates and min(part.compared_rates[first:]) < _SURELY:
+        traces.append(_line(thresholds, part.compared_rates[first:], "Probability of comparison", "@muted", "dash"))
         notes.append(
-            "Dashed: how surely two rows of that similarity are compared. Where it falls, so does what is seen: lower "
-            "min_similarity and run again to see more."
+            "Dashed: probability that two rows of this similarity are compared. Where it is low, duplicates are "
+            "missed; to see more of the curve, lower min_similarity and run again."
         )
     if part.sample is not None:
-        notes.append(missed(part.sample))
+        notes.append(describe_missed(part.sample))
     return Figure(
         key=f"retention-{number}",
         title=title(part),
-        alt=f"Rows kept by threshold on the {part.similarity}. {title(part)}.",
+        alt=f"Share of rows kept by threshold of the {part.similarity}. {title(part)}.",
         note=" ".join(notes),
         height=300,
         data=traces,
         layout={
-            "xaxis": {"title": {"text": begun(part.similarity)}, "showgrid": False, "range": [thresholds[0], 1]},
+            "xaxis": {"title": {"text": capitalize(part.similarity)}, "showgrid": False, "range": [thresholds[0], 1]},
             "yaxis": {"tickformat": ".0%", "rangemode": "tozero", "nticks": 6},
             "shapes": [
                 {
@@ -56,29 +59,30 @@ def of_retention(number: int, part: EntryRetention) -> Figure:
 
 
 def title(part: EntryRetention) -> str:
-    """What the threshold in use drops, and what one below it and one above would.
+    """Return the title: the share of duplicates at the configured threshold, and at a lower and a higher one.
 
-    >>> title(EntryRetention(entry="semdedup", similarity="cosine similarity", threshold=0.9, rows=200, kept=(180,) * 101))
+    >>> kept = (180,) * 101
+    >>> title(EntryRetention(entry="semdedup", similarity="cosine similarity", threshold=0.9, rows=200, kept=kept))
     'semdedup: duplicates are 10 % of the rows at 0.9, 10 % at 0.8, 10 % at 1'
     """
     used = max(0, round(100 * part.threshold))
-    told = [hundredths for hundredths in (used, used - _BESIDE, used + _BESIDE) if 0 <= hundredths <= 100]
-    dropped = [f"{share(1 - _shares(part)[hundredths])} at {hundredths / 100:g}" for hundredths in told]
+    thresholds = [hundredths for hundredths in (used, used - _STEP, used + _STEP) if 0 <= hundredths <= 100]
+    dropped = [f"{share(1 - _shares(part)[hundredths])} at {hundredths / 100:g}" for hundredths in thresholds]
     first, _, rest = dropped[0].partition(" at ")
     return f"{part.entry}: duplicates are {', '.join([f'{first} of the rows at {rest}', *dropped[1:]])}"
 
 
-def missed(sample: RecallSample) -> str:
-    """How many duplicates were not compared.
+def describe_missed(sample: RecallSample) -> str:
+    """Return a sentence on the number of duplicates that were missed in a sample.
 
-    >>> missed(RecallSample(rows=1000, pairs=412, missed=9))
-    '1,000 rows were compared with all others: of the 412 pairs of duplicates that they are in, 9 (2.2 %) are missed.'
+    >>> describe_missed(RecallSample(rows=1000, pairs=412, missed=9))
+    'In a sample of 1,000 rows that were compared with all others, 9 of 412 pairs of duplicates (2.2 %) were missed.'
     """
-    found = f"{plural(sample.rows, 'row')} were compared with all others"
+    rows = f"In a sample of {plural(sample.rows, 'row')} that were compared with all others"
     if not sample.pairs:
-        return f"{found}: they are in no pair of duplicates."
-    told = f"{found}: of the {plural(sample.pairs, 'pair')} of duplicates that they are in, {count(sample.missed)}"
-    return f"{told} ({share(sample.missed / sample.pairs)}) are missed."
+        return f"{rows}, there are no duplicates."
+    pairs = f"{count(sample.missed)} of {plural(sample.pairs, 'pair')} of duplicates"
+    return f"{rows}, {pairs} ({share(sample.missed / sample.pairs)}) were missed."
 
 
 def _shares(part: EntryRetention) -> list[float]:

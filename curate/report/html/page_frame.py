@@ -1,4 +1,4 @@
-"""One HTML file that opens offline and asks the network for nothing: a page's frame, and how a chart stands."""
+"""Frame of a self-contained HTML page, which opens offline and never accesses the network."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ ASSETS = ("page.css", "page.js", "plotly-basic.min.js")
 def document(
     title: str, header: Markup, sections: Sequence[Markup | None], figures: Sequence[Figure], version: str
 ) -> str:
-    """The whole file.
+    """Return the complete HTML file.
 
-    Every text is escaped by construction. A content security policy names the page's own scripts by their hashes and
-    forbids all else: whatever a text holds, it can neither run nor reach the network.
+    Every text is escaped by construction. The content security policy allows only the scripts of the page, by their
+    hashes, so that no text can run code or access the network.
     """
     style, script, library = (files("curate.report").joinpath(name).read_text("utf-8") for name in ASSETS)
     allowed = " ".join(_hash(text) for text in (library, script))
@@ -38,7 +38,7 @@ def document(
         "body",
         header,
         tag("main", *sections),
-        tag("footer", f"Written by curate {version}. This file is complete: it opens offline and sends nothing."),
+        tag("footer", f"Created by curate {version}. This file is self-contained: it opens offline and sends no data."),
         tag("div", id="card", hidden="", role="tooltip"),
         tag("script", Markup(_json(figures)), id="figures", type="application/json"),
         tag("script", Markup(library)),
@@ -48,30 +48,30 @@ def document(
 
 
 def section(key: str, title: str, children: Sequence[Markup | None]) -> Markup | None:
-    """A part of the page under a title; None if there is nothing in it."""
+    """Return a section of the page with a title; None if it is empty."""
     if not any(children):
         return None
     return tag("section", tag("h2", title, id=f"{key}-title"), *children, id=key, aria_labelledby=f"{key}-title")
 
 
 def contents_list(sections: Sequence[tuple[str, str]]) -> Markup:
-    """Return links to the parts of the page, from their keys and titles."""
+    """Return the table of contents, from the keys and titles of the sections."""
     links = (tag("li", tag("a", title, href=f"#{key}")) for key, title in sections)
     return tag("nav", tag("ul", *links), class_="contents", aria_label="Contents")
 
 
 def grid(charts: list[Markup]) -> Markup | None:
-    """Charts side by side where there is room."""
+    """Return charts side by side, as far as there is space; None without charts."""
     return tag("div", *charts, class_="grid") if charts else None
 
 
 def tile(name: str, number: str, note: str) -> Markup:
-    """One number at the head of the page."""
+    """Return a tile with one number for the top of the page."""
     return tag("div", tag("dt", name), tag("dd", number, class_="number"), tag("dd", note, class_="note"))
 
 
 def figure(drawn: Figure) -> Markup:
-    """The place of a chart, with its words."""
+    """Return the element of a chart, with its title and texts."""
     buttons = [
         tag("button", view.label, type="button", data_view=str(number), aria_pressed="true" if number == 0 else "false")
         for number, view in enumerate(drawn.views)
@@ -79,7 +79,9 @@ def figure(drawn: Figure) -> Markup:
     return tag(
         "figure",
         tag("h3", drawn.title),
-        tag("div", *buttons, class_="views", role="group", aria_label="Which selection is shown") if buttons else None,
+        tag("div", *buttons, class_="views", role="group", aria_label="Choose the view of the chart")
+        if buttons
+        else None,
         tag("ul", class_="legend"),
         tag(
             "div",
@@ -95,7 +97,7 @@ def figure(drawn: Figure) -> Markup:
 
 
 def _json(value: object) -> str:
-    """JSON that may stand inside a script element; numbers that are not finite become null."""
+    """Return JSON that is safe inside a script element; numbers that are not finite become null."""
     import orjson
 
     text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()

@@ -1,4 +1,4 @@
-"""Tables of a report as HTML: what each stage did, what became of each source, and the comparison with chance."""
+"""HTML tables of a report: stages, sources, clusters, and the comparison with the random baseline."""
 
 from __future__ import annotations
 
@@ -11,63 +11,65 @@ from curate.report.html.tags import Markup, breakable, join, tag
 from curate.report.report_data import Conflicts, Report, Stage
 
 ENTRIES = 4
-"""Entries with a column of their own in the table of sources; the others are summed."""
+"""Maximum number of entries with a separate column in the table of sources; the others are summed."""
 
 
 NUMBER = 30
-"""Characters of a cell from which it is a text, which may be broken into lines."""
+"""Length above which a cell is treated as a text, which may be broken into lines."""
 
 
 def stages(report: Report) -> Markup:
-    """Rows in and out of every stage, how much of the pool is left after it, and what it cost."""
+    """Return the table of the stages: rows in and out, remaining share of the pool, time and memory."""
     pool = report.rows.rows_in
-    head = ("Stage", "Rows in", "Kept", "Dropped", "Quarantined", "Left of the pool", "Time", "Peak memory")
+    head = ("Stage", "Rows in", "Kept", "Dropped", "Quarantined", "Share of the pool", "Time", "Peak memory")
     body = []
     for stage in report.stages:
-        name = join(tag("strong", stage.name), _what(stage.description), _what(stage.reuse_note))
+        name = join(tag("strong", stage.name), _subtitle(stage.description), _subtitle(stage.reuse_note))
         time = "reused" if stage.reused else seconds(stage.seconds)
         cells = [*_numbers(stage.rows), _meter(stage.rows.kept, pool), time, size(stage.peak_bytes)]
         body.append((name, *cells))
     rows = report.rows
     spent = sum(stage.seconds for stage in report.stages if not stage.reused)
     peak = max((stage.peak_bytes for stage in report.stages if stage.peak_bytes is not None), default=None)
-    foot = (tag("strong", "Whole run"), *_numbers(rows), share(rows.kept, pool), seconds(spent), size(peak))
-    return table("Rows in = kept + dropped + quarantined, for every stage", head, body, foot)
+    foot = (tag("strong", "Total"), *_numbers(rows), share(rows.kept, pool), seconds(spent), size(peak))
+    return table("For every stage, rows in = kept + dropped + quarantined", head, body, foot)
 
 
 def sources(report: Report) -> Markup | None:
-    """What became of each source's rows, and which entry dropped how many; None without sources."""
+    """Return the table of the outcomes of rows by source; None without sources."""
     accounts = report.sources
     if not accounts:
         return None
     droppers = sorted((s for s in report.stages if s.rows.dropped), key=lambda stage: -stage.rows.dropped)
-    named = [stage for stage in report.stages if stage in droppers[:ENTRIES]]
-    others = [stage for stage in droppers if stage not in named]
-    head = ["Source", "Rows in", "Kept", "Kept share", "Dropped"]
-    head += [f"by {short(sentences.entry_name(stage.name), 28)}" for stage in named] if len(droppers) > 1 else []
-    head += [f"by {count(len(others))} more"] if others else []
+    listed = [stage for stage in report.stages if stage in droppers[:ENTRIES]]
+    others = [stage for stage in droppers if stage not in listed]
+    head = ["Source", "Rows in", "Kept", "Share kept", "Dropped"]
+    head += (
+        [f"Dropped by {short(sentences.entry_name(stage.name), 28)}" for stage in listed] if len(droppers) > 1 else []
+    )
+    head += [f"Dropped by {count(len(others))} other entries"] if others else []
     head += ["Quarantined"]
 
     def line(name: str | Markup, members: list[str]) -> tuple[str | Markup, ...]:
         rows = sum_counts(tuple(accounts[member] for member in members))
-        split = [_dropped(stage, members) for stage in named] if len(droppers) > 1 else []
+        split = [_dropped(stage, members) for stage in listed] if len(droppers) > 1 else []
         split += [sum(_dropped(stage, members) for stage in others)] if others else []
         numbers = [_zero(number) for number in (rows.dropped, *split, rows.quarantined)]
         return (name, count(rows.rows_in), count(rows.kept), _meter(rows.kept, rows.rows_in), *numbers)
 
     body = [line(tag("strong", short(name, 60)), members) for name, members in sentences.source_groups(report)]
     foot = line(tag("strong", "All sources"), list(accounts))
-    return table("Rows in = kept + dropped + quarantined, for every source", head, body, foot)
+    return table("For every source, rows in = kept + dropped + quarantined", head, body, foot)
 
 
 def evidence(report: Report) -> Markup | None:
-    """The selection beside a uniform one; None where nothing was measured."""
+    """Return the comparison of the pool, the selection and the random baseline; None without measures."""
     rows = sentences.evidence(report)
     if not rows:
         return None
-    head = ("Measure", "Pool", "Kept", "Uniform")
-    body = [(join(tag("strong", row.name), _what(row.description)), *row.words()) for row in rows]
-    return table("The pool, the rows kept, and a uniform selection of the same size", head, body, wide=True)
+    head = ("Measure", "Pool", "Kept", "Random baseline")
+    body = [(join(tag("strong", row.name), _subtitle(row.description)), *row.words()) for row in rows]
+    return table("Pool, kept rows, and random baseline of the same size", head, body, wide=True)
 
 
 def clusters(report: Report, length: int) -> Markup | None:
@@ -76,26 +78,27 @@ def clusters(report: Report, length: int) -> Markup | None:
         return None
     body = []
     for one in report.clusters:
-        name = join(tag("strong", short(one.name, 80)), _what(short(" ".join(one.example.split()), length)))
+        name = join(tag("strong", short(one.name, 80)), _subtitle(short(" ".join(one.example.split()), length)))
         body.append((name, count(one.rows), count(one.kept), _meter(one.kept, one.rows)))
-    caption = (
-        f"The {count(len(body))} largest clusters, named by their most telling words, each with its most central row"
-    )
-    return table(caption, ("Cluster", "Rows", "Kept", "Kept share"), body, wide=True)
+    caption = f"The {count(len(body))} largest clusters, with their most distinctive words and most central rows"
+    return table(caption, ("Cluster", "Rows", "Kept", "Share kept"), body, wide=True)
 
 
 def conflicts(part: Conflicts) -> Markup | None:
-    """The texts with different labels; None if there are none."""
+    """Return the table of texts with conflicting labels; None if there are none."""
     if not part.groups:
         return None
     body = [
-        (short(each.text, sentences.EXCERPT), count(each.rows), sentences.of_conflict(each)) for each in part.groups
+        (short(each.text, sentences.EXCERPT), count(each.rows), sentences.describe_conflict(each))
+        for each in part.groups
     ]
-    return table(sentences.of_conflicts(part), ("Text", "Rows", "Labels, and the rows with each"), body, wide=True)
+    return table(
+        sentences.describe_conflicts(part), ("Text", "Rows", "Labels, with the ids of their rows"), body, wide=True
+    )
 
 
 def plain(caption: str, content: tuple[Sequence[str], Sequence[Sequence[str]]]) -> Markup:
-    """A table of texts."""
+    """Return a table of plain texts."""
     header, rows = content
     return table(caption, header, [(tag("strong", breakable(row[0])), *row[1:]) for row in rows], wide=True)
 
@@ -108,7 +111,7 @@ def table(
     *,
     wide: bool = False,
 ) -> Markup:
-    """A table. A narrow screen shows a wide one as a list, where each cell carries its column's name."""
+    """Return a table; a narrow screen shows a wide table as a list in which each cell has the name of its column."""
 
     def line(cells: tuple[str | Markup, ...]) -> Markup:
         first = tag("th", cells[0], scope="row")
@@ -117,7 +120,7 @@ def table(
         ]
         return tag("tr", first, *rest)
 
-    whole = tag(
+    element = tag(
         "table",
         tag("caption", caption),
         tag("thead", tag("tr", *(tag("th", breakable(name), scope="col") for name in head))),
@@ -125,11 +128,11 @@ def table(
         tag("tfoot", line(foot)) if foot else None,
         class_="wide" if wide or len(head) > 4 else None,
     )
-    return tag("div", whole, class_="table")
+    return tag("div", element, class_="table")
 
 
 def _kind(cell: str | Markup) -> str | None:
-    """Return the class of a cell: of one without a number, of one with a text that needs several lines."""
+    """Return the CSS class of a cell: ``none`` without a number, ``text`` for a text that needs several lines."""
     if cell == DASH:
         return "none"
     return "text" if not isinstance(cell, Markup) and len(cell) > NUMBER else None
@@ -143,7 +146,7 @@ def _dropped(stage: Stage, members: list[str]) -> int:
     return sum(stage.sources[member].dropped for member in members if member in stage.sources)
 
 
-def _what(text: str) -> Markup | None:
+def _subtitle(text: str) -> Markup | None:
     return tag("span", text, class_="what") if text else None
 
 
@@ -151,7 +154,7 @@ def _zero(number: int) -> str:
     return count(number) if number else DASH
 
 
-def _meter(part: int, whole: int) -> Markup:
-    filled = f"width:{100 * part / whole if whole else 0:.2f}%"
+def _meter(part: int, total: int) -> Markup:
+    filled = f"width:{100 * part / total if total else 0:.2f}%"
     bar = tag("span", tag("span", style=filled), class_="bar", aria_hidden="true")
-    return tag("span", bar, tag("span", share(part, whole)), class_="meter")
+    return tag("span", bar, tag("span", share(part, total)), class_="meter")

@@ -1,4 +1,4 @@
-"""HTML that is safe by construction: every text is escaped unless it is already markup."""
+"""HTML builder that escapes every text unless it is already markup."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from curate.errors import escape_controls
 
 
 class Markup(str):
-    """Text that is HTML already."""
+    """Text that is already HTML."""
 
     __slots__ = ()
 
 
 def tag(name: str, *children: str | None, **attributes: str | None) -> Markup:
-    """One element. Children that are no Markup are escaped, and None leaves a child or an attribute out.
+    """Return an HTML element; children that are not Markup are escaped, and None children and attributes are skipped.
 
-    A trailing underscore in an attribute's name is dropped and the others become hyphens, so that ``class_`` and
-    ``aria_label`` can be written.
+    In attribute names, a trailing underscore is removed and other underscores become hyphens, so that ``class_`` and
+    ``aria_label`` can be used.
 
     >>> tag("p", "a < b", tag("b", "c"), class_="note", title=None)
     '<p class="note">a &lt; b<b>c</b></p>'
     """
-    written = "".join(
+    attributes_text = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{_escaped(text, quote=True)}"'
         for key, text in attributes.items()
         if text is not None
     )
-    return Markup(f"<{name}{written}>{join(*children)}</{name}>")
+    return Markup(f"<{name}{attributes_text}>{join(*children)}</{name}>")
 
 
 def breakable(name: str) -> Markup:
-    """A long name that a narrow column breaks after its underscores.
+    """Return a long name that can be broken into lines after its underscores.
 
     >>> breakable("a_b<")
     'a_<wbr>b&lt;'
@@ -40,7 +40,7 @@ def breakable(name: str) -> Markup:
 
 
 def join(*children: str | None) -> Markup:
-    """The children one after the other.
+    """Return the concatenation of children.
 
     >>> join("<", Markup("<br>"))
     '&lt;<br>'

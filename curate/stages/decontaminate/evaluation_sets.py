@@ -1,6 +1,6 @@
-"""The evaluation sets that a pool is checked against: read and embedded as the pool is, in folders of their own.
+"""Evaluation sets that the pool is checked against: read and embedded like the pool, in separate folders.
 
-Memory: a shard of a set a worker.
+Memory: one shard of a set per worker.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ FOLDER = "sets"
 
 @dataclass(frozen=True, slots=True)
 class EvaluationTexts:
-    """A handle on the texts of one set."""
+    """Handle on the texts of one set."""
 
     name: str
     source: Inputs
     embedded: EmbedOutput | None = None
-    """Its vectors, where embeddings are compared."""
+    """Vectors of the texts, if embeddings are compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class SetAccount:
-    """Files and texts of one set."""
+    """Files and numbers of texts of one set."""
 
     name: str
     files: tuple[tuple[str, str], ...]
-    """Path and sha256 of each."""
+    """Path and sha256 of each file."""
 
     texts: int
     empty: int
@@ -51,82 +51,89 @@ class SetAccount:
 
 
 def resolve_sets(config: RunConfig) -> dict[str, InputConfig]:
-    """How each set of the section decontaminate is read, by its name; none without the section.
+    """Return the input configuration of each set of the decontaminate section, by its name; none without the section.
 
     Raises
     ------
-    DataError : a pattern that matches no file
+    DataError
+        A pattern matches no file.
     """
     section, pool = config.decontaminate, config.input
     if section is None:
         return {}
-    found: dict[str, tuple[str, ...]] = {}
+    patterns_by_name: dict[str, tuple[str, ...]] = {}
     for name, patterns in section.sets.items():
         files = match_files(f"{DECONTAMINATE}.files{'.' if name else ''}{name}", *patterns)
         if name:
-            found[name] = patterns
+            patterns_by_name[name] = patterns
             continue
         names = [Path(file).name for file in files]
-        found |= {file if names.count(own) > 1 else own: (file,) for file, own in zip(files, names, strict=True)}
+        pairs = zip(files, names, strict=True)
+        patterns_by_name |= {file if names.count(name) > 1 else name: (file,) for file, name in pairs}
     pool = replace(pool, id=None, label=None, source=None, tokens=None, types=None)
     vectors = None if section.min_similarity is None else pool.vectors
     return {
         name: replace(pool, files=files, text=section.text_for_set(name, pool.text), vectors=vectors)
-        for name, files in found.items()
+        for name, files in patterns_by_name.items()
     }
 
 
 def fingerprints(context: Context) -> dict[str, str]:
-    """What the texts of each set are made from: its files' content, and how they are read."""
-    found = {}
+    """Return the fingerprint of the texts of each set: the content of its files, and how they are read."""
+    result = {}
     for name, how in resolve_sets(context.config).items():
-        with _named(name):
+        with _naming_set(name):
             run_directory.refuse_run_files(find_input_files(how), context.folder, f"{DECONTAMINATE}.files")
-            found[name] = manifest.fingerprint(fingerprint_inputs(how, survey_files(_own(context, name, how))))
-    return found
+            result[name] = manifest.fingerprint(
+                fingerprint_inputs(how, survey_files(_nested_context(context, name, how)))
+            )
+    return result
 
 
 def read(context: Context) -> tuple[list[EvaluationTexts], list[SetAccount]]:
-    """Every set; those on disk are reused while their files are the same.
+    """Read all sets; those on disk are reused while their files are unchanged.
 
     Returns
     -------
-    sets : in the order of the configuration
-    accounts : of each
+    sets : list[EvaluationTexts]
+        Handles on the sets, in the order of the configuration.
+    accounts : list[SetAccount]
+        Files and numbers of texts of each set.
 
     Raises
     ------
-    DataError : naming the set: a file without rows, a column that is missing
+    DataError
+        A file has no rows or lacks a column; the error names the set.
     """
     sets, accounts = [], []
     for name, how in resolve_sets(context.config).items():
-        own = _own(context, name, how)
-        with _named(name):
-            source, record = ingest(own)
+        nested = _nested_context(context, name, how)
+        with _naming_set(name):
+            source, record = ingest(nested)
         sets.append(EvaluationTexts(name, source))
         files = tuple((file["path"], file["sha256"]) for file in record.result.files)
         accounts.append(SetAccount(name, files, source.rows, record.count.quarantined))
         if empty := record.count.quarantined:
             context.progress.warn(f"evaluation set {name!r}: {empty:,} of {record.count.rows_in:,} rows have no text")
-    _forget(context, {_folder(one.name) for one in sets})
+    _delete_old_sets(context, {_folder(one.name) for one in sets})
     return sets, accounts
 
 
 def embed_sets(context: Context, sets: Sequence[EvaluationTexts], entry: EmbedEntry) -> list[EvaluationTexts]:
-    """The sets embedded by one entry, with what it has learnt from the pool."""
+    """Embed the sets with one entry, using its fit to the pool."""
     done = []
     for one, how in zip(sets, resolve_sets(context.config).values(), strict=True):
-        with _named(one.name):
-            own = _own(context, one.name, how)
-            embedded, record = embed(own, one.source, entry, context.folder / "embed" / entry.name)
+        with _naming_set(one.name):
+            nested = _nested_context(context, one.name, how)
+            embedded, record = embed(nested, one.source, entry, context.folder / "embed" / entry.name)
         if lost := record.count.quarantined:
-            context.progress.warn(f"evaluation set {one.name!r}: {lost:,} texts cannot be embedded by {entry.name}")
+            context.progress.warn(f"evaluation set {one.name!r}: {entry.name} cannot embed {lost:,} texts")
         done.append(replace(one, embedded=embedded))
     return done
 
 
-def _own(context: Context, name: str, how: InputConfig) -> Context:
-    """A run of the set's own, whose steps are no steps of this one."""
+def _nested_context(context: Context, name: str, how: InputConfig) -> Context:
+    """Return the context of a nested run that reads one set."""
     folder = context.folder / DECONTAMINATE / FOLDER / _folder(name)
     return context.nested(replace(context.config, run=str(folder), input=how))
 
@@ -135,18 +142,18 @@ def _folder(name: str) -> str:
     return manifest.fingerprint({"set": name})[:12]
 
 
-def _forget(context: Context, kept: set[str]) -> None:
-    """Remove what is left of sets that are asked for no more."""
+def _delete_old_sets(context: Context, kept: set[str]) -> None:
+    """Delete the folders of sets that are no longer configured."""
     root = context.folder / DECONTAMINATE / FOLDER
     for name in paths.list_names(root) - kept:
         paths.remove_directory(root / name)
 
 
 @contextmanager
-def _named(name: str) -> Iterator[None]:
-    """Around the reading of a set: what is wrong with its files is said of it, and not of the pool."""
+def _naming_set(name: str) -> Iterator[None]:
+    """Name the set, not the pool, in errors about its files."""
     try:
         yield
     except DataError as error:
-        told = f"{DECONTAMINATE}: evaluation set {name!r}: {error.message.removeprefix('input.')}"
-        raise DataError(told, where=error.where, hint=error.hint) from error
+        message = f"{DECONTAMINATE}: evaluation set {name!r}: {error.message.removeprefix('input.')}"
+        raise DataError(message, where=error.where, hint=error.hint) from error

@@ -1,8 +1,8 @@
-"""Finds the rows of the pool that share too much with evaluation texts, shard by shard; the select stage drops them.
+"""Decontaminate stage: find the rows that overlap evaluation texts, shard by shard; the select stage drops them.
 
-What each shard shares is found once (``found``), whatever counts as enough; what that is makes the lists of hits. A row
-is listed once for each set and kind of likeness, beside the evaluation text that it shares most with. Memory: all
-evaluation texts, some 100 bytes a word of them and their vectors, in each worker; a shard's texts or vectors a worker.
+The overlaps of each shard are computed once (``found``), independent of the thresholds; the thresholds then yield the
+hits. A row is listed once for each set and kind of overlap, with its most similar evaluation text. Memory: all
+evaluation texts (about 100 bytes per word) and their vectors in each worker, and the texts or vectors of one shard.
 """
 
 from __future__ import annotations
@@ -53,29 +53,29 @@ _VERSION = 2
 _FOUND = "found"
 
 NGRAM, EMBEDDING = "ngram", "embedding"
-"""What a row and an evaluation text have in common."""
+"""Kinds of overlap between a row and an evaluation text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecontaminateResult(StageResult):
-    """What checking the pool against evaluation texts leaves in its manifest."""
+    """Result of the decontaminate stage, as stored in its manifest."""
 
     rows: int
-    """Number of rows that share too much with an evaluation text."""
+    """Number of rows that overlap an evaluation text."""
 
     hits: int
-    """Number of lines about them: one for each set and kind of likeness."""
+    """Number of hits: one for each row, set and kind of overlap."""
 
     sets: tuple[EvaluationSet, ...]
 
 
 class Decontaminate(Stage["DecontaminateConfig", DecontaminateOutput]):
-    """Rows that share too much with an evaluation text."""
+    """Stage that finds rows that overlap evaluation texts."""
 
     name = DECONTAMINATE
     section = DECONTAMINATE
     result = DecontaminateResult
-    summary = "Look for evaluation texts among the pool's rows"
+    summary = "Find the pool's rows that overlap evaluation texts"
     has_single_step = True
 
     def prepare(self, context: Context) -> None:
@@ -102,11 +102,12 @@ def decontaminate(
 
     Raises
     ------
-    DataError : naming the set: a file that is missing or has no rows, a column that is not there
+    DataError
+        A file is missing or has no rows, or a column is missing; the error names the set.
     """
     folder = context.folder / DECONTAMINATE
     sets = evaluation_sets.fingerprints(context)
-    made_from = {
+    inputs = {
         "version": _VERSION,
         **{key: value for key, value in to_plain(config).items() if key not in ("files", "text")},
         "sets": sets,
@@ -115,13 +116,13 @@ def decontaminate(
         "embed": {entry.name: entry.fingerprint for entry in pool.embed_outputs},
     }
     step = Step(context, DECONTAMINATE, DECONTAMINATE, folder, DecontaminateResult, ("*", f"{_FOUND}/*"))
-    record = run_step(step, made_from, lambda _: _work(context, pool, config, folder))
+    record = run_step(step, inputs, lambda _: _work(context, pool, config, folder))
     return DecontaminateOutput(folder, record.fingerprint), record
 
 
 @dataclass(frozen=True, slots=True)
-class _Looking:
-    """What is looked for, and how."""
+class _Search:
+    """Evaluation sets to search for, and the settings of the search."""
 
     sets: tuple[EvaluationTexts, ...]
     ngram_size: int | None
@@ -130,8 +131,8 @@ class _Looking:
     min_similarity: float | None
     embedding: str | None
 
-    def parts(self) -> dict[str, object]:
-        """What decides what is found in a shard, besides its rows."""
+    def fingerprint_inputs(self) -> dict[str, object]:
+        """Return the inputs that determine the overlaps of a shard, besides its rows."""
         return {
             "version": _VERSION,
             "sets": [[one.source.fingerprint, one.embedded and one.embedded.fingerprint] for one in self.sets],
@@ -142,24 +143,24 @@ class _Looking:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    looking: _Looking
+    search: _Search
     pool: PoolView
     number: int
     folder: Path
     fingerprint: str
-    """Of what was found."""
+    """Fingerprint of the overlaps."""
 
     @property
-    def found(self) -> Path:
+    def overlaps(self) -> Path:
         return parquet_io.shard_path(self.folder / _FOUND, self.number)
 
 
 @dataclass(frozen=True, slots=True)
-class _Listing:
+class _ListTask:
     task: _Task
     min_overlap_rate: float
     common: tuple[int, ...]
-    """N-grams that do not count."""
+    """Numbers of the n-grams that are too common to count."""
 
     fingerprint: str
 
@@ -173,44 +174,44 @@ def _work(context: Context, pool: PoolView, config: DecontaminateConfig, folder:
     if config.min_similarity is not None:
         entry = next(one for one in context.config.embed if config.embedding in (None, one.name))
         sets = evaluation_sets.embed_sets(context, sets, entry)
-    looking = _Looking(
+    search = _Search(
         tuple(sets), config.ngram_size, config.min_words, config.normalize, config.min_similarity, config.embedding
     )
-    keys = [manifest.fingerprint({**looking.parts(), "pool": digest}) for digest in pool.digests]
-    tasks = [_Task(looking, pool, number, folder, key) for number, key in enumerate(keys)]
-    _, failed, peak = context.map("looking for evaluation texts", _find, tasks, pool.shard_sizes)
+    keys = [manifest.fingerprint({**search.fingerprint_inputs(), "pool": digest}) for digest in pool.digests]
+    tasks = [_Task(search, pool, number, folder, key) for number, key in enumerate(keys)]
+    _, failed, peak = context.map("searching for evaluation texts", _write_overlaps, tasks, pool.shard_sizes)
     raise_if_failed(failed)
-    common = _common(tasks, config.max_ngram_rows)
+    common = _find_common_ngrams(tasks, config.max_ngram_rows)
     enough = {"min_overlap_rate": config.min_overlap_rate, "common": common, "names": [one.name for one in sets]}
     listings = [
-        _Listing(task, config.min_overlap_rate, common, manifest.fingerprint({**enough, "found": task.fingerprint}))
+        _ListTask(task, config.min_overlap_rate, common, manifest.fingerprint({**enough, "found": task.fingerprint}))
         for task in tasks
     ]
-    for left_over in set(paths.list_names(folder / _FOUND)) - {task.found.name for task in tasks}:
-        paths.unlink(folder / _FOUND / left_over)
-    _, failed, also = context.map("listing what was found", _list, listings, pool.shard_sizes)
+    for obsolete in set(paths.list_names(folder / _FOUND)) - {task.overlaps.name for task in tasks}:
+        paths.unlink(folder / _FOUND / obsolete)
+    _, failed, also = context.map("listing overlaps", _write_hits, listings, pool.shard_sizes)
     raise_if_failed(failed)
-    result = _result(looking, accounts, listings)
+    result = _count_hits(search, accounts, listings)
     _corpus.cache_clear()
     sources = count_all_kept(pool.source_counts())
     return Outcome(sources=sources, shards=len(tasks), peak_memory=max(peak, also), result=result)
 
 
-def _common(tasks: Sequence[_Task], most: int | None) -> tuple[int, ...]:
-    """The n-grams that more than so many rows of the pool have."""
+def _find_common_ngrams(tasks: Sequence[_Task], most: int | None) -> tuple[int, ...]:
+    """Return the n-grams that occur in more than ``most`` rows of the pool."""
     if most is None:
         return ()
     counts: Counter[int] = Counter()
     for task in tasks:
-        counts.update(parquet_io.read(task.found, ["ngram"])["ngram"].drop_null().to_pylist())
+        counts.update(parquet_io.read(task.overlaps, ["ngram"])["ngram"].drop_null().to_pylist())
     return tuple(sorted(number for number, rows in counts.items() if rows > most))
 
 
-def _result(
-    looking: _Looking, accounts: Sequence[evaluation_sets.SetAccount], listings: Sequence[_Listing]
+def _count_hits(
+    search: _Search, accounts: Sequence[evaluation_sets.SetAccount], listings: Sequence[_ListTask]
 ) -> DecontaminateResult:
-    """Count the hits, in all and for each set."""
-    corpus = _corpus(looking)
+    """Count the hits, in total and for each set."""
+    corpus = _corpus(search)
     seen = np.zeros(len(corpus.group), np.bool_)
     rows, hits = 0, 0
     of_set: Counter[str] = Counter()
@@ -219,9 +220,9 @@ def _result(
         rows += len(table["id"].unique())
         hits += len(table)
         of_set.update(name for _, name in {*zip(table["id"].to_pylist(), table["set"].to_pylist(), strict=True)})
-        told = bytes.fromhex((parquet_io.read_schema(listing.path).metadata or {})[b"curate.texts"].decode())
-        seen |= np.unpackbits(np.frombuffer(told, np.uint8), count=len(seen)).astype(np.bool_)
-    short = np.zeros(len(seen), np.bool_) if corpus.ngrams is None else corpus.ngrams.different == 0
+        bits = bytes.fromhex((parquet_io.read_schema(listing.path).metadata or {})[b"curate.texts"].decode())
+        seen |= np.unpackbits(np.frombuffer(bits, np.uint8), count=len(seen)).astype(np.bool_)
+    short = np.zeros(len(seen), np.bool_) if corpus.ngrams is None else corpus.ngrams.n_distinct == 0
     counts = [np.bincount(corpus.group[mask], minlength=len(accounts)).tolist() for mask in (short, seen)]
     sets = tuple(
         EvaluationSet(
@@ -243,81 +244,87 @@ def _result(
 
 @dataclass(frozen=True, slots=True)
 class _Corpus:
-    """The t texts of all evaluation sets, one set after the other."""
+    """Texts of all evaluation sets (t in total), one set after the other."""
 
     texts: list[str]
-    place: list[tuple[str, int]]
-    """File and line of each."""
+    locations: list[tuple[str, int]]
+    """File and line of each text."""
 
     group: NDArray[np.int64]
-    """(t,) the number of the set that each is of."""
+    """Number of the set of each text, shape (t,)."""
 
     ngrams: NgramIndex | None
     vectors: list[tuple[NDArray[np.int64], Matrix]]
-    """Of each set: the numbers of the texts that have one, and theirs."""
+    """Numbers of the embedded texts of each set, and their vectors."""
 
 
 @lru_cache(maxsize=1)
-def _corpus(looking: _Looking) -> _Corpus:
+def _corpus(search: _Search) -> _Corpus:
     texts: list[str] = []
-    place: list[tuple[str, int]] = []
+    locations: list[tuple[str, int]] = []
     embedded: list[tuple[NDArray[np.int64], Matrix]] = []
-    for one in looking.sets:
+    for one in search.sets:
         if one.embedded is not None:
             embedded.append(_vectors(one, len(texts)))
         files = one.source.files
         for table in one.source.iterate_shards(("text", "file", "line")):
             texts += table["text"].to_pylist()
-            place += [
+            locations += [
                 (files[file], line)
                 for file, line in zip(*(table[name].to_pylist() for name in ("file", "line")), strict=True)
             ]
-    group = np.repeat(np.arange(len(looking.sets)), [one.source.rows for one in looking.sets])
+    group = np.repeat(np.arange(len(search.sets)), [one.source.rows for one in search.sets])
     ngrams = None
-    if looking.ngram_size is not None:
-        ngrams = NgramIndex.from_texts(texts, looking.ngram_size, looking.min_words, looking.differences)
-    return _Corpus(texts, place, group, ngrams, embedded)
+    if search.ngram_size is not None:
+        ngrams = NgramIndex.from_texts(texts, search.ngram_size, search.min_words, search.differences)
+    return _Corpus(texts, locations, group, ngrams, embedded)
 
 
 def _vectors(one: EvaluationTexts, start: int) -> tuple[NDArray[np.int64], Matrix]:
-    """The numbers of the texts of a set that could be embedded, and their vectors."""
+    """Return the numbers of the texts of a set that could be embedded, and their vectors."""
     pool = PoolView(one.source, 0, Path(), () if one.embedded is None else (one.embedded,))
-    numbers, found = [], []
+    numbers, overlaps = [], []
     for shard in pool.shards():
         numbers.append(start + shard.positions)
-        found.append(shard.vectors(None))
+        overlaps.append(shard.vectors(None))
         start += one.source.shards[shard.number]
-    return np.concatenate(numbers), np.concatenate(found)
+    return np.concatenate(numbers), np.concatenate(overlaps)
 
 
 # ---------------------------------------------------------------- one shard
 
 
-def _find(task: _Task) -> None:
-    """Write down what a shard's rows have in common with the evaluation texts."""
-    if is_current_shard(task.found, task.fingerprint):
+def _write_overlaps(task: _Task) -> None:
+    """Write the overlaps of a shard's rows with the evaluation texts."""
+    if is_current_shard(task.overlaps, task.fingerprint):
         return
-    corpus, parts, shard = _corpus(task.looking), [schemas.OVERLAPS.empty_table()], task.pool.shard(task.number)
+    corpus, tables, shard = (
+        _corpus(task.search),
+        [schemas.OVERLAPS.empty_table()],
+        task.pool.shard(task.number),
+    )
     if corpus.ngrams is not None:
         rows, numbers = corpus.ngrams.find(shard.read(("text",))["text"].to_pylist())
-        parts.append(_lines(rows, ngram=numbers))
-    if task.looking.min_similarity is not None:
-        least = similarity_threshold(task.looking.min_similarity)
-        x = shard.vectors(task.looking.embedding)
+        tables.append(_lines(rows, ngram=numbers))
+    if task.search.min_similarity is not None:
+        least = similarity_threshold(task.search.min_similarity)
+        x = shard.vectors(task.search.embedding)
         for numbers, among in corpus.vectors:
             similarity, nearest, similar = match_embeddings(x, among, least)
             rows = np.flatnonzero(similar)
             text = numbers[nearest[rows]]
-            parts.append(_lines(rows, text=text, similarity=similarity[rows], texts=similar[rows]))
-    table = schemas.check(pa.concat_tables(parts), schemas.OVERLAPS, str(task.found))
-    parquet_io.write(table, task.found, task.fingerprint, compression="zstd")
+            tables.append(_lines(rows, text=text, similarity=similarity[rows], texts=similar[rows]))
+    table = schemas.check(pa.concat_tables(tables), schemas.OVERLAPS, str(task.overlaps))
+    parquet_io.write(table, task.overlaps, task.fingerprint, compression="zstd")
 
 
 def _lines(rows: AnyArray, **columns: AnyArray) -> pa.Table:
-    """Lines of what was found, null in the columns that are not given."""
-    given = {"row": rows, **columns}
+    """Return lines of overlaps, with nulls in the missing columns."""
+    arrays_by_name = {"row": rows, **columns}
     arrays = [
-        pa.array(given[field.name]).cast(field.type) if field.name in given else pa.nulls(len(rows), field.type)
+        pa.array(arrays_by_name[field.name]).cast(field.type)
+        if field.name in arrays_by_name
+        else pa.nulls(len(rows), field.type)
         for field in schemas.OVERLAPS
     ]
     return pa.table(arrays, schema=schemas.OVERLAPS)
@@ -333,17 +340,20 @@ class _Match:
     shared: str | None = None
 
 
-def _list(listing: _Listing) -> None:
-    """Write the list of a shard's hits: those rows that have enough in common with an evaluation text."""
+def _write_hits(listing: _ListTask) -> None:
+    """Write the hits of a shard: the rows whose overlap exceeds a threshold."""
     if is_current_shard(listing.path, listing.fingerprint):
         return
     task, path = listing.task, listing.path
-    corpus = _corpus(task.looking)
-    found = parquet_io.read(task.found)
-    by_words = found.filter(found["ngram"].is_valid())
+    corpus = _corpus(task.search)
+    overlaps = parquet_io.read(task.overlaps)
+    by_words = overlaps.filter(overlaps["ngram"].is_valid())
     seen = np.zeros(len(corpus.group), np.bool_)
-    hits = [*_by_words(corpus, by_words, listing, seen), *_by_embedding(found.filter(found["text"].is_valid()))]
-    hits.sort(key=lambda hit: hit.row)  # is stable: of a row, those by words come first, sets in their order
+    hits = [
+        *_ngram_hits(corpus, by_words, listing, seen),
+        *_embedding_hits(overlaps.filter(overlaps["text"].is_valid())),
+    ]
+    hits.sort(key=lambda hit: hit.row)  # stable: for each row, hits by words come first, with sets in their order
     seen[[hit.text for hit in hits]] = True
     schema = schemas.hits(np.packbits(seen).tobytes().hex())
     rows = [hit.row for hit in hits]
@@ -354,13 +364,13 @@ def _list(listing: _Listing) -> None:
         {
             "id": name,
             "kind": hit.kind,
-            "set": task.looking.sets[int(corpus.group[hit.text])].name,
+            "set": task.search.sets[int(corpus.group[hit.text])].name,
             "similarity": hit.similarity,
             "shared": hit.shared,
             "text": texts[hit.row].as_py(),
             "evaluation_text": corpus.texts[hit.text],
-            "evaluation_file": corpus.place[hit.text][0],
-            "evaluation_line": corpus.place[hit.text][1],
+            "evaluation_file": corpus.locations[hit.text][0],
+            "evaluation_line": corpus.locations[hit.text][1],
             "evaluation_texts": hit.texts,
         }
         for name, hit in zip(ids, hits, strict=True)
@@ -369,23 +379,23 @@ def _list(listing: _Listing) -> None:
     parquet_io.write(table, path, listing.fingerprint, compression="zstd")
 
 
-def _by_words(corpus: _Corpus, found: pa.Table, listing: _Listing, seen: NDArray[np.bool_]) -> Iterator[_Match]:
-    """Row by row, set by set; marks every evaluation text that is ``seen``."""
+def _ngram_hits(corpus: _Corpus, overlaps: pa.Table, listing: _ListTask, seen: NDArray[np.bool_]) -> Iterator[_Match]:
+    """Yield the hits by n-grams, row by row and set by set; mark all matching evaluation texts in ``seen``."""
     if corpus.ngrams is None:
         return
-    numbers = found["ngram"].to_numpy().astype(np.int64)
+    numbers = overlaps["ngram"].to_numpy().astype(np.int64)
     counts = ~np.isin(numbers, listing.common)
-    rows, numbers = found["row"].to_numpy()[counts], numbers[counts]
+    rows, numbers = overlaps["row"].to_numpy()[counts], numbers[counts]
     bounds = [*np.flatnonzero(np.diff(rows, prepend=-1)).tolist(), len(rows)]
     for first, last in itertools.pairwise(bounds):
-        row, own = int(rows[first]), numbers[first:last]
-        for overlap in corpus.ngrams.overlaps(own, corpus.group, listing.min_overlap_rate).values():
+        row, own_ngrams = int(rows[first]), numbers[first:last]
+        for overlap in corpus.ngrams.overlaps(own_ngrams, corpus.group, listing.min_overlap_rate).values():
             seen[list(overlap.texts)] = True
-            shared = corpus.ngrams.longest_shared_span(overlap.text, own)
-            yield _Match(row, NGRAM, overlap.text, overlap.rate, len(overlap.texts), shared)
+            shared = corpus.ngrams.longest_shared_span(overlap.best_text, own_ngrams)
+            yield _Match(row, NGRAM, overlap.best_text, overlap.rate, len(overlap.texts), shared)
 
 
-def _by_embedding(found: pa.Table) -> Iterator[_Match]:
-    """Set by set, row by row."""
-    for line in found.to_pylist():
+def _embedding_hits(overlaps: pa.Table) -> Iterator[_Match]:
+    """Yield the hits by embedding, set by set and row by row."""
+    for line in overlaps.to_pylist():
         yield _Match(line["row"], EMBEDDING, line["text"], line["similarity"], line["texts"])

@@ -1,6 +1,6 @@
-"""The embed stage: every row's text (or its own vector) to a row of unit length, shard by shard.
+"""Embed stage: convert the text (or the vector) of every row to a vector of unit length, shard by shard.
 
-Memory: one shard's texts and vectors a worker, and the sample that a fitted embedder learns from.
+Memory: the texts and vectors of one shard per worker, and the sample that an embedder is fitted to.
 """
 
 from __future__ import annotations
@@ -47,38 +47,38 @@ if TYPE_CHECKING:
     from curate.config.model import EmbedEntry
 
 _SAMPLE = 50_000
-"""How many rows a fitted embedder learns from, where it has no field ``sample_size``."""
+"""Number of rows that an embedder is fitted to, if it has no field ``sample_size``."""
 
 
 _FIDELITY_SAMPLE = 5_000
-"""How many rows tell how well a fitted embedder still does."""
+"""Number of rows on which the fidelity of a fitted embedder is measured."""
 
 FITTED = "fitted.npz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedResult(StageResult):
-    """What embedding with one entry leaves in its manifest."""
+    """Result of one entry of the embed stage, as stored in its manifest."""
 
     rows: tuple[int, ...]
     """Number of rows in each shard."""
 
     dimensions: int
     recipe: str
-    """Fingerprint of how the vectors are made, whatever the pool."""
+    """Fingerprint of the settings that produce the vectors, independent of the pool."""
 
     encoded: int
-    """Number of rows whose vector was made this time."""
+    """Number of rows that were embedded in this run, not reused."""
 
     drift: float | None
-    """How much less of the rows the fit expresses than when it was made, as a share of that."""
+    """Relative decrease of the fidelity since the embedder was fitted."""
 
     model: str
     revision: str | None = None
 
 
 class Embed(Stage["EmbedEntry", EmbedOutput]):
-    """Texts to vectors."""
+    """Stage that converts texts to vectors."""
 
     name = "embed"
     section = "embed"
@@ -98,27 +98,27 @@ class Embed(Stage["EmbedEntry", EmbedOutput]):
     def remarks(self, record: Record[StageResult]) -> list[str]:
         if not isinstance(result := record.result, EmbedResult):
             return []
-        reused = [f"{result.encoded:,} rows embedded, the others' vectors taken over"]
+        reused = [f"{result.encoded:,} rows embedded, the vectors of the others reused"]
         return reused * (result.encoded < record.count.rows_in) + fitted_state.describe_drift(result.drift)
 
 
 _READ = {"float32": "", "float16": "/2"}
-"""How stored vectors are read, by precision: the end of the fingerprints that later stages see. 2: scaled to unit
-length."""
+"""Suffix of the fingerprints that later stages use, by precision. ``/2``: vectors are scaled to unit length when they
+are read."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One entry of the embed section, and what its vectors are made with."""
+    """Entry of the embed section, with the inputs of its vectors."""
 
     context: Context
     source: Inputs
     entry: EmbedEntry
     recipe: Mapping[str, object]
-    """Everything but the pool and what is learnt from it."""
+    """Everything that determines the vectors, except the pool and the fit to it."""
 
-    fitted_in: Path | None = None
-    """The folder of the entry whose fit is borrowed; None: its own."""
+    fit_folder: Path | None = None
+    """Folder of another entry whose fit is used; None for its own fit."""
 
     @property
     def folder(self) -> Path:
@@ -138,79 +138,80 @@ def _recipe(context: Context, source: Inputs, entry: EmbedEntry) -> dict[str, ob
 
 
 def embed(
-    context: Context, source: Inputs, entry: EmbedEntry, fitted_in: Path | None = None
+    context: Context, source: Inputs, entry: EmbedEntry, fit_folder: Path | None = None
 ) -> tuple[EmbedOutput, Record[EmbedResult]]:
-    """Run one entry of the embed section; ``fitted_in``: with what the entry in that folder has learnt, as it is."""
-    making = _Entry(context, source, entry, _recipe(context, source, entry), fitted_in)
+    """Run one entry of the embed section; with ``fitted_in``, use the fit in that folder unchanged."""
+    work = _Entry(context, source, entry, _recipe(context, source, entry), fit_folder)
     fits = entry.spec.plugin().traits.fits
-    if fits and fitted_in is not None:
-        borrowed = fitted_state.load(fitted_in)
-        if borrowed is None:
-            raise DataError("the embedder has not been fitted", where=str(fitted_in), hint="run the embed stage first")
-        record = _done(making, borrowed.fingerprint)
+    if fits and fit_folder is not None:
+        other_fit = fitted_state.load(fit_folder)
+        if other_fit is None:
+            message = "the embedder has not been fitted"
+            raise DataError(message, where=str(fit_folder), hint="run the embed stage first")
+        record = _run(work, other_fit.fingerprint)
     elif fits:
         record = fitted_state.run_with_fit(
             context,
-            making.folder / FITTED,
-            lambda fit: npz.load(making.folder / FITTED, fit.fingerprint) is not None,
-            manifest.fingerprint(making.recipe),
+            work.folder / FITTED,
+            lambda fit: npz.load(work.folder / FITTED, fit.fingerprint) is not None,
+            manifest.fingerprint(work.recipe),
             source.text_fingerprint,
-            lambda pool: _done(making, pool),
-            lambda done: done.drift,
+            lambda pool: _run(work, pool),
+            lambda result: result.drift,
         )
     else:
-        record = _done(making, None)
+        record = _run(work, None)
     result, read = record.result, _READ[entry.precision]
     done = EmbedOutput(
-        entry.name, making.folder, record.fingerprint + read, result.recipe + read, result.rows, result.dimensions
+        entry.name, work.folder, record.fingerprint + read, result.recipe + read, result.rows, result.dimensions
     )
     return done, record
 
 
-def _done(making: _Entry, fitted_on: str | None) -> Record[EmbedResult]:
-    """The step, with what the embedder learnt from the pool of that fingerprint."""
-    recipe = {**making.recipe, "fitted_on": fitted_on}
-    source = making.source
+def _run(work: _Entry, fitted_on: str | None) -> Record[EmbedResult]:
+    """Run the step with the embedder fitted to the pool with this fingerprint."""
+    recipe = {**work.recipe, "fitted_on": fitted_on}
+    source = work.source
     return run_step(
-        Step(making.context, "embed", making.entry.name, making.folder, EmbedResult),
+        Step(work.context, "embed", work.entry.name, work.folder, EmbedResult),
         {**recipe, "input": source.text_fingerprint, "rows": source.shards},
-        lambda key: _work(making, fitted_on, manifest.fingerprint(recipe), key),
+        lambda key: _work(work, fitted_on, manifest.fingerprint(recipe), key),
     )
 
 
-def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) -> Outcome[EmbedResult]:
-    context, source, entry, folder = making.context, making.source, making.entry, making.folder
+def _work(work: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) -> Outcome[EmbedResult]:
+    context, source, entry, folder = work.context, work.source, work.entry, work.folder
     state: fitted_state.StateFile | None = None
     drift: float | None = None
     if fitted_on is not None:
-        state, drift = _fitted(making, fitted_on)
+        state, drift = _load_or_fit(work, fitted_on)
     model = {"model": str(dict(entry.spec.fields).get("model", entry.spec.name))}
-    if making.recipe["revision"] is not None:
-        model["revision"] = str(making.recipe["revision"])
+    if work.recipe["revision"] is not None:
+        model["revision"] = str(work.recipe["revision"])
     keys = [manifest.fingerprint({"recipe": recipe, "rows": digest}) for digest in source.digests]
     changed = [
         number for number, key in enumerate(keys) if not is_current_shard(parquet_io.shard_path(folder, number), key)
     ]
-    reads_text = _wanted(entry.spec)[0] == "text"
+    reads_text = _input_column(entry.spec)[0] == "text"
     reused = vector_reuse.collect(context, source, folder, recipe, fingerprint, changed) if reads_text else None
-    told = tuple({**model, "recipe": recipe}.items())
+    metadata = tuple({**model, "recipe": recipe}.items())
     tasks = [
-        _Task(entry.spec, entry.precision, source, number, state, reused, folder, key, told)
+        _Task(entry.spec, entry.precision, source, number, state, reused, folder, key, metadata)
         for number, key in enumerate(keys)
     ]
-    done, failed, peak = context.map(f"embedding with {entry.name}", _encode, tasks, source.shards)
+    done, failed, peak = context.map(f"embedding with {entry.name}", _embed_shard, tasks, source.shards)
     raise_if_failed(failed)
     dimensions = {item.dimensions for item in done if item.dimensions}
     if len(dimensions) != 1:
-        what = f"of different lengths: {sorted(dimensions)}" if dimensions else "none: every row was set aside"
-        raise DataError(f"embed {entry.name}: vectors {what}", hint=f"see {folder / QUARANTINE} for the reasons")
+        problem = f"vectors have different lengths: {sorted(dimensions)}" if dimensions else "every row was quarantined"
+        raise DataError(f"embed {entry.name}: {problem}", hint=f"see the reasons in {folder / QUARANTINE}")
     vector_reuse.forget(folder)
     seen = sum((item.seen for item in done), Counter[str]())
     bad = sum((item.bad for item in done), Counter[str]())
     encoded = sum(item.encoded for item in done)
     if encoded < source.rows:
         context.progress.note(
-            f"embed {entry.name}: {encoded:,} of {source.rows:,} rows embedded, the others taken over"
+            f"embed {entry.name}: {encoded:,} of {source.rows:,} rows embedded, the vectors of the others reused"
         )
     result = EmbedResult(
         rows=tuple(item.rows for item in done),
@@ -228,61 +229,61 @@ def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) 
 # ---------------------------------------------------------------- fitting
 
 
-def _fitted(making: _Entry, fitted_on: str) -> tuple[fitted_state.StateFile, float | None]:
-    """What the embedder learnt from the pool of that fingerprint, today's if it is no other; and its drift since."""
-    if making.fitted_in is not None:
-        return fitted_state.StateFile(making.fitted_in / FITTED, fitted_on), None
-    folder = making.folder
-    recipe, pool = manifest.fingerprint(making.recipe), making.source.text_fingerprint
+def _load_or_fit(work: _Entry, fitted_on: str) -> tuple[fitted_state.StateFile, float | None]:
+    """Return the embedder's fit to the pool with this fingerprint, fitting it if needed, and its drift."""
+    if work.fit_folder is not None:
+        return fitted_state.StateFile(work.fit_folder / FITTED, fitted_on), None
+    folder = work.folder
+    recipe, pool = manifest.fingerprint(work.recipe), work.source.text_fingerprint
     state = fitted_state.StateFile(folder / FITTED, fitted_state.fingerprint(recipe, fitted_on))
     fit = fitted_state.load(folder)
-    learnt = npz.load(state.path, state.fingerprint)
-    if learnt is None or fit is None or fit.fingerprint != state.fingerprint:
+    fitted = npz.load(state.path, state.fingerprint)
+    if fitted is None or fit is None or fit.fingerprint != state.fingerprint:
         paths.unlink(folder / fitted_state.NAME, missing_ok=True)
-        if learnt is None:
-            learnt = _fit(making, state)
-        fit = fitted_state.Fit(recipe=recipe, pool=pool, fidelity=_fidelity(making, learnt))
+        if fitted is None:
+            fitted = _fit(work, state)
+        fit = fitted_state.Fit(recipe=recipe, pool=pool, fidelity=_measure_fidelity(work, fitted))
         fitted_state.save(folder, fit)
         return state, 0.0
     if fitted_on == pool:
         return state, 0.0
-    return state, fitted_state.compute_drift(fit, _fidelity(making, learnt))
+    return state, fitted_state.compute_drift(fit, _measure_fidelity(work, fitted))
 
 
-def _fit(making: _Entry, state: fitted_state.StateFile) -> FittedState:
-    """Let the embedder learn from a seeded sample of the pool and save what it learnt."""
-    entry = making.entry
+def _fit(work: _Entry, state: fitted_state.StateFile) -> FittedState:
+    """Fit the embedder to a seeded sample of the pool, and save the fitted state."""
+    entry = work.entry
     plugin: FittedEmbedder = entry.spec.build()
-    rng = rng_for(making.context.config.seed, f"embed/{entry.name}")
+    rng = rng_for(work.context.config.seed, f"embed/{entry.name}")
     size = dict(entry.spec.fields).get("sample_size", _SAMPLE)
-    texts = _sample(making, f"fitting {entry.name}", size, rng)
+    texts = _sample(work, f"fitting {entry.name}", size, rng)
     with plugin_errors(entry.spec, entry.name):
-        learnt = plugin.fit(texts, rng)
-    npz.save(state.path, state.fingerprint, learnt)
-    return learnt
+        fitted = plugin.fit(texts, rng)
+    npz.save(state.path, state.fingerprint, fitted)
+    return fitted
 
 
-def _fidelity(making: _Entry, learnt: FittedState) -> float | None:
-    """The mean share of a row that the fitted embedder expresses, over a seeded sample; None if it cannot tell."""
-    entry = making.entry
+def _measure_fidelity(work: _Entry, fitted: FittedState) -> float | None:
+    """Return the mean fidelity of the fitted embedder on a seeded sample; None if it does not measure fidelity."""
+    entry = work.entry
     if not entry.spec.plugin().traits.fidelity:
         return None
     with plugin_errors(entry.spec, entry.name):
-        fitted: FidelityEmbedder = entry.spec.build().restore(learnt)
-    rng = rng_for(making.context.config.seed, f"fidelity/{entry.name}")
-    texts = _sample(making, f"measuring the drift of {entry.name}", _FIDELITY_SAMPLE, rng)
+        encoder: FidelityEmbedder = entry.spec.build().restore(fitted)
+    rng = rng_for(work.context.config.seed, f"fidelity/{entry.name}")
+    texts = _sample(work, f"measuring the drift of {entry.name}", _FIDELITY_SAMPLE, rng)
     with plugin_errors(entry.spec, entry.name):
-        return float(np.mean(fitted.fidelity(texts), dtype=np.float64))
+        return float(np.mean(encoder.fidelity(texts), dtype=np.float64))
 
 
-def _sample(making: _Entry, what: str, size: int, rng: np.random.Generator) -> list[str] | pa.ChunkedArray:
-    """A seeded sample of the pool's rows, in their order: texts, or the values of the column the embedder reads."""
-    role, column = _wanted(making.entry.spec)
-    return sample_values(making.context.progress, making.source, what, size, rng, role, column or "")
+def _sample(work: _Entry, what: str, size: int, rng: np.random.Generator) -> list[str] | pa.ChunkedArray:
+    """Return a seeded sample of rows in their order: texts, or values of the column that the embedder reads."""
+    role, column = _input_column(work.entry.spec)
+    return sample_values(work.context.progress, work.source, what, size, rng, role, column or "")
 
 
-def _wanted(spec: PluginSpec) -> tuple[str | None, str | None]:
-    """The role or the column that the embedder reads."""
+def _input_column(spec: PluginSpec) -> tuple[str | None, str | None]:
+    """Return the role or the column that the embedder reads."""
     if "column" not in spec.plugin().traits.reads:
         return "text", None
     column = spec.build().column
@@ -309,26 +310,28 @@ class _Task:
 class _Done:
     rows: int
     encoded: int
-    """Rows whose vector was made just now."""
+    """Number of rows that were embedded now, not reused."""
 
     dimensions: int
     seen: Counter[str]
     bad: Counter[str]
 
 
-def _encode(task: _Task) -> _Done:
+def _embed_shard(task: _Task) -> _Done:
     path = parquet_io.shard_path(task.folder, task.shard)
-    aside = parquet_io.shard_path(task.folder / QUARANTINE, task.shard)
+    quarantine_path = parquet_io.shard_path(task.folder / QUARANTINE, task.shard)
     table = task.source.read(task.shard, ["id", "hash", "source"])
     origin = table["source"].to_pylist()
     if is_current_shard(path, task.fingerprint):
         kept = parquet_io.read(path, ["id"])["id"]
         lost = np.flatnonzero(pc.invert(pc.is_in(table["id"], kept)).to_numpy(zero_copy_only=False))
         width = parquet_io.read_schema(path).field("embedding").type.list_size
-        if not len(lost) or is_current_shard(aside, task.fingerprint):
+        if not len(lost) or is_current_shard(quarantine_path, task.fingerprint):
             return _Done(len(kept), 0, width, Counter(origin), Counter(origin[row] for row in lost))
-    role, column = _wanted(task.spec)
-    units, reasons, encoded = _of_texts(task, table["hash"]) if role == "text" else _of_column(task, role, column)
+    role, column = _input_column(task.spec)
+    units, reasons, encoded = (
+        _encode_texts(task, table["hash"]) if role == "text" else _encode_column(task, role, column)
+    )
     keep = np.setdiff1d(np.arange(len(table)), np.fromiter(reasons, int, len(reasons)))
     schema = schemas.embed(units.shape[1], task.precision, dict(task.model))
     flat = units[keep].ravel() if reasons else units.ravel()
@@ -342,59 +345,61 @@ def _encode(task: _Task) -> _Done:
     )
     if reasons:
         rows = sorted(reasons)
-        where = task.source.read(task.shard, ["file", "line", "text"]).take(rows).to_pylist()
+        locations = task.source.read(task.shard, ["file", "line", "text"]).take(rows).to_pylist()
         entries = [
             {
                 "id": table["id"][row].as_py(),
                 "source": origin[row],
-                "file": task.source.files[place["file"]],
-                "line": place["line"],
+                "file": task.source.files[location["file"]],
+                "line": location["line"],
                 "reason": reasons[row],
-                "record": place["text"],
+                "record": location["text"],
             }
-            for row, place in zip(rows, where, strict=True)
+            for row, location in zip(rows, locations, strict=True)
         ]
-        parquet_io.write(pa.Table.from_pylist(entries, schemas.QUARANTINE), aside, task.fingerprint, compression="zstd")
+        parquet_io.write(
+            pa.Table.from_pylist(entries, schemas.QUARANTINE), quarantine_path, task.fingerprint, compression="zstd"
+        )
     else:
-        paths.unlink(aside, missing_ok=True)
+        paths.unlink(quarantine_path, missing_ok=True)
     parquet_io.write(schemas.check(shard, schema, str(path)), path, task.fingerprint)
     return _Done(len(keep), encoded, units.shape[1], Counter(origin), Counter(origin[row] for row in reasons))
 
 
-def _of_column(task: _Task, role: str | None, column: str | None) -> tuple[AnyArray, dict[int, str], int]:
-    """Return the vectors of the shard's rows that a column holds, and what is wrong with some of them.
+def _encode_column(task: _Task, role: str | None, column: str | None) -> tuple[AnyArray, dict[int, str], int]:
+    """Return the vectors of the shard's rows from a column, and the reasons for quarantined rows.
 
     Returns
     -------
     units : ndarray
-        (m, d) as they are stored.
+        Vectors as they are stored, shape (m, d).
     wrong : dict
-        Reasons, by row.
+        Reasons for quarantined rows, by row.
     encoded : int
         Number of rows.
     """
     values = task.source.read(task.shard, [role] if role else [], [column] if column else [])[0]
-    units, wrong = _encoded(task, values)
+    units, wrong = _encode_values(task, values)
     ragged: dict[int, str] = {}
     if not pa.types.is_fixed_size_list(values.type):
         lengths = pc.fill_null(pc.list_value_length(values), -1).to_numpy()
         for row in np.flatnonzero(lengths != units.shape[1]):
-            reason = f"its vector has {lengths[row]} values, the others {units.shape[1]}"
+            reason = f"its vector has {lengths[row]} values, the others have {units.shape[1]}"
             ragged[int(row)] = "it has no vector" if lengths[row] < 0 else reason
     return units, wrong | ragged, len(values)
 
 
-def _of_texts(task: _Task, hashes: pa.ChunkedArray) -> tuple[AnyArray, dict[int, str], int]:
-    """Return the vectors of the shard's rows, and what is wrong with some of them; each text is encoded once.
+def _encode_texts(task: _Task, hashes: pa.ChunkedArray) -> tuple[AnyArray, dict[int, str], int]:
+    """Return the vectors of the shard's rows, and the reasons for quarantined rows; each text is encoded once.
 
-    Texts that have a vector from an earlier run keep it.
+    Vectors from an earlier run are reused.
 
     Returns
     -------
     units : ndarray
-        (m, d) as they are stored.
+        Vectors as they are stored, shape (m, d).
     wrong : dict
-        Reasons, by row.
+        Reasons for quarantined rows, by row.
     encoded : int
         Number of rows whose text was encoded now.
     """
@@ -402,34 +407,34 @@ def _of_texts(task: _Task, hashes: pa.ChunkedArray) -> tuple[AnyArray, dict[int,
     owner = codes.indices.to_numpy()
     first = np.unique(owner, return_index=True)[1]  # a row that has each text
     reused = None if task.reused is None else vector_reuse.find(task.reused, task.shard)
-    place = np.full(len(first), -1)
+    positions = np.full(len(first), -1)
     if reused is not None and len(reused):
-        place = pc.index_in(codes.dictionary, reused["content_hash"].combine_chunks()).fill_null(-1).to_numpy()
-    new = np.flatnonzero(place < 0)
+        positions = pc.index_in(codes.dictionary, reused["content_hash"].combine_chunks()).fill_null(-1).to_numpy()
+    new = np.flatnonzero(positions < 0)
     wrong: dict[int, str] = {}
     if len(new):
         texts = task.source.read(task.shard, ["text"])["text"].take(first[new]).to_pylist()
-        units, reasons = _encoded(task, texts)
+        units, reasons = _encode_values(task, texts)
         wrong = {int(new[text]): reason for text, reason in reasons.items()}
     if reused is not None and len(new) < len(first):
-        known = embedding_matrix.to_stored_matrix(reused["embedding"])[place]
+        vectors = embedding_matrix.to_stored_matrix(reused["embedding"])[positions]
         if len(new):
-            known[new] = units
-        units = known
+            vectors[new] = units
+        units = vectors
     bad = {int(row): wrong[owner[row]] for row in np.flatnonzero(np.isin(owner, list(wrong)))}
     return units[owner], bad, int(np.isin(owner, new).sum())
 
 
-def _encoded(task: _Task, values: Sequence[str] | pa.ChunkedArray) -> tuple[AnyArray, dict[int, str]]:
-    """Encode texts or the values of a column, to rows of unit length; return them as stored, and what is wrong."""
+def _encode_values(task: _Task, values: Sequence[str] | pa.ChunkedArray) -> tuple[AnyArray, dict[int, str]]:
+    """Encode texts or column values to unit vectors; return them as stored, and the reasons for quarantined rows."""
     with plugin_errors(task.spec, task.spec.name):
         vectors: object = fitted_state.build_fitted(task.spec, task.state).encode(values)
     rows = len(values)
     if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or len(vectors) != rows or vectors.dtype != np.float32:
         got = f"{vectors.dtype} {vectors.shape}" if isinstance(vectors, np.ndarray) else type(vectors).__name__
-        raise PluginError(f"embedder {task.spec.name!r} gave {got}; expected float32 ({rows}, d)")
+        raise PluginError(f"embedder {task.spec.name!r} returned {got}, expected float32 ({rows}, d)")
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
-    wrong = {int(row): "its embedding holds NaN or infinity" for row in np.flatnonzero(~np.isfinite(norms))}
+    wrong = {int(row): "its embedding has NaN or infinite values" for row in np.flatnonzero(~np.isfinite(norms))}
     wrong |= {int(row): "its embedding is all zero" for row in np.flatnonzero(norms == 0)}
     with np.errstate(invalid="ignore", over="ignore"):
         units = (vectors / np.where(norms == 0, 1, norms)[:, None]).astype(np.float32)

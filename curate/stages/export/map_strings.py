@@ -1,4 +1,4 @@
-"""Every string in the text columns of a table, at any depth, and the table with other strings in their place."""
+"""Mapping of a function over all strings in the text columns of a table, at any depth."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from curate.config.model import InputConfig, RunConfig
 
 Change = Callable[[int, str], str]
-"""Is told a row of the table and one of its strings, and gives another."""
+"""Function from a row number and one of the row's strings to the new string."""
 
 
 _Steps = tuple[TextPath, ...]
-"""Ways from a value to those of its strings that are changed; the empty one leads to all strings in it."""
+"""Paths from a value to the strings to change; the empty path leads to all strings of the value."""
 
 _ALL: _Steps = ((),)
 
 
 def text_paths(config: InputConfig) -> list[TextPath]:
-    """The columns that texts are made of, and the paths into their lists and objects."""
+    """Return the columns that the text uses, with the paths into their lists and objects."""
     return extract_paths(config.text)
 
 
 def root_columns(paths: Sequence[TextPath]) -> list[str]:
-    """Return the columns that paths begin with, each once.
+    """Return the columns that paths begin with, without duplicates.
 
     >>> root_columns([("chat", "[]", "value"), ("text",), ("chat", "[]", "from")])
     ['chat', 'text']
@@ -45,50 +45,52 @@ def root_columns(paths: Sequence[TextPath]) -> list[str]:
 
 
 def check(config: RunConfig, kinds: Mapping[str, pa.DataType]) -> None:
-    """Refuse text columns of types that ``changed`` does not handle, if their strings are to be masked or cut.
+    """Raise an error for text columns of unsupported types, if their strings are to be masked or cut.
 
     Raises
     ------
-    DataError : naming the column and its type
+    DataError
+        A column has an unsupported type; the error names both.
     """
     if config.export.mask_pii or config.export.remove_repeated_spans:
         paths = text_paths(config.input)
         for name in root_columns(paths):
-            check_type(name, kinds.get(name, pa.null()), _within(name, paths))
+            check_type(name, kinds.get(name, pa.null()), _steps_into(name, paths))
 
 
-def _within(name: str, paths: Sequence[TextPath]) -> _Steps:
+def _steps_into(name: str, paths: Sequence[TextPath]) -> _Steps:
     """Return the steps into a column."""
     return tuple(steps for column, *rest in paths if column == name for steps in [tuple(rest)])
 
 
-def _after(step: str, below: _Steps) -> _Steps:
-    """Return the ways that go on after a step."""
+def _steps_after(step: str, below: _Steps) -> _Steps:
+    """Return the remainders of the paths after a step."""
     return _ALL if () in below else tuple(steps for first, *rest in below if first == step for steps in [tuple(rest)])
 
 
 def check_type(name: str, kind: pa.DataType, below: _Steps = _ALL) -> None:
-    """Refuse a type that ``changed`` does not handle.
+    """Raise an error for a type that ``map_strings`` does not support.
 
     Raises
     ------
-    DataError : naming the column and the type
+    DataError
+        The type is unsupported; the error names the column and the type.
     """
     if not below:
         return
     if types.is_nested(kind):
         for number in range(kind.num_fields):
             one = kind.field(number)
-            check_type(name, one.type, _after(one.name if types.is_struct(kind) else EACH_ELEMENT, below))
-    elif not (is_text_type(kind) or _holds_no_text(kind)):
+            check_type(name, one.type, _steps_after(one.name if types.is_struct(kind) else EACH_ELEMENT, below))
+    elif not (is_text_type(kind) or _is_textless(kind)):
         raise DataError(
-            f"the text column {name!r} holds {kind}, whose text can be neither masked nor cut",
+            f"the text column {name!r} has the type {kind}, whose text can be neither masked nor cut",
             hint="store it as text, or leave out export.mask_pii and export.remove_repeated_spans",
         )
 
 
 def is_text_type(kind: pa.DataType) -> bool:
-    """Return whether values of a type that is not nested are strings, or have strings in them."""
+    """Return whether values of a non-nested type are strings or contain strings."""
     return _is_text(kind) or is_json(kind)
 
 
@@ -96,7 +98,7 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(types.is_string(kind) or types.is_large_string(kind) or is_binary(kind))
 
 
-def _holds_no_text(kind: pa.DataType) -> bool:
+def _is_textless(kind: pa.DataType) -> bool:
     if isinstance(kind, pa.BaseExtensionType):
         return kind.extension_name in ("arrow.uuid", "arrow.bool8", "arrow.fixed_shape_tensor")
     primitive = types.is_primitive(kind) or types.is_boolean(kind) or types.is_null(kind) or types.is_decimal(kind)
@@ -104,39 +106,42 @@ def _holds_no_text(kind: pa.DataType) -> bool:
 
 
 def map_strings(table: pa.Table, paths: Sequence[TextPath], change: Change) -> pa.Table:
-    """Return the table with every string of some columns changed, or of those parts of them that paths lead to.
+    """Return the table with a function applied to every string at the given paths.
 
-    Of a list or a struct those within, however deep, and a map's keys too; of a JSON column those in its values. A
-    string on the way of a path is changed, as it is part of the text. Binary is text in UTF-8. Numbers, times and
-    booleans hold no text and stay. Columns, types and nulls stay; ``change`` is called in the same order each time.
+    Lists, structs and maps are traversed at any depth, including the keys of maps; JSON columns are traversed by
+    value. A string on the way of a path is part of the text and changed as well. Binary is text in UTF-8. Numbers,
+    times and booleans stay unchanged. Columns, types and nulls stay; ``change`` is always called in the same order.
 
     Raises
     ------
-    DataError : a column is of another type, or holds bytes that are not UTF-8
+    DataError
+        A column has an unsupported type or bytes that are not UTF-8.
 
     >>> table = pa.table({"chat": [["a", None], ["b"]], "n": [1, 2]})
     >>> map_strings(table, [("chat",)], lambda row, text: f"{text}{row}")["chat"].to_pylist()
     [['a0', None], ['b1']]
     """
     for name in root_columns(paths):
-        below = _within(name, paths)
+        below = _steps_into(name, paths)
         check_type(name, table[name].type, below)
         new, start = [], 0
-        for chunk in table[name].chunks:  # joined, they might hold more than the 2 GiB of text that an array can
+        for chunk in table[name].chunks:  # joined, they might exceed the 2 GiB of text of one array
             try:
-                new.append(_changed(chunk, np.arange(start, start + len(chunk)), change, below))
+                new.append(_map_array(chunk, np.arange(start, start + len(chunk)), change, below))
             except UnicodeDecodeError as error:
-                raise DataError(f"the text column {name!r} holds bytes that are not UTF-8") from error
+                hint = "convert the input to UTF-8, or remove export.mask_pii and export.remove_repeated_spans"
+                message = f"the text column {name!r} is not valid UTF-8"
+                raise DataError(message, hint=hint) from error
             start += len(chunk)
         column = pa.chunked_array(new, table[name].type)
         table = table.set_column(table.column_names.index(name), table.schema.field(name), column)
     return table
 
 
-def _changed(array: pa.Array, rows: NDArray[np.intp], change: Change, below: _Steps) -> pa.Array:
-    """Return the array with every string changed; ``rows`` is the row of the table that each element is in."""
+def _map_array(array: pa.Array, rows: NDArray[np.intp], change: Change, below: _Steps) -> pa.Array:
+    """Return the array with every string changed; ``rows`` are the table rows of the elements."""
     kind = array.type
-    if not below or _holds_no_text(kind) or (types.is_struct(kind) and not kind.num_fields):
+    if not below or _is_textless(kind) or (types.is_struct(kind) and not kind.num_fields):
         return array
     if _is_text(kind):
         return _strings(array, rows, change)
@@ -145,20 +150,20 @@ def _changed(array: pa.Array, rows: NDArray[np.intp], change: Change, below: _St
     if types.is_struct(kind):
         fields = list(kind)
         children = [
-            _changed(child, rows, change, _after(one.name, below))
+            _map_array(child, rows, change, _steps_after(one.name, below))
             for child, one in zip(array.flatten(), fields, strict=True)
         ]
         return pa.StructArray.from_arrays(children, fields=fields, mask=array.is_null())
-    below = _after(EACH_ELEMENT, below)
+    below = _steps_after(EACH_ELEMENT, below)
     if types.is_map(kind):
         lengths, keys, items = split_maps(array)
         keys, items = (
-            _changed(each, np.repeat(rows, lengths), change, _after(name, below))
+            _map_array(each, np.repeat(rows, lengths), change, _steps_after(name, below))
             for name, each in (("key", keys), ("value", items))
         )
         return join_maps(lengths, keys, items, kind, array.is_null())
     lengths, values = split_lists(array)
-    values = _changed(values, np.repeat(rows, lengths), change, below)
+    values = _map_array(values, np.repeat(rows, lengths), change, below)
     return join_lists(lengths, values, kind, array.is_null())
 
 
@@ -170,7 +175,7 @@ def _strings(array: pa.Array, rows: NDArray[np.intp], change: Change) -> pa.Arra
 
 
 def _json(array: pa.Array, rows: NDArray[np.intp], change: Change, below: _Steps) -> pa.Array:
-    """Return JSON texts with every string in them changed, keys too; numbers keep their digits."""
+    """Return JSON texts with every string changed, including keys; numbers keep their digits."""
 
     def value(row: int, one: object, below: _Steps) -> object:
         if not below:
@@ -183,9 +188,9 @@ def _json(array: pa.Array, rows: NDArray[np.intp], change: Change, below: _Steps
                 name = change(row, key) if () in below else key
                 while name in out:  # two keys may become the same
                     name += "_"
-                out[name] = value(row, inner, _after(key, below))
+                out[name] = value(row, inner, _steps_after(key, below))
             return out
-        return [value(row, inner, _after(EACH_ELEMENT, below)) for inner in one] if isinstance(one, list) else one
+        return [value(row, inner, _steps_after(EACH_ELEMENT, below)) for inner in one] if isinstance(one, list) else one
 
     new = []
     for row, text in zip(rows.tolist(), array.to_pylist(), strict=True):

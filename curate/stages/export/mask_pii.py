@@ -1,4 +1,4 @@
-"""Personal data in the text columns of a table: replaced by placeholders, at any depth, and counted."""
+"""Masking of personal data in the text columns of a table: replacement by placeholders, with counts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from curate.stages.export.map_strings import map_strings
 
 
 class Counts(TypedDict):
-    """Counts of what was replaced."""
+    """Number of masked rows and spans."""
 
     rows: int
     """Number of rows that were changed."""
@@ -24,19 +24,22 @@ class Counts(TypedDict):
 
 
 def mask(table: pa.Table, paths: Sequence[TextPath], kinds: Sequence[PiiKind]) -> tuple[pa.Table, Counts]:
-    """The table with placeholders for personal data in some of its columns.
+    """Replace personal data in some columns of a table by placeholders.
 
-    Every string is masked for itself: of a list or a struct those within, however deep, and a map's keys too. Numbers
-    and other types hold no text and stay.
+    Every string is masked separately, at any depth of lists and structs, including the keys of maps. Numbers
+    and other types stay unchanged.
 
     Parameters
     ----------
-    paths : of the columns, each alone or with the steps into its lists and objects
+    paths : Sequence[TextPath]
+        Columns, optionally with the steps into their lists and objects.
 
     Returns
     -------
-    table : with the same columns and types
-    counts : ``rows`` that were changed, and the ``spans`` of each kind that were replaced
+    table : pa.Table
+        Table with the same columns and types.
+    counts : Counts
+        Number of changed ``rows``, and number of replaced ``spans`` by kind.
 
     >>> table = pa.table({"text": ["ann@example.org", "none"], "n": [1, 2]})
     >>> masked_table, counts = mask(table, [("text",)], ["email"])
@@ -47,17 +50,17 @@ def mask(table: pa.Table, paths: Sequence[TextPath], kinds: Sequence[PiiKind]) -
     spans: Counter[PiiKind] = Counter()
 
     def change(row: int, text: str) -> str:
-        text, found = mask_pii(text, kinds)
-        if found:
+        text, counts = mask_pii(text, kinds)
+        if counts:
             rows.add(row)
-            spans.update(found)
+            spans.update(counts)
         return text
 
     return map_strings(table, paths, change), {"rows": len(rows), "spans": {kind: spans[kind] for kind in kinds}}
 
 
 def total(counts: Iterable[Counts], kinds: Sequence[PiiKind]) -> Counts:
-    """The counts of several tables as those of one; a row that several epochs have counts in each."""
+    """Return the sum of the counts of several tables; a row counts once for every epoch that has it."""
     counts = list(counts)
     return {
         "rows": sum(each["rows"] for each in counts),

@@ -1,8 +1,8 @@
-"""The export stage: the chosen rows with their own columns, written beside the last export, which it then replaces.
+"""Export stage: write the chosen rows with their columns as a new version next to the published one.
 
-The version of an export is the fingerprint of what is in it, so the same export always has the same name and the same
+The version of an export is the fingerprint of its content, so the same export always has the same name and the same
 bytes. Memory: one output file a worker, and the ids of the chosen rows; for ``remove_repeated_spans``, what
-``cutting`` says.
+``remove_spans`` documents.
 """
 
 from __future__ import annotations
@@ -54,27 +54,27 @@ if TYPE_CHECKING:
     from curate.config.model import ExportConfig, RunConfig
 
 _File: TypeAlias = dict[str, Any]
-"""One data file, as the manifest of a version lists it: its path, rows, bytes, sha256, and counts of changed text."""
+"""Data file as listed in the manifest of a version: its path, rows, bytes, sha256, and counts of changed text."""
 
 _STAGING = ".incoming"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportResult(StageResult):
-    """What writing an export leaves in its manifest."""
+    """Result of the export stage, as stored in its manifest."""
 
     version: str
     files: int
     bytes: int
     masked: MaskedPii | None
-    """What was masked; None if nothing was to be."""
+    """Counts of masked text; None without masking."""
 
     cut: RemovedSpans | None
-    """What was cut out; None if nothing was to be."""
+    """Counts of removed spans; None without removal."""
 
 
 class Export(Stage["ExportConfig", Path]):
-    """Chosen rows, in files that trainers read."""
+    """Stage that writes the chosen rows in files for trainers."""
 
     name = versions.FOLDER
     section = "export"
@@ -96,7 +96,7 @@ class Export(Stage["ExportConfig", Path]):
 
 
 def fingerprint_inputs(context: Context, pool: PoolView) -> dict[str, object]:
-    """Return what the export is made from."""
+    """Return the inputs of the fingerprint of the export."""
     return {
         **context.config.export.fingerprint_parts(),
         "select": pool.select_output.fingerprint,
@@ -111,41 +111,41 @@ def fingerprint_inputs(context: Context, pool: PoolView) -> dict[str, object]:
 
 
 def export(context: Context, done: CompletedStages) -> tuple[Path, Record[ExportResult]]:
-    """Write the version to publish, unless it is on disk, and what later runs must remember of it.
+    """Write the version to publish unless it is on disk, and the sketches that later runs compare with.
 
-    Nothing is published here: ``versions.publish`` does that, once everything that can fail is done.
+    Nothing is published here: ``versions.publish`` does that, after everything that can fail.
 
     Parameters
     ----------
     context, done
-        The run, and the results of the stages before.
+        Context of the run, and the completed stages.
 
     Returns
     -------
     folder : Path
-        The folder of this version.
+        Folder of this version.
     record : Record
-        The record of the stage.
+        Record of the stage.
     """
     root, pool = context.folder / versions.FOLDER, done.pool
-    made_from = fingerprint_inputs(context, pool)
-    version = versions.version_name(manifest.fingerprint(made_from))
+    inputs = fingerprint_inputs(context, pool)
+    version = versions.version_name(manifest.fingerprint(inputs))
     record = run_step(
         Step(
             context, "export", context.config.export.name, root, ExportResult, (versions.ids_path(root, version).name,)
         ),
-        made_from,
+        inputs,
         lambda key: _work(context, done, root / version, key),
         lambda _: versions.find_damage(root, version, read=context.verify),
     )
-    if context.plan is None:  # keep sketches of what is to be published, for the entries that will compare with it
+    if context.plan is None:  # keep sketches of the rows to publish, for entries that will compare with them
         published_index.write(context, pool, lambda: pool.kept, pool.select_output.compared_versions, version)
     return root / version, record
 
 
 def _work(context: Context, done: CompletedStages, folder: Path, fingerprint: str) -> Outcome[ExportResult]:
     pool = done.pool
-    files, peak = _whole(context, folder, fingerprint), 0
+    files, peak = _intact_files(context, folder, fingerprint), 0
     if files is None:
         files, peak = _version(context, done, folder, fingerprint)
     ids = versions.ids_path(folder.parent, folder.name)
@@ -165,34 +165,34 @@ def _work(context: Context, done: CompletedStages, folder: Path, fingerprint: st
             version=folder.name,
             files=len(files),
             bytes=written,
-            masked=_masked(context, files),
-            cut=_cut(context, files),
+            masked=_count_masked(context, files),
+            cut=_count_removed(context, files),
         ),
     )
 
 
-def _masked(context: Context, files: Sequence[_File]) -> MaskedPii | None:
-    """Return what was masked in all files; None if nothing was to be."""
+def _count_masked(context: Context, files: Sequence[_File]) -> MaskedPii | None:
+    """Return the counts of masked text in all files; None without masking."""
     kinds = context.config.export.mask_pii
     return MaskedPii(**mask_pii.total((file["masked"] for file in files), kinds)) if kinds else None
 
 
-def _cut(context: Context, files: Sequence[_File]) -> RemovedSpans | None:
-    """Return what was cut out of all files; None if nothing was to be."""
+def _count_removed(context: Context, files: Sequence[_File]) -> RemovedSpans | None:
+    """Return the counts of removed spans in all files; None without removal."""
     if not context.config.export.remove_repeated_spans:
         return None
     return RemovedSpans(**remove_spans.total(file["cut"] for file in files))
 
 
-def _whole(context: Context, folder: Path, fingerprint: str) -> list[_File] | None:
-    """The files of a version that was written before and is still as it was, as when a change is taken back."""
+def _intact_files(context: Context, folder: Path, fingerprint: str) -> list[_File] | None:
+    """Return the files of an intact earlier version with the same content, as after reverting a change; else None."""
     if versions.find_damage(folder.parent, folder.name, read=True):
         return None
-    found = versions.read_contents(folder)
-    if found is None or found["fingerprint"] != fingerprint:
+    contents = versions.read_contents(folder)
+    if contents is None or contents["fingerprint"] != fingerprint:
         return None
     config = context.config.export
-    wanted = [
+    expected = [
         (key, kind)
         for key, kind, on in (
             ("masked", MaskedPii, config.mask_pii),
@@ -200,26 +200,28 @@ def _whole(context: Context, folder: Path, fingerprint: str) -> list[_File] | No
         )
         if on
     ]
-    if any(parse_dataclass(kind, file.get(key)) is None for file in found["files"] for key, kind in wanted):
+    if any(parse_dataclass(kind, file.get(key)) is None for file in contents["files"] for key, kind in expected):
         return None
-    return list(found["files"])
+    return list(contents["files"])
 
 
 def _version(context: Context, done: CompletedStages, folder: Path, fingerprint: str) -> tuple[list[_File], int]:
-    """Write the files of a version, the manifest last.
+    """Write the files of a version, with the manifest last.
 
-    They replace those of a damaged version one by one, which its readers may do without noticing: the same name stands
-    for the same bytes.
+    They replace those of a damaged version one by one, which readers need not notice: the same name represents
+    the same bytes.
 
     Returns
     -------
-    files : as the version's manifest lists them
-    peak_memory : bytes
+    files : list[_File]
+        Files as listed in the manifest of the version.
+    peak_memory : int
+        Peak memory in bytes.
     """
     pool = done.pool
     if versions.is_edited(folder.parent, folder.name):
-        aside = versions.back_up_edited(folder.parent, folder.name)
-        context.progress.warn(f"{folder} was edited since it was written; as it was it is kept in {aside}")
+        backup = versions.back_up_edited(folder.parent, folder.name)
+        context.progress.warn(f"{folder} was edited after it was written; the edited files are kept in {backup}")
     if min_words := context.config.export.remove_repeated_spans:
         remove_spans.find(context, pool.inputs, pool.select_output, min_words)
     typed = context.config.export.spec.plugin().traits.schema
@@ -229,23 +231,26 @@ def _version(context: Context, done: CompletedStages, folder: Path, fingerprint:
     files, failed, peak = context.map("exporting", _write, tasks, [task.stop - task.start for task in tasks])
     raise_if_failed(failed)
     if not typed:
-        files = _placed(staging, folder, files)
+        files = _move_to_version(staging, folder, files)
     files = [{key: file[key] for key in file if key != "empty_columns"} for file in files]
     readme = folder / versions.CARD
     first_folder = data_folder(pool, 0 if pool.select_output.epochs else None)
     exported = card_contents.ExportSummary(
-        first_folder, columns(context.config.export, pool), _masked(context, files), _cut(context, files)
+        first_folder,
+        columns(context.config.export, pool),
+        _count_masked(context, files),
+        _count_removed(context, files),
     )
     parquet_io.write_text(readme, card_contents.render_card(context, done, exported))
     parquet_io.write_json(folder / manifest.NAME, _manifest(context, done, fingerprint, files, paths.hash_file(readme)))
     return files, peak
 
 
-def _placed(staging: Path, folder: Path, files: Sequence[_File]) -> list[_File]:
-    """Move files whose format does not carry the types of columns to their places in a version.
+def _move_to_version(staging: Path, folder: Path, files: Sequence[_File]) -> list[_File]:
+    """Move files whose format does not store column types to their final paths in a version.
 
-    The first file of each folder changes places with the one in which the fewest columns have no value, if that has
-    fewer: readers take the types from the first file, and fail on values in a column that is null throughout it.
+    The first file of each folder is swapped with the file in which the fewest columns have no value, if that has
+    fewer: readers infer the types from the first file, and fail on values in a column that is all null there.
     """
     placed = []
     for _, group in itertools.groupby(files, lambda file: Path(file["file"]).parent):
@@ -263,10 +268,10 @@ def _placed(staging: Path, folder: Path, files: Sequence[_File]) -> list[_File]:
 
 
 def _tasks(context: Context, pool: PoolView, folder: Path) -> Iterator[_Task]:
-    """One for each file, those of an epoch in a folder of its own."""
+    """Yield a task for each file; each epoch has a separate folder."""
     config = context.config.export
     suffix, per_file = config.spec.build().suffix, config.rows_per_file
-    for epoch, rows in _rows(pool).items():
+    for epoch, rows in _rows_by_epoch(pool).items():
         total = sum(rows)
         files = -(-total // per_file)
         for number in range(files):
@@ -287,14 +292,14 @@ def _tasks(context: Context, pool: PoolView, folder: Path) -> Iterator[_Task]:
 
 
 def data_folder(pool: PoolView, epoch: int | None) -> str:
-    """The folder of a version that the files of an epoch lie in; under None, where no epochs are planned."""
+    """Return the folder in a version for the files of an epoch; of all rows if ``epoch`` is None."""
     if epoch is None:
         return versions.DATA
     return f"{versions.DATA}/{EPOCH}={epoch:0{max(3, len(str(len(pool.select_output.epochs) - 1)))}d}"
 
 
-def _rows(pool: PoolView) -> dict[int | None, tuple[int, ...]]:
-    """How many rows of each shard go into each epoch; under None, where no epochs are planned."""
+def _rows_by_epoch(pool: PoolView) -> dict[int | None, tuple[int, ...]]:
+    """Return the number of rows of each shard by epoch; under None if no epochs are planned."""
     epochs = len(pool.select_output.epochs)
     column = "epochs" if epochs else "selected"
     read = (pool.select_output.read(shard, [column])[column] for shard in range(len(pool.inputs.shards)))
@@ -307,9 +312,9 @@ def _rows(pool: PoolView) -> dict[int | None, tuple[int, ...]]:
 def _manifest(
     context: Context, done: CompletedStages, fingerprint: str, files: Sequence[_File], card_sha256: str
 ) -> dict[str, object]:
-    """What is in the export and where it comes from; holds no time and no machine's name, so that its bytes repeat."""
+    """Return the manifest of a version: its content and origin, without times and host names, to be reproducible."""
     selected, pool = done.record_of("select", SelectResult), done.pool
-    changed = {"masked": _masked(context, files), "cut": _cut(context, files)}
+    changed = {"masked": _count_masked(context, files), "cut": _count_removed(context, files)}
     return {
         "curate": __version__,
         "fingerprint": fingerprint,
@@ -320,7 +325,7 @@ def _manifest(
         **{key: asdict(counts) for key, counts in changed.items() if counts is not None},
         "card": card_sha256,
         "accounting": [{"stage": record.stage, "name": record.name, **asdict(record.count)} for record in done.records],
-        **_by_source(selected.sources),
+        **_count_by_source(selected.sources),
         "input": dict(done.records[0].inputs["files"]),
         "embed": {
             record.name: _model(record.result) for record in done.records if isinstance(record.result, EmbedResult)
@@ -335,13 +340,13 @@ def _model(result: EmbedResult) -> dict[str, object]:
     return {"model": result.model, **revision, "dimensions": result.dimensions}
 
 
-def _by_source(sources: Mapping[str, Count]) -> dict[str, object]:
-    """Return the counts of the largest sources, and one for all others beyond as many as a manifest holds."""
-    listed, others = manifest.split_sources(sources, manifest.largest(sources, manifest.MOST_SOURCES))
-    found: dict[str, object] = {"sources": {name: asdict(listed[name]) for name in sorted(listed)}}
+def _count_by_source(sources: Mapping[str, Count]) -> dict[str, object]:
+    """Return the counts of the largest sources, and one count for all others beyond the limit of a manifest."""
+    listed, others = manifest.split_sources(sources, manifest.largest(sources, manifest.MAX_SOURCES))
+    counts: dict[str, object] = {"sources": {name: asdict(listed[name]) for name in sorted(listed)}}
     if more := len(sources) - len(listed):
-        found["other_sources"] = {"sources": more, **asdict(others)}
-    return found
+        counts["other_sources"] = {"sources": more, **asdict(others)}
+    return counts
 
 
 # ---------------------------------------------------------------- one file
@@ -352,26 +357,26 @@ class _Task:
     spec: PluginSpec
     pool: PoolView
     epoch: int | None
-    """Whose rows they are; None for all that are chosen."""
+    """Epoch of the rows; None for all chosen rows."""
 
     rows: tuple[int, ...]
-    """How many they are in each shard."""
+    """Number of rows of the epoch in each shard."""
 
     start: int
-    """The first of them, counted over all shards, that goes into this file."""
+    """Number of the first row of this file, counted over all shards."""
 
     stop: int
     add: tuple[str, ...]
     mask: tuple[PiiKind, ...]
     cuts: Path | None
-    """The folder that tells what is cut."""
+    """Folder of the spans to remove; None without removal."""
 
     text_paths: tuple[TextPath, ...]
-    """Where it is masked and cut."""
+    """Paths to the strings that are masked and cut."""
 
     folder: Path
     file: str
-    """In that folder."""
+    """Path of the file in the folder."""
 
 
 def _write(task: _Task) -> _File:
@@ -382,15 +387,15 @@ def _write(task: _Task) -> _File:
     for shard, count in enumerate(task.rows):
         first, last = max(task.start - seen, 0), min(task.stop - seen, count)
         if first < last:
-            table, own, cut = _chosen(task, shard, first, last)
+            table, row_nulls, cut = _read_chosen(task, shard, first, last)
             tables.append(table)
-            nulls += own
+            nulls += row_nulls
             cuts.append(cut)
         seen += count
     table = pa.concat_tables(tables)
-    told: dict[str, object] = {} if task.cuts is None else {"cut": remove_spans.total(cuts)}
+    text_counts: dict[str, object] = {} if task.cuts is None else {"cut": remove_spans.total(cuts)}
     if task.mask:
-        table, told["masked"] = mask_pii.mask(table, task.text_paths, task.mask)
+        table, text_counts["masked"] = mask_pii.mask(table, task.text_paths, task.mask)
     table = table.replace_schema_metadata(task.pool.inputs.schema.metadata)
     path = task.folder / task.file
     with parquet_io.write_atomically(path, keep_name=True) as partial:
@@ -399,26 +404,31 @@ def _write(task: _Task) -> _File:
                 more = {"nulls": nulls} if task.spec.plugin().traits.nulls else {}
                 task.spec.build().write(table, partial, **more)
             except OSError as error:
-                raise DataError(f"cannot write: {error.strerror or error}", where=str(path)) from error
+                hint = "check the free space and the permissions of the run directory"
+                message = f"cannot write the export: {error.strerror or error}"
+                raise DataError(message, where=str(path), hint=hint) from error
         written = {"bytes": partial.stat().st_size, "sha256": paths.hash_file(partial)}
     empty = sum(column.null_count == len(column) for column in table.columns)
-    return {"file": task.file, "rows": len(table), **written, **told, "empty_columns": empty}
+    return {"file": task.file, "rows": len(table), **written, **text_counts, "empty_columns": empty}
 
 
-def _chosen(
+def _read_chosen(
     task: _Task, shard: int, first: int, last: int
 ) -> tuple[pa.Table, list[list[str] | None], remove_spans.Counts]:
-    """Return the chosen rows of a shard from ``first`` on and before ``last``.
+    """Return the chosen rows of a shard from ``first`` to ``last`` (exclusive).
 
     Returns
     -------
-    table : the rows
-    nulls : for each row with keys of its own, the columns that are to be written though it has no value in them
-    cut : what was cut out of the rows
+    table : pa.Table
+        Chosen rows.
+    nulls : list[list[str] | None]
+        For each row of a JSON file, the columns that are written as explicit nulls; None for other rows.
+    cut : remove_spans.Counts
+        Counts of the spans removed from the rows.
     """
     source, pool = task.pool.inputs, task.pool
     ledger = pool.select_output.read(shard)
-    mask = ledger["selected"] if task.epoch is None else _in_epoch(ledger, task.epoch)
+    mask = ledger["selected"] if task.epoch is None else _is_in_epoch(ledger, task.epoch)
     table, cut = source.read(shard, (), tuple(source.columns)), remove_spans.total(())
     if task.cuts is not None:
         rows = np.flatnonzero(mask.to_numpy(zero_copy_only=False))[first:last]
@@ -441,7 +451,7 @@ def _chosen(
     return table, [None if names is None else [*names, *added] for names in nulls["nulls"].to_pylist()], cut
 
 
-def _in_epoch(ledger: pa.Table, epoch: int) -> pa.Array:
+def _is_in_epoch(ledger: pa.Table, epoch: int) -> pa.Array:
     return to_polars(ledger.select(["epochs"]))["epochs"].list.contains(epoch).fill_null(value=False).to_arrow()
 
 
@@ -449,7 +459,7 @@ _TYPES = {"id": pa.string(), "rank": pa.int32(), "gain": pa.float32(), "weight":
 
 
 def columns(config: ExportConfig, pool: PoolView) -> dict[str, pa.DataType]:
-    """Return the columns of the export: the input's own, then those that are added."""
+    """Return the columns of the export: the input columns, then the added ones."""
     added = {PREFIX + name: kind for name, kind in _TYPES.items() if name in config.add}
     if "scores" in config.add:
         added |= {PREFIX + column: pa.float32() for entry in pool.score_outputs for column in entry.columns}

@@ -1,4 +1,4 @@
-"""Columns whose type the configuration declares: values that are not of it are found, whatever the file's format."""
+"""Conversion of columns to the types that the configuration declares, for all file formats."""
 
 from __future__ import annotations
 
@@ -27,21 +27,25 @@ def convert_columns(
 
     Parameters
     ----------
-    table : a batch
-    declared : type of each column that has one
+    table : pa.Table
+        Batch of records.
+    declared : Mapping[str, ColumnType]
+        Declared types by column.
 
     Returns
     -------
-    table : a value that is not of its column's type is null
-    wrong : a reason, and (n,) booleans of the rows that it rejects
+    table : pa.Table
+        Converted table; a value that does not fit its type is null.
+    wrong : list[tuple[str, ndarray of bool_]]
+        Reasons, each with the rejected rows as booleans of shape (n,).
     """
     wrong: list[tuple[str, NDArray[np.bool_]]] = []
     for name, kind in declared.items():
         if name not in table.column_names:
             continue
-        given = table[name].combine_chunks()
-        values = _parse(to_text(given), kind)
-        lost = np.asarray(pc.and_(given.is_valid(), values.is_null()).to_numpy(zero_copy_only=False))
+        original = table[name].combine_chunks()
+        values = _parse(to_text(original), kind)
+        lost = np.asarray(pc.and_(original.is_valid(), values.is_null()).to_numpy(zero_copy_only=False))
         if lost.any():
             wrong.append((f"column {name!r} is not {_NAMES[kind]}", lost))
         table = table.set_column(table.column_names.index(name), name, values)

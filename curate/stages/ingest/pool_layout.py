@@ -1,4 +1,4 @@
-"""Columns of a pool that hold its texts, ids, labels and sources, found by the values of its first rows.
+"""Detection of the columns of a pool with its texts, ids, labels and sources, from the first rows.
 
 Memory: a batch of records of one file, and the first rows of a few files.
 """
@@ -25,10 +25,10 @@ from curate.store import readers
 from curate.store.records import Batch, Piece, ReadOptions
 
 MAX_ROWS = 2_000
-"""Most rows of a file that are examined."""
+"""Largest number of rows of a file that are examined."""
 
 MAX_FILES = 4
-"""Most files that are examined: the first, the last, and some between them."""
+"""Largest number of files that are examined: the first, the last, and some in between."""
 
 _TEXT = (
     "text",
@@ -76,11 +76,11 @@ _ANSWER = (
     "targets",
     "target",
 )
-_SAID = ("content", "value", "text", "message", "utterance", "body", "parts")
-"""Names of the field of a turn that holds its text."""
+_TEXT_FIELDS = ("content", "value", "text", "message", "utterance", "body", "parts")
+"""Names of the text field of a turn."""
 
-_SAID_IN_PART = ("text", "content")
-_SPEAKER = ("role", "from", "speaker", "author", "user", "sender", "name")
+_PART_TEXT_FIELDS = ("text", "content")
+_SPEAKER_FIELDS = ("role", "from", "speaker", "author", "user", "sender", "name")
 _ID = ("id", "_id", "uid", "uuid", "guid", "key", "idx", "index", "row_id", "hash")
 _OF_OTHERS = (
     "user",
@@ -121,27 +121,29 @@ _NO_LABEL = (
     "path",
     "url",
 )
-_KNOWN = frozenset(
+_ALL_NAMES = frozenset(
     (*_TEXT, *_CHAT, *_BEFORE, *_PROMPT, *_INPUT, *_ANSWER, *_ID, *_LABEL, *_SOURCE, *_NO_LABEL, "title")
 )
 
 _IN_BRACES = re.compile(r"[^{}!:.\[\]]+")
-"""Names that a template can have in its braces."""
+"""Pattern of names that are allowed in the braces of a template."""
 
 _IDENTIFIER = re.compile(r"\S*[\d_/:.#-]\S*|[0-9a-fA-F]{16,}")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 _MOST_SOURCES = 20
-"""Largest number of files that are a source each, where no column has the sources."""
+"""Largest number of files that become one source each, if no column has the sources."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Settings of the input section, and why."""
+    """Detected settings of the input section, with reasons."""
 
     text: str
     reason: str
+    """Reason for the choice of the text."""
+
     id: str | None
     label: str | None
     source: str | None
@@ -150,17 +152,17 @@ class Layout:
     """Number of rows that were examined."""
 
     blank: int
-    """Number of these without a text."""
+    """Number of examined rows without a text."""
 
     columns: tuple[str, ...]
 
     def lines(self) -> Iterator[str]:
-        """Yield what was chosen, and why."""
+        """Yield the chosen settings and the reasons as lines of text."""
         yield f"text: {self.text!r} ({self.reason})"
         roles = {
-            "id": (self.id, "no two are the same"),
+            "id": (self.id, "all values are different"),
             "label": (self.label, "few different values"),
-            "source": (self.source, "few different values" if self.source in self.columns else "one for each file"),
+            "source": (self.source, "few different values" if self.source in self.columns else "one per file"),
         }
         chosen = [f"{role}: {name!r} ({why})" for role, (name, why) in roles.items() if name is not None]
         without = [role for role, (name, _) in roles.items() if name is None]
@@ -168,77 +170,77 @@ class Layout:
         if not self.header:
             yield f"header: false, as the first row is data; the columns are {summarize_names(self.columns)}"
         if self.blank:
-            yield f"{self.blank:,} of the {self.rows:,} rows that were read have no text: a run quarantines such rows"
+            yield f"{self.blank:,} of the {self.rows:,} examined rows have no text; a run quarantines such rows"
 
 
 def detect_layout(files: Sequence[str], text: str | None = None) -> Layout:
-    """Find out what the columns of a pool are.
+    """Detect the roles of the columns of a pool.
 
     Parameters
     ----------
     files : sequence of str
-        The input files, at least one.
+        Input files, at least one.
     text : str or None
-        The text as the user names it; None to find it.
+        Text column or template given by the user; None to detect it.
 
     Raises
     ------
     ConfigError
-        ``text`` names no column, or leads to no text; or there is no column of texts, with all columns and why not.
+        ``text`` names no column or selects no text; or no column looks like a text, with the reason for each column.
     DataError
         A file cannot be read, or none has a row.
     """
     sampled = list(
-        dict.fromkeys(files[round(place * (len(files) - 1) / (MAX_FILES - 1))] for place in range(MAX_FILES))
+        dict.fromkeys(files[round(number * (len(files) - 1) / (MAX_FILES - 1))] for number in range(MAX_FILES))
     )
     header = not any(map(_lacks_header, sampled))
     tables = {name: _first_rows(name, ReadOptions(header=header)) for name in sampled}
     tables = {name: table for name, table in tables.items() if len(table)}
     if not tables:
-        raise DataError("there are no rows", where=", ".join(sampled))
+        raise DataError("there are no rows", where=", ".join(sampled), hint="check the files, or pass other files")
     columns = _columns(tables)
     where = next(iter(tables))
     by_user = text is not None
     if text is None:
-        text, why = _text_of(columns, where)
+        text, reason = _detect_text(columns, where)
     else:
-        why = "as named"
+        reason = "given by --text"
         _check(text, columns, where)
-    rendered = pa.concat_arrays([_rendered(text, table) for table in tables.values()])
+    rendered = pa.concat_arrays([_render_text(text, table) for table in tables.values()])
     blank = int(is_blank(rendered).sum())
     if by_user and blank == len(rendered):
-        raise _leads_nowhere(text, columns, where)
+        raise _no_text_error(text, columns, where)
     used = {path[0] for path in extract_paths(text)}
-    left = [one for one in columns.values() if one.name not in used and one.kind != "nothing"]
-    identity = _id_of(left, headerless=not header)
-    left = [one for one in left if one.name != identity]
-    source = next((one.name for one in _named(left, _SOURCE) if one.repeats and not one.is_id), None)
-    left = [one for one in left if one.name != source]
+    remaining = [one for one in columns.values() if one.name not in used and one.kind != "nothing"]
+    identity = _detect_id(remaining, headerless=not header)
+    remaining = [one for one in remaining if one.name != identity]
+    source = next((one.name for one in _with_names(remaining, _SOURCE) if one.repeats and not one.is_id), None)
+    remaining = [one for one in remaining if one.name != source]
     if source is None and 1 < len(files) <= _MOST_SOURCES and "file" not in columns:
         source = "file"
-    label = _label_of(left, headerless=not header)
-    return Layout(text, why, identity, label, source, header, len(rendered), blank, tuple(columns))
+    label = _detect_label(remaining, headerless=not header)
+    return Layout(text, reason, identity, label, source, header, len(rendered), blank, tuple(columns))
 
 
 # ---------------------------------------------------------------- the first rows
 
 
 def _lacks_header(name: str) -> bool:
-    """Return whether the first row of a CSV or TSV file is data: it looks so, or has values of the rows below."""
-    place = paths.parse_path(name)
-    if readers.detect_format(place)[0] not in ("csv", "tsv"):
+    """Return whether the first row of a CSV or TSV file is data: it looks so, or its values occur in other rows."""
+    number = paths.parse_path(name)
+    if readers.detect_format(number)[0] not in ("csv", "tsv"):
         return False
-    if readers.find_data_in_header(place, ReadOptions()):
+    if readers.find_data_in_header(number, ReadOptions()):
         return True
     table = _first_rows(name, ReadOptions())
-    if any(_plain(column) in _KNOWN for column in table.column_names):
+    if any(_plain(column) in _ALL_NAMES for column in table.column_names):
         return False
-    again = [column in table[column].to_pylist() for column in table.column_names if is_text(table[column].type)]
-    return any(again) and not all(again)
+    repeated = [column in table[column].to_pylist() for column in table.column_names if is_text(table[column].type)]
+    return any(repeated) and not all(repeated)
 
 
 def _first_rows(name: str, options: ReadOptions) -> pa.Table:
-    """Return the first rows of a file, the lists and objects of JSON files as JSON texts."""
+    """Return the first rows of a file; lists and objects of JSON files become JSON texts."""
     batch = _first_batch(name, options)
     if batch is None:
         return pa.table({})
@@ -258,12 +260,12 @@ def _plain(name: str) -> str:
 
 @dataclass(frozen=True)
 class _Column:
-    """A column, and the values of it that were read."""
+    """Column, with the values of the examined rows."""
 
     name: str
     values: list[object]
     everywhere: bool
-    """Whether all files have it."""
+    """Whether all files have the column."""
 
     @property
     def plain_name(self) -> str:
@@ -275,7 +277,7 @@ class _Column:
 
     @cached_property
     def kind(self) -> str:
-        """``nothing``, ``nested``, ``number`` or ``text``: that of most values."""
+        """Kind of most values: ``nothing``, ``nested``, ``number`` or ``text``."""
         if not self.present:
             return "nothing"
         return Counter(map(_kind_of, self.present)).most_common(1)[0][0]
@@ -290,7 +292,7 @@ class _Column:
 
     @cached_property
     def words(self) -> float:
-        """Mean number of words."""
+        """Mean number of words per value."""
         return sum(len(split_words(text[:1_000])) for text in self.texts) / max(1, len(self.texts))
 
     @property
@@ -299,19 +301,19 @@ class _Column:
 
     @cached_property
     def is_id(self) -> bool:
-        """Whether most values are one word with digits or signs in it, as ids, hashes, dates and URLs are."""
+        """Whether most values are one word with digits or signs, such as ids, hashes, dates and URLs."""
         one_word = [text.strip() for text in self.texts if len(split_words(text)) == 1]
-        alike = sum(_IDENTIFIER.fullmatch(text) is not None for text in one_word)
-        return self.kind == "text" and alike > 0.9 * len(self.texts)
+        n_identifiers = sum(_IDENTIFIER.fullmatch(text) is not None for text in one_word)
+        return self.kind == "text" and n_identifiers > 0.9 * len(self.texts)
 
     @property
     def repeats(self) -> bool:
-        """Whether there are few different values."""
+        """Whether the column has few different values."""
         return self.kind != "nested" and self.distinct <= max(min(10, len(self.texts)), len(self.texts) / 5)
 
     @property
     def is_prose(self) -> bool:
-        """Whether the values are texts, by their own look."""
+        """Whether the values look like texts."""
         return self.kind == "text" and not self.is_id and self.words >= 3 and not self._few
 
     @property
@@ -320,28 +322,28 @@ class _Column:
 
     @property
     def is_text_by_name(self) -> bool:
-        """Whether a column with the name of a text column may be one: ids and numbers are none."""
+        """Whether a column with the name of a text column can be one: not ids or numbers."""
         return self.kind == "text" and not self.is_id and self.filled > 0.5 and not (self._few and self.words < 3)
 
     def why_not(self) -> str:
-        """Return why it is not the text, with an example."""
-        reason = "a single word each"
+        """Return why the column is not the text, with an example."""
+        reason = "every value is a single word"
         if self.kind == "nothing":
-            return f"column {self.name!r} has no value in the rows that were read"
+            return f"column {self.name!r} has no value in the examined rows"
         if self.kind == "nested":
-            reason = "lists or objects, none of them turns of a chat"
+            reason = "lists or objects that are not turns of a chat"
         elif self.kind == "number":
             reason = "numbers"
         elif self.is_id and self.distinct == len(self.texts):
-            reason = "looks like an id: each value is one word with digits or signs, and no two are the same"
+            reason = "looks like an id: each value is one word with digits or signs, and all values are different"
         elif self.is_id:
             reason = "looks like ids, dates or links: each value is one word with digits or signs"
         elif self._few:
             reason = f"only {self.distinct:,} different values in {len(self.texts):,} rows"
         elif not self.everywhere:
-            reason = "some files do not have it"
+            reason = "some files lack the column"
         elif self.words >= 3:
-            reason = f"a value in {self.filled:.0%} of the rows only"
+            reason = f"only {self.filled:.0%} of the rows have a value"
         example = " ".join(_shown(self.present[0]).split())
         return f"column {self.name!r}, such as {example[:40] + '…' * (len(example) > 40)!r}: {reason}"
 
@@ -358,87 +360,89 @@ def _kind_of(value: object) -> str:
 
 def _columns(tables: Mapping[str, pa.Table]) -> dict[str, _Column]:
     names = list(dict.fromkeys(name for table in tables.values() for name in table.column_names))
-    found = {}
+    columns = {}
     for name in names:
         values: list[object] = []
         for table in tables.values():
-            there = name in table.column_names
-            values += json_values(table[name].combine_chunks()) if there else [None] * len(table)
-        found[name] = _Column(name, values, all(name in table.column_names for table in tables.values()))
-    return found
+            has_column = name in table.column_names
+            values += json_values(table[name].combine_chunks()) if has_column else [None] * len(table)
+        columns[name] = _Column(name, values, all(name in table.column_names for table in tables.values()))
+    return columns
 
 
-def _named(columns: Collection[_Column], names: Sequence[str]) -> list[_Column]:
-    """Return the columns that have one of the names, in the order of these."""
+def _with_names(columns: Collection[_Column], names: Sequence[str]) -> list[_Column]:
+    """Return the columns with one of the names, in the order of the names."""
     return sorted((one for one in columns if one.plain_name in names), key=lambda one: names.index(one.plain_name))
 
 
 # ---------------------------------------------------------------- the text
 
 
-def _text_of(columns: Mapping[str, _Column], where: str) -> tuple[str, str]:
-    """Return the text as ``input.text`` takes it, and why."""
+def _detect_text(columns: Mapping[str, _Column], where: str) -> tuple[str, str]:
+    """Detect the text; return it in the form of ``input.text``, with the reason."""
     shared = [one for one in columns.values() if one.everywhere]
     in_braces = [one for one in shared if _IN_BRACES.fullmatch(one.name)]
-    for one in _named(in_braces, _CHAT):
-        if way := _turns(one.name, one.present):
-            return f"{{{way}}}", f"the turns of the chats in {one.name!r}"
-    if found := _pair(in_braces):
-        return found
-    named = [one for one in _named(shared, _TEXT) if one.is_text_by_name]
-    for one in () if named else sorted(in_braces, key=lambda one: one.plain_name == "rejected"):
-        if one.kind == "nested" and (way := _turns(one.name, one.present, with_speaker=True)):
-            return f"{{{way}}}", f"the turns of the chats in {one.name!r}"
+    for one in _with_names(in_braces, _CHAT):
+        if path := _turns_path(one.name, one.present):
+            return f"{{{path}}}", f"the turns of the chats in {one.name!r}"
+    if pair := _detect_pair(in_braces):
+        return pair
+    by_name = [one for one in _with_names(shared, _TEXT) if one.is_text_by_name]
+    for one in () if by_name else sorted(in_braces, key=lambda one: one.plain_name == "rejected"):
+        if one.kind == "nested" and (path := _turns_path(one.name, one.present, with_speaker=True)):
+            return f"{{{path}}}", f"the turns of the chats in {one.name!r}"
     prose = sorted((one for one in shared if one.is_prose), key=lambda one: -sum(map(len, one.texts)))
-    for one in [*named, *prose]:
+    for one in [*by_name, *prose]:
         if not re.search("[{}]", one.name):
-            words = f"{one.words:,.0f} words on average" if one.words >= 1.5 else "a word each"
+            words = f"{one.words:,.0f} words on average" if one.words >= 1.5 else "one word per value"
             return one.name, f"a text column, {words}"
-    problem = ConfigError("no column looks like a text", where=where, hint="name one: curate init --text COLUMN")
+    problem = ConfigError("no column looks like a text", where=where, hint="choose one: curate init --text COLUMN")
     reasons = [ConfigError(one.why_not(), where=where) for one in columns.values()]
-    more = [ConfigError(f"{len(reasons) - _SHOWN:,} more columns", where=where)] if len(reasons) > _SHOWN else []
-    raise ConfigErrors.join([problem, *reasons[:_SHOWN], *more])
+    more = (
+        [ConfigError(f"{len(reasons) - _MAX_SHOWN:,} more columns", where=where)] if len(reasons) > _MAX_SHOWN else []
+    )
+    raise ConfigErrors.join([problem, *reasons[:_MAX_SHOWN], *more])
 
 
-_SHOWN = 20  # columns in a message
+_MAX_SHOWN = 20  # columns in a message
 
 
-def _turns(name: str, values: Sequence[object], *, with_speaker: bool = False) -> str | None:
-    """Return the path to the texts of turns, if most values are lists of these, or objects that hold such a list."""
+def _turns_path(name: str, values: Sequence[object], *, with_speaker: bool = False) -> str | None:
+    """Return the path to the texts of chat turns, if most values are lists of turns, or objects with such a list."""
     lists = [value for value in values if isinstance(value, list)]
     objects = [value for value in values if isinstance(value, dict)]
     if len(objects) > len(values) / 2:
         keys = sorted(dict.fromkeys(key for one in objects for key in one), key=lambda key: key not in _CHAT)
         inner = {key: [one[key] for one in objects if one.get(key) is not None] for key in keys}
-        ways = (
-            _turns(f"{name}.{key}", held, with_speaker=with_speaker)
-            for key, held in inner.items()
-            if _IN_BRACES.fullmatch(key) and any(isinstance(one, list) for one in held)
+        text_paths = (
+            _turns_path(f"{name}.{key}", values, with_speaker=with_speaker)
+            for key, values in inner.items()
+            if _IN_BRACES.fullmatch(key) and any(isinstance(one, list) for one in values)
         )
-        return next(filter(None, ways), None)
+        return next(filter(None, text_paths), None)
     turns = [turn for one in lists for turn in one if turn is not None]
     if len(lists) > len(values) / 2 and sum(isinstance(turn, str) for turn in turns) > len(turns) / 2:
         return None if with_speaker else f"{name}[]"
-    said = [turn for turn in turns if isinstance(turn, dict)]
-    speak = not with_speaker or any(key in turn for turn in said for key in _SPEAKER)
-    ways = (_said(f"{name}[]", key, said) for key in _SAID)
-    return next(filter(None, ways), None) if len(lists) > len(values) / 2 and speak else None
+    turns_with_fields = [turn for turn in turns if isinstance(turn, dict)]
+    has_speaker = not with_speaker or any(key in turn for turn in turns_with_fields for key in _SPEAKER_FIELDS)
+    text_paths = (_text_path(f"{name}[]", key, turns_with_fields) for key in _TEXT_FIELDS)
+    return next(filter(None, text_paths), None) if len(lists) > len(values) / 2 and has_speaker else None
 
 
-def _said(name: str, key: str, turns: Sequence[dict[str, object]]) -> str | None:
-    """Return the path to the texts under a key of turns, which may be lists of parts, if there are any."""
-    held = [turn[key] for turn in turns if turn.get(key) is not None]
-    parts = [part for one in held if isinstance(one, list) for part in one]
-    for field in _SAID_IN_PART:
+def _text_path(name: str, key: str, turns: Sequence[dict[str, object]]) -> str | None:
+    """Return the path to the texts under a key of turns, which may be lists of parts; None if there are none."""
+    values = [turn[key] for turn in turns if turn.get(key) is not None]
+    parts = [part for one in values if isinstance(one, list) for part in one]
+    for field in _PART_TEXT_FIELDS:
         if any(isinstance(part, dict) and isinstance(part.get(field), str) for part in parts):
             return f"{name}.{key}[].{field}"
     if any(isinstance(part, str) for part in parts):
         return f"{name}.{key}[]"
-    return f"{name}.{key}" if sum(isinstance(one, str) for one in held) > len(turns) / 10 else None
+    return f"{name}.{key}" if sum(isinstance(one, str) for one in values) > len(turns) / 10 else None
 
 
-def _pair(columns: Sequence[_Column]) -> tuple[str, str] | None:
-    """Return the template of instructions and answers, if there are columns of both."""
+def _detect_pair(columns: Sequence[_Column]) -> tuple[str, str] | None:
+    """Return the template of instructions and answers, if the pool has columns of both."""
     before = _first(columns, _BEFORE, lambda one: one.kind == "text")
     prompt = _first(columns, _PROMPT, lambda one: one.kind == "nested" or (one.kind == "text" and one.words >= 1.5))
     more = _first(columns, _INPUT, lambda _: True)
@@ -455,67 +459,70 @@ def _pair(columns: Sequence[_Column]) -> tuple[str, str] | None:
     if answer is not None and _begins_with(answer[0], prompt[0]):
         chosen = [answer]
     used = [one for one in chosen if one is not None]
-    template = "\n".join(f"{{{found}}}" for _, found in used)
-    what = "instructions and answers" if answer is not None else "contexts and questions"
-    named = " and ".join(filter(None, [", ".join(repr(one.name) for one, _ in used[:-1]), repr(used[-1][0].name)]))
-    return template, f"{what} in {named}"
+    template = "\n".join(f"{{{path}}}" for _, path in used)
+    content = "instructions and answers" if answer is not None else "contexts and questions"
+    listing = " and ".join(filter(None, [", ".join(repr(one.name) for one, _ in used[:-1]), repr(used[-1][0].name)]))
+    return template, f"{content} in {listing}"
 
 
 def _first(
     columns: Sequence[_Column], names: Sequence[str], usable: Callable[[_Column], bool]
 ) -> tuple[_Column, str] | None:
-    """Return the first column with one of the names that is usable and holds no ids, and what a template calls it."""
-    for one in _named(columns, names):
-        way = _turns(one.name, one.present) if one.kind == "nested" else one.name
-        if way and usable(one) and not one.is_id:
-            return one, way
+    """Return the first usable column with one of the names that has no ids, and its path in a template."""
+    for one in _with_names(columns, names):
+        path = _turns_path(one.name, one.present) if one.kind == "nested" else one.name
+        if path and usable(one) and not one.is_id:
+            return one, path
     return None
 
 
 def _begins_with(answer: _Column, prompt: _Column) -> bool:
-    """Return whether most answers repeat the prompt at their beginning, as chats up to an answer do."""
+    """Return whether most answers begin with the prompt, like chats that include the answer."""
     pairs = [(one, other) for one, other in zip(answer.values, prompt.values, strict=True) if one and other]
     return sum(_opening(one).startswith(_opening(other)) for one, other in pairs) > len(pairs) / 2
 
 
 def _opening(value: object) -> str:
-    """Return a text, or that of the first turn of a chat."""
+    """Return a text, or the text of the first turn of a chat."""
     while isinstance(value, list | dict) and value:
-        value = value[0] if isinstance(value, list) else next((value[key] for key in _SAID if key in value), "")
+        value = value[0] if isinstance(value, list) else next((value[key] for key in _TEXT_FIELDS if key in value), "")
     return str(value).strip()
 
 
-# ---------------------------------------------------------------- a text that the user names
+# ---------------------------------------------------------------- text of the user
 
 
 def _check(text: str, columns: Mapping[str, _Column], where: str) -> None:
-    """Refuse a text over columns that no file has."""
+    """Raise an error for a text that uses missing columns, or columns without texts."""
     try:
         names = template_columns(text) or [text]
     except ValueError as error:
-        raise ConfigError(str(error).removeprefix("text: "), where="--text") from error
+        hint = "use a column name, or a template such as '{question} {answer}'"
+        raise ConfigError(str(error).removeprefix("text: "), where="--text", hint=hint) from error
     for name in names:
         if name not in columns:
-            raise ConfigError(f"no column {name!r} in {where}", where="--text", hint=suggest_name(name, columns))
+            raise ConfigError(f"{where} has no column {name!r}", where="--text", hint=suggest_name(name, columns))
     if template_columns(text) is None and columns[text].kind in ("nested", "number"):
-        hint = f'to use it as text all the same, write it as a template: --text "{{{text}}}"'
-        if way := _turns(text, columns[text].present):
-            hint = f'the texts in it are "{{{way}}}"'
+        hint = f'to use it as text anyway, write it as a template: --text "{{{text}}}"'
+        if path := _turns_path(text, columns[text].present):
+            hint = f'to use the texts in it, pass --text "{{{path}}}"'
         kind = "lists or objects" if columns[text].kind == "nested" else "numbers"
-        raise ConfigError(f"column {text!r} holds {kind}, not text", where="--text", hint=hint)
+        raise ConfigError(f"column {text!r} contains {kind}, not text", where="--text", hint=hint)
 
 
-def _leads_nowhere(text: str, columns: Mapping[str, _Column], where: str) -> ConfigError:
-    ways = (
-        _turns(name, columns[name].present) for name in template_columns(text) or () if columns[name].kind == "nested"
+def _no_text_error(text: str, columns: Mapping[str, _Column], where: str) -> ConfigError:
+    text_paths = (
+        _turns_path(name, columns[name].present)
+        for name in template_columns(text) or ()
+        if columns[name].kind == "nested"
     )
-    hint = " or ".join(f'"{{{way}}}"' for way in ways if way)
+    hint = " or ".join(f'"{{{path}}}"' for path in text_paths if path)
     return ConfigError(
-        f"{text!r} gives no row of {where} a text", where="--text", hint=f"did you mean {hint}?" if hint else ""
+        f"{text!r} selects no text in any row of {where}", where="--text", hint=f"did you mean {hint}?" if hint else ""
     )
 
 
-def _rendered(text: str, table: pa.Table) -> pa.Array:
+def _render_text(text: str, table: pa.Table) -> pa.Array:
     if template_columns(text):
         return render(text, table)
     return to_text(table[text].combine_chunks()) if text in table.column_names else pa.nulls(len(table), pa.string())
@@ -524,34 +531,34 @@ def _rendered(text: str, table: pa.Table) -> pa.Array:
 # ---------------------------------------------------------------- ids and labels
 
 
-def _id_of(columns: Sequence[_Column], *, headerless: bool) -> str | None:
-    """Return the column of ids: no two values are the same, and none is missing."""
+def _detect_id(columns: Sequence[_Column], *, headerless: bool) -> str | None:
+    """Return the column of ids: all values are different, and none is missing."""
     usable = [
         one
         for one in columns
         if one.everywhere and one.distinct == len(one.values) and not any(isinstance(v, float) for v in one.values)
     ]
-    named = _named(usable, _ID)
-    named += [
+    candidates = _with_names(usable, _ID)
+    candidates += [
         one
         for one in usable
         if (one.plain_name.endswith("_id") or re.search("[a-z]I[dD]$", one.name))
         and not one.plain_name.startswith(_OF_OTHERS)
     ]
     if headerless:
-        named += [one for one in usable if len(one.values) >= 20 and one.kind == "text" and one.words == 1]
-    return next((one.name for one in named), None)
+        candidates += [one for one in usable if len(one.values) >= 20 and one.kind == "text" and one.words == 1]
+    return next((one.name for one in candidates), None)
 
 
-def _label_of(columns: Sequence[_Column], *, headerless: bool) -> str | None:
-    """Return the column of labels: few different values, each of them often."""
+def _detect_label(columns: Sequence[_Column], *, headerless: bool) -> str | None:
+    """Return the column of labels: few different values, each of them frequent."""
     usable = [
         one
         for one in columns
         if one.kind in ("text", "number") and one.repeats and one.words <= 6 and not any(map(_is_fraction, one.texts))
     ]
-    if named := _named(usable, _LABEL):
-        return named[0].name
+    if candidates := _with_names(usable, _LABEL):
+        return candidates[0].name
     others = [
         one
         for one in usable

@@ -1,4 +1,4 @@
-"""The work of one ingest task: records of some files in, input shards and a list of bad rows out."""
+"""Work of one ingest task: read the records of some files, write input shards and a list of bad rows."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ if TYPE_CHECKING:
 CountMethod = Literal["column", "tokenizer", "estimate"]
 
 SHARD_BYTES = 1 << 29
-"""The most bytes of a shard, but for those of one batch; it has fewer rows than asked for where they are long."""
+"""Largest size of a shard in bytes, except for a single batch; a shard of long rows has fewer rows than configured."""
 
 _QUARANTINE_ROWS = 1 << 16
 _QUARANTINE_BYTES = 1 << 25
-"""Most rows and bytes of quarantined records that wait to be written, so that a file may hold any number of them."""
+"""Largest number of quarantined records, and of their bytes, that are buffered before they are written."""
 
-_NULL_BYTES = 16  # of a column that a batch lacks: 8 in a shard, and as many again while it is read
+_NULL_BYTES = 16  # bytes per null of a missing column: 8 in a shard, and 8 while it is read
 
 
 @dataclass(frozen=True, slots=True)
 class ReadTask:
-    """One task: consecutive pieces that become one or more shards."""
+    """Task of reading consecutive pieces into one or more shards."""
 
     number: int
     pieces: tuple[Piece, ...]
     weight: int
-    """About how many rows."""
+    """Approximate number of rows."""
 
     config: InputConfig
     count_method: CountMethod
@@ -56,21 +56,21 @@ class ReadTask:
     quarantine: Path
     fingerprint: str
     kinds: Mapping[int, AllowedKinds] = field(default_factory=dict)
-    """Of files by number, the kinds of values of those columns that have several; others make a record bad."""
+    """Allowed kinds of values by file number, for columns with several kinds; other values make a record bad."""
 
     as_json: frozenset[str] = frozenset()
-    """Columns whose lists and objects have no common type."""
+    """Columns to read as JSON texts, because their lists and objects have no common type."""
 
     is_second_pass: bool = False
-    """Whether the kinds and columns are known, as all tasks have run once."""
+    """Whether the kinds of values are known, because all tasks have run once."""
 
     def options(self, file: int) -> ReadOptions:
-        """Return how to read the file of that number."""
+        """Return the options for reading the file with this number."""
         return replace(read_options(self.config), kinds=self.kinds.get(file, {}), as_json=self.as_json)
 
 
 def read_options(config: InputConfig) -> ReadOptions:
-    """Return how to read the files of an input of whose columns nothing is known yet."""
+    """Return the options for reading files before anything is known about their columns."""
     return ReadOptions(
         as_text=tuple(config.types or ()),
         header=config.header,
@@ -81,7 +81,7 @@ def read_options(config: InputConfig) -> ReadOptions:
 
 
 def scalar_columns(config: InputConfig) -> tuple[str, ...]:
-    """Return the columns that hold text or numbers, as their part in the pool demands; a template's may hold more."""
+    """Return the columns whose role requires text or numbers; columns of a template may have any type."""
     text = config.text if text_template.template_columns(config.text) is None else None
     source = source_names.source_column(config)
     return tuple(name for name in (text, config.id, config.label, source, config.tokens) if name is not None)
@@ -89,29 +89,29 @@ def scalar_columns(config: InputConfig) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class FileCount:
-    """Accounting of one input file."""
+    """Counts of one input file."""
 
     lines: int = 0
-    """The last line (or Parquet row) that was read."""
+    """Last line (or Parquet row) that was read."""
 
     rows: int = 0
-    """Rows of the pool."""
+    """Number of rows of the pool."""
 
     quarantined: int = 0
     non_finite: int = 0
-    """NaN and Infinity literals of JSON that became null."""
+    """Number of NaN and Infinity literals in JSON that became null."""
 
     expansion: int = 0
-    """Bytes that the file expanded to as a multiple of its size; 0 if that is not reported."""
+    """Expansion as a multiple of the file size; 0 if it is too small to report."""
 
     extent: int = 0
-    """Records, counting bad and blank ones, up to the last."""
+    """Number of records, including bad and blank ones."""
 
     tokens: bool = False
     """Whether the file has a column of token counts."""
 
     def add(self, other: FileCount) -> None:
-        """Add what another piece of the file gave."""
+        """Add the counts of another piece of the file."""
         self.lines, self.extent = max(self.lines, other.lines), max(self.extent, other.extent)
         self.rows += other.rows
         self.quarantined += other.quarantined
@@ -120,7 +120,7 @@ class FileCount:
         self.tokens |= other.tokens
 
     def as_dict(self) -> dict[str, int]:
-        """Return what a manifest says of the file."""
+        """Return the counts as stored in the manifest."""
         counts = {"lines": self.lines, "rows": self.rows, "quarantined": self.quarantined}
         rare = {"non_finite": self.non_finite, "expansion": self.expansion}
         return {**counts, **{name: value for name, value in rare.items() if value}}
@@ -128,126 +128,129 @@ class FileCount:
 
 @dataclass(slots=True)
 class NestedColumn:
-    """What JSON files hold in one column."""
+    """Values of one column in JSON files."""
 
     column: Column = field(default_factory=Column)
     """Types of the lists and objects."""
 
     has_scalars: bool = False
-    """Whether there are other values."""
+    """Whether the column has values that are neither lists nor objects."""
 
     def add(self, other: NestedColumn) -> None:
-        """Add what is known of later records."""
+        """Add the values of later records."""
         self.column.add(other.column)
         self.has_scalars |= other.has_scalars
 
 
 @dataclass(slots=True)
 class ReadResult:
-    """What came of it."""
+    """Result of a task."""
 
     paths: list[Path] = field(default_factory=list)
     sources: Counter[str] = field(default_factory=Counter)
     quarantined: Counter[str] = field(default_factory=Counter)
     columns: dict[str, Column] = field(default_factory=dict)
-    """What each column holds."""
+    """Types and value ranges of each column."""
 
     nested: dict[str, NestedColumn] = field(default_factory=dict)
-    """Of JSON files, what each column but the scalar ones holds, also in bad records."""
+    """Values of each non-scalar column in JSON files, including bad records."""
 
     incomplete: bool = False
-    """Whether shards are missing, as records disagree on a kind."""
+    """Whether shards are missing because records have different kinds of values."""
 
     features: dict[str, tuple[object, str]] = field(default_factory=dict)
-    """Each column's feature as Hugging Face's datasets describes it, and the first file that says so."""
+    """Feature of each column as described by Hugging Face's ``datasets``, and the first file with it."""
 
     files: dict[int, FileCount] = field(default_factory=dict)
-    """By the file's number."""
+    """Counts by the number of the file."""
 
     kind_counts: dict[int, KindCounts] = field(default_factory=dict)
-    """The kinds of values in those files that have several at one path, or that this task has only a piece of."""
+    """Counts of kinds of values, for files with several kinds and for files that the task reads only in part."""
 
 
 def write_shards(task: ReadTask) -> ReadResult:
-    """Write the shards of ``task`` and say what is in them.
+    """Write the shards of ``task`` and return their description.
 
-    Where records of a JSON file disagree on a kind, nothing is written, and the votes say so.
+    If records of a JSON file have different kinds of values, nothing is written, and the result has their counts.
     """
-    done = ReadResult()
-    waiting = _Waiting()
+    result = ReadResult()
+    buffer = _TableBuffer()
     with _Quarantine(task) as bad:
-        for files, batches in _units(task, waiting):
+        for files, batches in _units(task, buffer):
             number, path = files.pieces[0].number, files.pieces[0].path
-            votes: KindCounts = {}
-            done.files |= {piece.number: FileCount() for piece in files.pieces}
+            kind_counts: KindCounts = {}
+            result.files |= {piece.number: FileCount() for piece in files.pieces}
             for batch in batches:
-                for place, counts in batch.kind_counts.items():
-                    votes.setdefault(place, Counter()).update(counts)
-                _note_nested(done, batch, files)
-                if number not in task.kinds and not done.incomplete:
-                    done.incomplete = bool(json_records.find_majority_kinds(votes))
-                if done.incomplete:
+                for column, counts in batch.kind_counts.items():
+                    kind_counts.setdefault(column, Counter()).update(counts)
+                _add_nested(result, batch, files)
+                if number not in task.kinds and not result.incomplete:
+                    result.incomplete = bool(json_records.find_majority_kinds(kind_counts))
+                if result.incomplete:
                     continue
-                waiting.add(_admit(task, files, batch, bad, done), path)
-                while not done.incomplete and waiting.rows and _is_shard(task, waiting):
-                    _write_once_known(task, waiting, path, done)
-            if number not in task.kinds and (not files.pieces[0].complete or json_records.find_majority_kinds(votes)):
-                done.kind_counts[number] = votes
-        if done.incomplete:
-            return done
-        if waiting.rows:
-            _write_once_known(task, waiting, task.pieces[-1].path, done)
-        if not done.incomplete:
+                buffer.add(_usable_rows(task, files, batch, bad, result), path)
+                while not result.incomplete and buffer.rows and _fills_shard(task, buffer):
+                    _write_if_known(task, buffer, path, result)
+            if number not in task.kinds and (
+                not files.pieces[0].complete or json_records.find_majority_kinds(kind_counts)
+            ):
+                result.kind_counts[number] = kind_counts
+        if result.incomplete:
+            return result
+        if buffer.rows:
+            _write_if_known(task, buffer, task.pieces[-1].path, result)
+        if not result.incomplete:
             bad.close()
-    return done
+    return result
 
 
-def _is_shard(task: ReadTask, waiting: _Waiting) -> bool:
-    return waiting.rows >= task.config.rows_per_shard or waiting.bytes > SHARD_BYTES
+def _fills_shard(task: ReadTask, buffer: _TableBuffer) -> bool:
+    return buffer.rows >= task.config.rows_per_shard or buffer.bytes > SHARD_BYTES
 
 
-def _write_once_known(task: ReadTask, waiting: _Waiting, path: str, done: ReadResult) -> None:
-    """Write a shard, or note that it must wait until it is known which records are to be quarantined.
+def _write_if_known(task: ReadTask, buffer: _TableBuffer, path: str, result: ReadResult) -> None:
+    """Write a shard, or mark the result as incomplete until the records to quarantine are known.
 
     Raises
     ------
-    DataError : that is known, and no type holds the values of a column
+    DataError
+        The records to quarantine are known, and no type can represent the values of a column.
     """
     try:
-        _write(task, waiting, path, done)
+        _write(task, buffer, path, result)
     except DataError:
         if task.is_second_pass:
             raise
-        done.incomplete = True
+        result.incomplete = True
 
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """Files that the rows of a batch come from: one, or several small ones."""
+    """Files of the rows of a batch: one file, or several small ones."""
 
     pieces: Sequence[Piece]
     counts: Sequence[int] = ()
-    """Number of records of each, if they are several."""
+    """Number of records of each file, if there are several."""
 
     first_files: Mapping[str, str] = field(default_factory=dict)
     first_files_with_value: Mapping[str, str] = field(default_factory=dict)
-    """First file that has each column, and first that has a value in it; by default the first file."""
+    """First file with each column, and first file with a value in it; by default the first file."""
 
     first_names: Sequence[str] = ()
-    """Columns of the first file, if they are several."""
+    """Columns of the first file, if there are several files."""
 
     def owners(self, rows: int) -> NDArray[np.intp]:
-        """Return the place in ``pieces`` of each of the rows, (n,)."""
+        """Return the index in ``pieces`` of the file of each row, shape (n,)."""
         return np.repeat(np.arange(len(self.pieces)), self.counts if self.counts else [rows])
 
     def order(self, names: Sequence[str]) -> list[str]:
-        """Return the columns in the order that they have if the files are read one by one: those of later ones last."""
+        """Return the columns in the order of reading the files one by one: columns of later files come last."""
         early = {*self.first_names, *(name for name in names if name.startswith(inputs.PREFIX))}
         return [name for name in names if name in early] + [name for name in names if name not in early]
 
 
-def _units(task: ReadTask, waiting: _Waiting) -> Iterator[tuple[_Files, Iterable[Batch]]]:
-    """Yield what to read, one file after the other, small ones together."""
+def _units(task: ReadTask, buffer: _TableBuffer) -> Iterator[tuple[_Files, Iterable[Batch]]]:
+    """Yield the batches to read, one file after the other, with small files combined."""
     several = task.count_method != "column" and task.config.vectors is None
     groups = (
         small_files.group_files(task.pieces, task.kinds.keys(), tuple(task.config.types or ()))
@@ -256,7 +259,7 @@ def _units(task: ReadTask, waiting: _Waiting) -> Iterator[tuple[_Files, Iterable
     )
     for group in groups:
         batch = group.batch(task.options(group.pieces[0].number))
-        if batch is not None and _is_usual(task.config, batch.table, waiting):
+        if batch is not None and _is_usual(task.config, batch.table, buffer):
             files = _Files(
                 group.pieces,
                 list(map(len, group.lines)),
@@ -270,24 +273,24 @@ def _units(task: ReadTask, waiting: _Waiting) -> Iterator[tuple[_Files, Iterable
             yield _Files([piece]), readers.read(piece, task.options(piece.number))
 
 
-def _is_usual(config: InputConfig, table: pa.Table, waiting: _Waiting) -> bool:
-    """Return whether no error about the columns of a table is to come, which would have to name the right file."""
+def _is_usual(config: InputConfig, table: pa.Table, buffer: _TableBuffer) -> bool:
+    """Return whether the columns of a table are valid, so that no error has to name one of several files."""
     text = _array(table, config.text).type
     readable = pa.types.is_null(text) or text_template.is_text(text)
-    return (readable or text_template.template_columns(config.text) is not None) and waiting.has_room(table.schema)
+    return (readable or text_template.template_columns(config.text) is not None) and buffer.has_room(table.schema)
 
 
-_FILES_SO_FAR = "the pool, up to this file,"
+_FILES_SO_FAR = "the pool up to this file"
 
 
-class _Waiting:
-    """Tables that wait until they are enough for a shard."""
+class _TableBuffer:
+    """Buffer of tables until they fill a shard."""
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
-        """Forget the tables."""
+        """Remove all tables."""
         self.tables: list[pa.Table] = []
         self.rows = 0
         self._bytes = self._cells = 0
@@ -298,7 +301,8 @@ class _Waiting:
 
         Raises
         ------
-        DataError : together the tables have too many columns
+        DataError
+            The tables together have too many columns.
         """
         self._columns = self._with(table.schema)
         check_width(_width(self._columns), path, _FILES_SO_FAR)
@@ -308,21 +312,21 @@ class _Waiting:
         self._cells += len(table) * _width(_leaves_by_column(table.schema))
 
     def has_room(self, schema: pa.Schema) -> bool:
-        """Return whether there are not too many columns with those of one more table."""
+        """Return whether the columns of another table fit the limit."""
         return _width(self._with(schema)) <= MAX_COLUMNS
 
     def _with(self, schema: pa.Schema) -> dict[str, frozenset[str]]:
-        """Return the columns with those of one more table; objects of JSON files that differ are one JSON text."""
+        """Return the columns including those of another table; differing objects of JSON files become one JSON text."""
         columns = dict(self._columns)
         for name, leaves in _leaves_by_column(schema).items():
-            known = columns.setdefault(name, leaves)
-            if known != leaves:
-                columns[name] = frozenset({name}) if inputs.NULLS in schema.names else known | leaves
+            first_leaves = columns.setdefault(name, leaves)
+            if first_leaves != leaves:
+                columns[name] = frozenset({name}) if inputs.NULLS in schema.names else first_leaves | leaves
         return columns
 
     @property
     def bytes(self) -> int:
-        """Bytes of the shard that the tables would become, with the nulls of columns that some of them lack."""
+        """Size in bytes of the shard of all tables, including nulls for columns that some of them lack."""
         return self._bytes + _NULL_BYTES * max(0, self.rows * _width(self._columns) - self._cells)
 
 
@@ -335,30 +339,30 @@ def _width(columns: Mapping[str, Collection[str]]) -> int:
 
 
 def _leaves(fields: Iterable[pa.Field], path: str = "") -> Iterator[str]:
-    """Yield the path of every column that is not an object, and of every field of those that are; not of ours."""
+    """Yield the paths of all columns that are not objects, and of the fields of objects, without curate's columns."""
     for one in fields:
         if not path and one.name.startswith(inputs.PREFIX):
             continue
-        kind, place = one.type, f"{path}.{one.name}"
+        kind, field_path = one.type, f"{path}.{one.name}"
         while is_list(kind):
             kind = kind.value_type
         if pa.types.is_struct(kind):
-            yield from _leaves(kind, place)
+            yield from _leaves(kind, field_path)
         else:
-            yield place
+            yield field_path
 
 
 class _Quarantine:
-    """Rows that cannot be used, in a file of the task's own, which is there when the task is done."""
+    """Writer of the quarantined rows of a task, to a separate file that appears when the task completes."""
 
     def __init__(self, task: ReadTask) -> None:
-        path = parquet_io.shard_path(task.quarantine, task.number + 1)  # part 0 is for ids that occur twice
+        path = parquet_io.shard_path(task.quarantine, task.number + 1)  # part 0 is for duplicate ids
         self._file = parquet_io.IncrementalWriter(path, schemas.QUARANTINE, task.fingerprint)
         self._rows: list[dict[str, object]] = []
         self._bytes = 0
 
     def add(self, identity: object, source: str, path: str, line: int, reason: str, record: str | None) -> None:
-        """Add a row; only the beginning of its text is kept."""
+        """Add a row; only the beginning of its text is stored."""
         name = None if identity is None else preview(str(identity))
         text = None if record is None else preview(record)
         row: dict[str, object] = {
@@ -380,7 +384,7 @@ class _Quarantine:
         self._rows, self._bytes = [], 0
 
     def close(self) -> None:
-        """Put the file in place, if there are any rows."""
+        """Write the file, if there are any rows."""
         self._flush()
         self._file.close()
 
@@ -391,44 +395,46 @@ class _Quarantine:
         self._file.discard()
 
 
-def _note_nested(done: ReadResult, batch: Batch, files: _Files) -> None:
+def _add_nested(result: ReadResult, batch: Batch, files: _Files) -> None:
     for name, array in batch.nested.items():
         path = files.first_files_with_value.get(name, files.pieces[0].path)
-        found = (
+        nested = (
             NestedColumn(has_scalars=True)
             if array is None
             else NestedColumn(describe_array(array, path, from_json=True))
         )
-        done.nested.setdefault(name, NestedColumn()).add(found)
+        result.nested.setdefault(name, NestedColumn()).add(nested)
 
 
-def _describe(done: ReadResult, batch: Batch, path: str, first: Mapping[str, str], scalar: Sequence[str]) -> None:
-    """Add what the columns of a batch hold to what is known of them.
+def _describe(result: ReadResult, batch: Batch, path: str, first: Mapping[str, str], scalar: Sequence[str]) -> None:
+    """Add the types and value ranges of the columns of a batch to the result.
 
-    ``first`` names the first file of those columns that the file ``path`` does not have.
+    ``first`` maps columns that the file ``path`` lacks to the first file with them.
     """
     for name, column in zip(batch.table.column_names, batch.table.columns, strict=True):
         if name.startswith(inputs.PREFIX):
-            raise DataError(f"column {name!r}: names that begin with {inputs.PREFIX!r} are reserved", where=path)
+            message = f"column {name!r}: names that begin with {inputs.PREFIX!r} are reserved"
+            raise DataError(message, where=path, hint="rename the column")
         array = _array(batch.table, name) if column.num_chunks != 1 else column.chunk(0)
         where = first.get(name, path)
         from_json = batch.nulls is not None and name not in scalar
-        found = (
+        description = (
             describe_cells(array, where) if name in batch.cells else describe_array(array, where, from_json=from_json)
         )
-        done.columns.setdefault(name, Column()).add(found)
-    add_features(done.features, {name: (feature, path) for name, feature in batch.features.items()})
+        result.columns.setdefault(name, Column()).add(description)
+    add_features(result.features, {name: (feature, path) for name, feature in batch.features.items()})
 
 
-def add_features(known: dict[str, tuple[object, str]], more: Mapping[str, tuple[object, str]]) -> None:
-    """Add features of columns to those of earlier files.
+def add_features(features: dict[str, tuple[object, str]], more: Mapping[str, tuple[object, str]]) -> None:
+    """Merge features of columns with those of earlier files.
 
     Raises
     ------
-    DataError : two files have different names for the classes of a column, whose numbers then mean different things
+    DataError
+        Two files have different names for the classes of a column, so that its numbers are ambiguous.
     """
     for name, (feature, path) in more.items():
-        old = known.setdefault(name, (feature, path))
+        old = features.setdefault(name, (feature, path))
         if old[0] == feature:
             continue
         if any(isinstance(one, dict) and one.get("_type") == "ClassLabel" for one in (feature, old[0])):
@@ -438,14 +444,14 @@ def add_features(known: dict[str, tuple[object, str]], more: Mapping[str, tuple[
             )
 
 
-def _admit(task: ReadTask, files: _Files, batch: Batch, bad: _Quarantine, done: ReadResult) -> pa.Table:
-    """Return the rows of ``batch`` that have an id and a text, with our columns; add the others to ``bad``."""
+def _usable_rows(task: ReadTask, files: _Files, batch: Batch, bad: _Quarantine, result: ReadResult) -> pa.Table:
+    """Return the usable rows of ``batch`` with curate's columns; add the other rows to ``bad``."""
     config = task.config
     table, undeclared = declared_types.convert_columns(batch.table, config.types or {})
     n = len(table)
     path = files.pieces[0].path
     owners = files.owners(n)
-    rejected = _Rejected(n)
+    rejected = _RejectedRows(n)
     for reason, rows in undeclared:
         rejected.add(rows, reason)
     text = _text(config, table, batch.texts, path, rejected)
@@ -454,19 +460,19 @@ def _admit(task: ReadTask, files: _Files, batch: Batch, bad: _Quarantine, done: 
     if config.id:
         rejected.add(_nulls(identity), f"has no id (column {config.id!r} is null)")
     _text_role(config.label, table, "label", rejected)
-    counts = _counted(task, table, rejected, done.files[files.pieces[0].number])
+    counts = _read_token_counts(task, table, rejected, result.files[files.pieces[0].number])
     rejected.add(is_blank(text), "has no text")
     for row, reason in sorted(rejected.reasons.items()):
-        place = files.pieces[owners[row]].path
-        bad.add(identity[row].as_py(), source[row], place, batch.lines[row], reason, text[row].as_py())
+        row_path = files.pieces[owners[row]].path
+        bad.add(identity[row].as_py(), source[row], row_path, batch.lines[row], reason, text[row].as_py())
     for record in batch.bad_records:
         bad.add(None, _unread(config, path), path, record.line, record.reason, record.record)
-    done.sources.update(source)
-    done.quarantined.update(source[row] for row in rejected.reasons)
-    done.sources[_unread(config, path)] += len(batch.bad_records)
-    done.quarantined[_unread(config, path)] += len(batch.bad_records)
+    result.sources.update(source)
+    result.quarantined.update(source[row] for row in rejected.reasons)
+    result.sources[_unread(config, path)] += len(batch.bad_records)
+    result.quarantined[_unread(config, path)] += len(batch.bad_records)
     keep = np.flatnonzero(rejected.none)
-    _count(done, files, batch, owners, keep)
+    _count(result, files, batch, owners, keep)
     kept, text = table.take(keep), text.take(keep)
     declared = config.types or {}
     first = {
@@ -476,7 +482,7 @@ def _admit(task: ReadTask, files: _Files, batch: Batch, bad: _Quarantine, done: 
     if len(keep):
         first |= dict.fromkeys(batch.cells - declared.keys(), files.pieces[owners[keep[0]]].path)
     _describe(
-        done, replace(batch, table=kept, cells=batch.cells - declared.keys()), path, first, scalar_columns(config)
+        result, replace(batch, table=kept, cells=batch.cells - declared.keys()), path, first, scalar_columns(config)
     )
     hashes = [hashlib.blake2b(value.encode(), digest_size=16).digest() for value in text.to_pylist()]
     ours = {
@@ -501,8 +507,8 @@ def _admit(task: ReadTask, files: _Files, batch: Batch, bad: _Quarantine, done: 
     return kept.select(files.order(kept.column_names)) if files.first_names else kept
 
 
-class _Rejected:
-    """Rows that cannot be used, each with the first reason."""
+class _RejectedRows:
+    """Rejected rows of a batch, each with the first reason."""
 
     def __init__(self, rows: int) -> None:
         self.none = np.ones(rows, np.bool_)
@@ -519,17 +525,17 @@ def _nulls(array: pa.Array) -> NDArray[np.bool_]:
     return np.asarray(array.is_null().to_numpy(zero_copy_only=False))
 
 
-def _count(done: ReadResult, files: _Files, batch: Batch, owners: NDArray[np.intp], keep: NDArray[np.intp]) -> None:
+def _count(result: ReadResult, files: _Files, batch: Batch, owners: NDArray[np.intp], keep: NDArray[np.intp]) -> None:
     number = len(files.pieces)
     tabled, kept = (np.bincount(each, minlength=number).tolist() for each in (owners, owners[keep]))
     stop = 0
-    for place, piece in enumerate(files.pieces):
-        start, stop = stop, stop + (files.counts[place] if files.counts else len(batch.rows))
+    for index, piece in enumerate(files.pieces):
+        start, stop = stop, stop + (files.counts[index] if files.counts else len(batch.rows))
         last = max([*batch.rows[start:stop][-1:], *(record.row for record in batch.bad_records)], default=-1)
         line = max([*batch.lines[start:stop][-1:], *(record.line for record in batch.bad_records)], default=0)
-        rejected = tabled[place] - kept[place] + len(batch.bad_records)
-        done.files[piece.number].add(
-            FileCount(line, kept[place], rejected, batch.non_finite, expansion=batch.expansion, extent=last + 1)
+        rejected = tabled[index] - kept[index] + len(batch.bad_records)
+        result.files[piece.number].add(
+            FileCount(line, kept[index], rejected, batch.non_finite, expansion=batch.expansion, extent=last + 1)
         )
 
 
@@ -543,7 +549,7 @@ def _unread(config: InputConfig, path: str) -> str:
 
 
 def _array(table: pa.Table, name: str) -> pa.Array:
-    """Return a column of a batch, or nulls if the batch has no such column."""
+    """Return a column of a batch, or nulls if the batch lacks it."""
     if name not in table.column_names:
         return pa.nulls(len(table), pa.string())
     column = table[name]
@@ -551,7 +557,7 @@ def _array(table: pa.Table, name: str) -> pa.Array:
 
 
 def _text(
-    config: InputConfig, table: pa.Table, texts: Mapping[str, pa.Array], path: str, rejected: _Rejected
+    config: InputConfig, table: pa.Table, texts: Mapping[str, pa.Array], path: str, rejected: _RejectedRows
 ) -> pa.Array:
     if (names := text_template.template_columns(config.text)) is not None:
         for name in texts.keys() & set(table.column_names):
@@ -564,13 +570,13 @@ def _text(
         raise DataError(
             f"input.text: column {config.text!r} is {column.type}, not text",
             where=path,
-            hint=f'to use it as text all the same, write it as a template: text: "{{{config.text}}}"',
+            hint=f'to use it as text anyway, write it as a template: text: "{{{config.text}}}"',
         )
     return _text_role(config.text, table, "text", rejected)
 
 
-def _text_role(name: str | None, table: pa.Table, role: str, rejected: _Rejected) -> pa.Array:
-    """Return the text of a column, and reject rows whose bytes are not UTF-8."""
+def _text_role(name: str | None, table: pa.Table, role: str, rejected: _RejectedRows) -> pa.Array:
+    """Return a column as text, and reject rows whose bytes are not UTF-8."""
     column = _array(table, name) if name else pa.nulls(len(table), pa.string())
     text = to_text(column)
     if is_binary(column.type):
@@ -579,7 +585,7 @@ def _text_role(name: str | None, table: pa.Table, role: str, rejected: _Rejected
 
 
 def _source(
-    config: InputConfig, table: pa.Table, files: _Files, owners: NDArray[np.intp], rejected: _Rejected
+    config: InputConfig, table: pa.Table, files: _Files, owners: NDArray[np.intp], rejected: _RejectedRows
 ) -> list[str]:
     name = source_names.source_column(config)
     if name is None:
@@ -587,7 +593,8 @@ def _source(
         return [names[owner] for owner in owners.tolist()]
     column = _array(table, name)
     if pa.types.is_nested(column.type):
-        raise DataError(f"input.source: column {name!r} is {column.type}, not a name")
+        message = f"input.source: column {name!r} is {column.type}, not text or a number"
+        raise DataError(message, where=files.pieces[0].path, hint="choose another column")
     names = _text_role(name, table, "source", rejected).to_pylist()
     return [NO_SOURCE if name is None else name for name in names]
 
@@ -601,8 +608,8 @@ def _tokens(task: ReadTask, text: pa.Array) -> pa.Array:
     return token_counts.make_counter(task.config.tokens)(text)
 
 
-def _counted(task: ReadTask, table: pa.Table, rejected: _Rejected, count: FileCount) -> pa.Array | None:
-    """Return the token counts of the input, if they come from a column, and reject rows without one."""
+def _read_token_counts(task: ReadTask, table: pa.Table, rejected: _RejectedRows, count: FileCount) -> pa.Array | None:
+    """Return the token counts if they come from a column, and reject rows without a count."""
     name = task.config.tokens
     if task.count_method != "column" or name is None:
         return None
@@ -616,18 +623,22 @@ def _counted(task: ReadTask, table: pa.Table, rejected: _Rejected, count: FileCo
     return pc.if_else(outside, None, numbers).cast(pa.int32())
 
 
+_VECTORS_HINT = "write an array with one vector for every row of the file"
+
+
 def _vectors(suffix: str, path: str, rows: np.ndarray) -> pa.Array:
-    beside = vectors_path(paths.parse_path(path), suffix)
+    array_path = vectors_path(paths.parse_path(path), suffix)
     first, last = (int(rows[0]), int(rows[-1])) if len(rows) else (0, -1)
-    with paths.convert_store_errors(beside):
+    with paths.convert_store_errors(array_path):
         try:
-            shape = npy.read_shape(beside)
-            array = npy.read_rows(beside, first, last + 1)
+            shape = npy.read_shape(array_path)
+            array = npy.read_rows(array_path, first, last + 1)
         except (OSError, ValueError, OverflowError) as error:
-            raise DataError(f"cannot read the vectors: {error}", where=str(beside)) from error
+            raise DataError(f"cannot read the vectors: {error}", where=str(array_path), hint=_VECTORS_HINT) from error
     if last >= shape[0]:
-        raise DataError(f"holds {shape[0]:,} vectors, but {path} has more rows", where=str(beside))
-    with np.errstate(over="ignore"):  # what overflows becomes infinite, and is set aside when it is embedded
+        message = f"the array has {shape[0]:,} vectors, but {path} has more rows"
+        raise DataError(message, where=str(array_path), hint=_VECTORS_HINT)
+    with np.errstate(over="ignore"):  # overflows become infinite, and are quarantined by the embed stage
         taken = np.ascontiguousarray(array[rows - first], np.float32)
     return pa.FixedSizeListArray.from_arrays(pa.array(taken.ravel()), shape[1])
 
@@ -637,40 +648,40 @@ def vectors_path(path: Path, suffix: str) -> Path:
     return path.with_name(readers.strip_format(path) + suffix)
 
 
-def _joined(tables: list[pa.Table], columns: Mapping[str, Column]) -> pa.Table:
-    """Join tables under one schema; cells of text files stay text, and are cast when they are read."""
+def _join_tables(tables: list[pa.Table], columns: Mapping[str, Column]) -> pa.Table:
+    """Join tables under one schema; cells of CSV and TSV files stay text, and are cast when they are read."""
     if len(tables) == 1:
         return tables[0]
-    found: dict[str, set[pa.DataType]] = {}
+    types_by_column: dict[str, set[pa.DataType]] = {}
     for table in tables:
         for one in table.schema:
-            found.setdefault(one.name, set()).add(one.type)
-    kinds = {name: _joined_type(name, types, columns) for name, types in found.items()}
-    return pa.concat_tables([_conformed(table, kinds) for table in tables])
+            types_by_column.setdefault(one.name, set()).add(one.type)
+    kinds = {name: _common_type(name, types, columns) for name, types in types_by_column.items()}
+    return pa.concat_tables([_conform(table, kinds) for table in tables])
 
 
-def _joined_type(name: str, found: set[pa.DataType], columns: Mapping[str, Column]) -> pa.DataType:
-    found = found - {pa.null()}
-    return next(iter(found)) if len(found) == 1 else columns[name].type(name) if found else pa.null()
+def _common_type(name: str, types: set[pa.DataType], columns: Mapping[str, Column]) -> pa.DataType:
+    types = types - {pa.null()}
+    return next(iter(types)) if len(types) == 1 else columns[name].type(name) if types else pa.null()
 
 
-def _conformed(table: pa.Table, kinds: Mapping[str, pa.DataType]) -> pa.Table:
-    there = dict(zip(table.column_names, table.columns, strict=True))
+def _conform(table: pa.Table, kinds: Mapping[str, pa.DataType]) -> pa.Table:
+    columns = dict(zip(table.column_names, table.columns, strict=True))
     arrays = [
-        convert_column(there[name], kind) if name in there else pa.nulls(len(table), kind)
+        convert_column(columns[name], kind) if name in columns else pa.nulls(len(table), kind)
         for name, kind in kinds.items()
     ]
     return pa.table(arrays, names=list(kinds))
 
 
-def _write(task: ReadTask, waiting: _Waiting, path: str, done: ReadResult) -> None:
-    """Write a shard, and leave the rows that are too many for it; ``path`` is the file that was read last."""
-    joined = _joined(waiting.tables, done.columns)
+def _write(task: ReadTask, buffer: _TableBuffer, path: str, result: ReadResult) -> None:
+    """Write a shard and keep the excess rows in the buffer; ``path`` is the file that was read last."""
+    joined = _join_tables(buffer.tables, result.columns)
     check_width(sum(1 for _ in _leaves(joined.schema)), path, _FILES_SO_FAR)
-    place = task.out / f"{task.number:05d}-{len(done.paths):05d}.parquet"
+    shard = task.out / f"{task.number:05d}-{len(result.paths):05d}.parquet"
     rows = task.config.rows_per_shard
-    parquet_io.write(joined.slice(0, rows), place, task.fingerprint, compression="zstd")
-    done.paths.append(place)
-    waiting.clear()
+    parquet_io.write(joined.slice(0, rows), shard, task.fingerprint, compression="zstd")
+    result.paths.append(shard)
+    buffer.clear()
     if len(joined) > rows:
-        waiting.add(joined.slice(rows), path)
+        buffer.add(joined.slice(rows), path)

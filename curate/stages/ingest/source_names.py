@@ -1,4 +1,4 @@
-"""Name the source of a row from the path of its file."""
+"""Source of a row from the path of its file."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from curate.errors import DataError
 
 
 def source_column(config: InputConfig) -> str | None:
-    """Return the column that holds the sources; None if there is none."""
+    """Return the column of the sources; None if there is none."""
     return config.source if isinstance(config.source, str) and config.source != "file" else None
 
 
 def source_from_path(config: InputConfig, path: str) -> str | None:
-    """Return the source of all rows of a file; None if its rows name theirs, or none is configured.
+    """Return the source of all rows of a file; None if a column has the sources, or none is configured.
 
     Raises
     ------
@@ -28,14 +28,14 @@ def source_from_path(config: InputConfig, path: str) -> str | None:
         return None
     match = _pattern(config.source.path).fullmatch(path)
     if match is None:
-        hint = "a pattern is for the whole path or its end: * is any part of a name, ** any folders"
+        hint = "the pattern must match the complete path or its end: * is any part of a name, ** any folders"
         raise DataError(f"the path does not match input.source.path {config.source.path!r}", where=path, hint=hint)
     return match["source"]
 
 
 @lru_cache
 def _pattern(pattern: str) -> re.Pattern[str]:
-    """Return a pattern of paths, such as ``pool/{source}/*.jsonl``, as a regular expression for a path or its end.
+    """Convert a path pattern, such as ``pool/{source}/*.jsonl``, to a regular expression for a path or its end.
 
     >>> _pattern("{source}-*.jsonl").fullmatch("pool/web-01.jsonl")["source"]
     'web'

@@ -1,6 +1,6 @@
-"""Before the five stages: read the pool's files once and cut them into input shards, every row with an id and a text.
+"""Input stage: read the pool's files once and write them to input shards, every row with an id and a text.
 
-Memory: a shard for each worker, and in the driver 50 bytes for every row of the pool, to find ids that occur twice.
+Memory: one shard per worker, and in the driver 50 bytes for every row of the pool, to find duplicate ids.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ if TYPE_CHECKING:
     from curate.config.model import InputConfig
 
 _INCOMING = ".incoming"
-_BYTES_PER_ROW = 500  # a guess, for files whose rows only reading can count
+_BYTES_PER_ROW = 500  # estimate for files whose rows only reading can count
 
 
 class Ingest(Stage["InputConfig", Inputs]):
-    """Input files to shards."""
+    """Stage that converts input files to shards."""
 
     name = "input"
     section = "input"
@@ -77,7 +77,7 @@ class Ingest(Stage["InputConfig", Inputs]):
     def guard(self, context: Context, done: CompletedStages) -> Sequence[str]:
         record = done.record_of(self.name, InputResult)
         warnings = [*guardrails.check_files(context.config, record), *guardrails.find_expanded_files(record)]
-        guardrails.check_quarantine(context, done.records)  # again after embed, with what cannot be embedded
+        guardrails.check_quarantine(context, done.records)  # checked again after the embed stage
         return warnings
 
     def largest_groups(self, record: Record[StageResult]) -> Mapping[str, int]:
@@ -85,63 +85,73 @@ class Ingest(Stage["InputConfig", Inputs]):
 
 
 def ingest(context: Context) -> tuple[Inputs, Record[InputResult]]:
-    """Write the input shards, unless those on disk are of the same files.
+    """Write the input shards, unless those on disk were made from the same files.
 
     Raises
     ------
-    DataError : no file, an unreadable one, a column that is missing or of two types, no row with a text
+    DataError
+        A file is missing or unreadable, a column is missing or has two types, or no row has a text.
     """
     folder = context.folder / "input"
     context.progress.enter("input", "input")
     files = survey_files(context)
-    made_from = fingerprint_inputs(context.config.input, files)
+    fingerprinted = fingerprint_inputs(context.config.input, files)
 
     def work(fingerprint: str) -> Outcome[InputResult]:
         outcome = _work(context, folder, files, fingerprint)
-        if fingerprint_inputs(context.config.input, files) != made_from:
-            hint = "put it in place, and run again"
+        if fingerprint_inputs(context.config.input, files) != fingerprinted:
+            hint = "finish installing the tokenizer, then run again"
             raise DataError(
                 "the tokenizer changed while tokens were counted", where=context.config.input.tokens or "", hint=hint
             )
         return outcome
 
-    record = run_step(Step(context, "input", "input", folder, InputResult), made_from, work)
+    record = run_step(Step(context, "input", "input", folder, InputResult), fingerprinted, work)
     counted = tuple({**old, **new} for old, new in zip(record.result.files, files, strict=True))
     if context.plan is None and counted != record.result.files:
-        # touched, but the same bytes: do not read them again next time
+        # new stamps, same bytes: update the stamps to avoid reading the files again
         record = replace(record, result=replace(record.result, files=counted))
         record = manifest.save(record, folder)
     return Inputs(folder, record.fingerprint), record
 
 
-# ---------------------------------------------------------------- what is there
+# ---------------------------------------------------------------- input files
 
 
 def find_input_files(config: InputConfig) -> dict[str, FileInfo]:
-    """The input files in name order, each once, with what is known of it without reading it."""
+    """Return the input files in name order, without duplicates, each with its stamp."""
     return match_files("input.files", *([config.files] if isinstance(config.files, str) else config.files))
 
 
 def match_files(key: str, *patterns: str) -> dict[str, FileInfo]:
-    """The files that match any of the patterns under ``key`` of the configuration, as ``files_of`` gives them."""
-    found: dict[str, FileInfo] = {}
+    """Return the files that match any of the patterns of a configuration key, in name order, with their stamps.
+
+    Raises
+    ------
+    DataError
+        A pattern matches no file.
+    """
+    files: dict[str, FileInfo] = {}
     for pattern in patterns:
         matched = paths.match_files(pattern)
         if not matched:
             url = "://" in pattern
-            hint = "is that the bucket's name?" if url else "patterns are relative to the current folder"
+            hint = "check the name of the bucket" if url else "patterns are relative to the current folder"
             message = f"{key}: no file matches {pattern!r}"
             if not url and Path(pattern).is_dir():
-                message, hint = f"{key}: {pattern!r} is a folder", f"name the files in it: {pattern.rstrip('/')}/*"
+                message, hint = (
+                    f"{key}: {pattern!r} is a folder",
+                    f"use a pattern for its files: {pattern.rstrip('/')}/*",
+                )
             raise DataError(message, where="" if url else str(Path.cwd()), hint=f"{hint}; ** descends into folders")
-        found |= matched
-    return {path: found[path] for path in paths.unique_files(found)}
+        files |= matched
+    return {path: files[path] for path in paths.unique_files(files)}
 
 
 def survey_files(context: Context) -> list[FileInfo]:
-    """Return what is known of each input file: its path and stamp, its sha256, and where it may be cut.
+    """Return the facts about each input file: its path, stamp and sha256, and the positions at which it can be split.
 
-    A file is read here only if its stamp is not the one it had when it was last read, or the run verifies its inputs.
+    A file is read only if its stamp has changed since it was last read, or the run verifies its inputs.
     """
     config = context.config.input
     previous = manifest.load(context.folder / "input", InputResult)
@@ -149,56 +159,56 @@ def survey_files(context: Context) -> list[FileInfo]:
     if previous is not None and previous.inputs.get("rows_per_shard") == config.rows_per_shard:
         before = {file["path"]: dict(file) for file in previous.result.files}
     files: list[FileInfo] = []
-    found = find_input_files(config)
-    run_directory.refuse_run_files(found, context.folder)
-    for path, known in found.items():
-        seen = _seen(path, known, config.vectors)
+    input_files = find_input_files(config)
+    run_directory.refuse_run_files(input_files, context.folder)
+    for path, status in input_files.items():
+        seen = _with_stamps(path, status, config.vectors)
         old = before.get(path, {})
         same = not context.verify and {key: old.get(key) for key in seen} == seen
         files.append(old if same else seen)
     unread = [file for file in files if "sha256" not in file]
     if unread:
         paths.wait_for_clock_tick([*unread, *(file["vectors"] for file in unread if config.vectors)])
-        tasks = [_Scan(tuple(file["path"] for file in group), config) for group in _grouped(unread)]
-        sizes = [sum(file["size"] for file in group) for group in _grouped(unread)]
+        tasks = [_Scan(tuple(file["path"] for file in group), config) for group in _group_files(unread)]
+        sizes = [sum(file["size"] for file in group) for group in _group_files(unread)]
         scans, _, _ = context.map("hashing input", _scan, tasks, sizes, "bytes")
         for file, scanned in zip(unread, itertools.chain.from_iterable(scans), strict=True):
             file.update(scanned)
     return files
 
 
-def _seen(path: str, known: FileInfo, suffix: str | None) -> FileInfo:
-    """Return the stamp of an input file and of the array of its vectors: if it is the same, so is the content."""
-    seen = {"path": path, **known}
+def _with_stamps(path: str, status: FileInfo, suffix: str | None) -> FileInfo:
+    """Return the stamp of an input file and of its array of vectors; an equal stamp means equal content."""
+    seen = {"path": path, **status}
     return seen | {"vectors": paths.read_stamp(vectors_path(paths.parse_path(path), suffix))} if suffix else seen
 
 
 def _refuse_changed(files: Sequence[FileInfo], suffix: str | None) -> None:
-    """End the run if a file was written to since it was hashed: the rows are then not those of the hash.
+    """Raise an error if a file changed since it was hashed, because its rows then do not match the hash.
 
-    A stamp may also change without the bytes, as when a link is made to the file.
+    A stamp may also change without the bytes, for example when a link to the file is created.
     """
     for file in files:
         path = paths.parse_path(file["path"])
-        seen = _seen(file["path"], paths.read_stamp(path), suffix)
+        seen = _with_stamps(file["path"], paths.read_stamp(path), suffix)
         same = all(file[key] == value for key, value in seen.items())
         if not same and not _same_bytes(file, path, suffix):
-            hint = "write it elsewhere, move it here when it is complete, and run again"
+            hint = "write files elsewhere, move them here when they are complete, and run again"
             raise DataError("the file changed while it was read", where=file["path"], hint=hint)
 
 
 def _same_bytes(file: FileInfo, path: Path, suffix: str | None) -> bool:
-    """Return whether an input file, and the array of its vectors, still hold what was hashed."""
+    """Return whether an input file and its array of vectors are unchanged since they were hashed."""
     vectors: bool = suffix is None or paths.hash_file(vectors_path(path, suffix)) == file["vectors_sha256"]
     return vectors and bool(paths.hash_file(path) == file["sha256"])
 
 
 _FILES_AT_ONCE = 500
 _BYTES_AT_ONCE = 1 << 26
-"""Most files and bytes that a task hashes, unless it is one file: a task for each small file would take longer."""
+"""Largest number of files and bytes that one task hashes, except for a single file: small files share a task."""
 
 
-def _grouped(files: Sequence[FileInfo]) -> Iterator[list[FileInfo]]:
+def _group_files(files: Sequence[FileInfo]) -> Iterator[list[FileInfo]]:
     group: list[FileInfo] = []
     size = 0
     for file in files:
@@ -226,71 +236,71 @@ def _scan_file(name: str, rows_per_shard: int, vectors: str | None) -> FileInfo:
     try:
         with paths.convert_store_errors(path):
             sha256, cuts = readers.scan(path, rows_per_shard)
-            found: FileInfo = {"sha256": sha256, "cuts": None if cuts is None else [list(cut) for cut in cuts]}
+            facts: FileInfo = {"sha256": sha256, "cuts": None if cuts is None else [list(cut) for cut in cuts]}
             if vectors:
                 with paths.open_binary(vectors_path(path, vectors)) as file:
-                    found["vectors_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+                    facts["vectors_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise paths.unreadable_error(path, error) from error
-    return found
+    return facts
 
 
 def fingerprint_inputs(config: InputConfig, files: Sequence[FileInfo]) -> dict[str, object]:
-    """Return everything that can change the input shards."""
+    """Return the inputs of the fingerprint of the input shards."""
     settings = ("text", "id", "label", "source", "tokens", "types", "header", "delimiter", "vectors", "rows_per_shard")
     return {
         "version": 4,
         "files": {file["path"]: file["sha256"] + file.get("vectors_sha256", "") for file in files},
         **{name: to_plain(getattr(config, name)) for name in settings},
-        **({"tokenizer": token_counts.revision(str(config.tokens))} if _counts_itself(config, files) else {}),
+        **({"tokenizer": token_counts.revision(str(config.tokens))} if _uses_tokenizer(config, files) else {}),
     }
 
 
-def _counts_itself(config: InputConfig, files: Sequence[FileInfo]) -> bool:
-    """Return whether the tokens of a row are counted by a tokenizer."""
-    return config.tokens is not None and _how_tokens_are_counted(config, list(files)) == "tokenizer"
+def _uses_tokenizer(config: InputConfig, files: Sequence[FileInfo]) -> bool:
+    """Return whether a tokenizer counts the tokens."""
+    return config.tokens is not None and _detect_count_method(config, list(files)) == "tokenizer"
 
 
-# ---------------------------------------------------------------- the work
+# ---------------------------------------------------------------- reading
 
 
 def _work(context: Context, folder: Path, files: list[FileInfo], fingerprint: str) -> Outcome[InputResult]:
     config = context.config.input
     paths.remove_directory(folder / _INCOMING)
-    for left_over in paths.list_shards(folder / QUARANTINE):
-        paths.unlink(left_over)
+    for obsolete in paths.list_shards(folder / QUARANTINE):
+        paths.unlink(obsolete)
     _warn_of_headers(context, files)
-    counting = _how_tokens_are_counted(config, files)
+    counting = _detect_count_method(config, files)
     tasks = list(_tasks(config, files, counting, folder, fingerprint))
     done, _, peak = context.map("reading input", write_shards, tasks, [task.weight for task in tasks])
-    again = _to_repeat(tasks, done)
-    if again:
+    repeated = _tasks_to_repeat(tasks, done)
+    if repeated:
         redone, _, more = context.map(
             "reading files of several types",
             write_shards,
-            list(again.values()),
-            [task.weight for task in again.values()],
+            list(repeated.values()),
+            [task.weight for task in repeated.values()],
         )
         peak = max(peak, more)
-        for number, one in zip(again, redone, strict=True):
+        for number, one in zip(repeated, redone, strict=True):
             done[number] = one
     _refuse_changed(files, config.vectors)
     counts = _file_counts(done, len(files))
     schema = _schema(done)
-    if len(schema):  # without a row there is more to say than that a column is missing
+    if len(schema):  # a pool without rows has its own error below
         types = dict(zip(schema.names, schema.types, strict=True))
         _check_columns(config, types)
         map_strings.check(context.config, types)
     _check_tokens(config, counting, files, counts)
     _check_vectors(config, files, counts)
     shard_paths = _number_shards(folder, [path for item in done for path in item.paths])
-    twice = _settle_ids(folder, shard_paths, config, [file["path"] for file in files], fingerprint)
+    duplicates = _make_ids_unique(folder, shard_paths, config, [file["path"] for file in files], fingerprint)
     paths.remove_directory(folder / _INCOMING)
-    for number, _ in twice:
+    for number, _ in duplicates:
         counts[number].rows -= 1
         counts[number].quarantined += 1
     seen = sum((item.sources for item in done), Counter[str]())
-    bad = sum((item.quarantined for item in done), Counter(source for _, source in twice))
+    bad = sum((item.quarantined for item in done), Counter(source for _, source in duplicates))
     sources = {
         name: Count(rows_in=rows, kept=rows - bad[name], quarantined=bad[name]) for name, rows in sorted(seen.items())
     }
@@ -305,25 +315,25 @@ def _work(context: Context, folder: Path, files: list[FileInfo], fingerprint: st
         rows=tuple(rows),
         columns=str(schema.serialize().to_pybytes().hex()),
         roles={role: name for role, name in roles.items() if name is not None},
-        tokens=_told(counting, config),
+        tokens=_describe_method(counting, config),
         digests=tuple(_digest(path, config.id or inputs.ID) for path in shard_paths),
     )
     if not sum(rows):
         total = sum(seen.values())
         where = ", ".join(file["path"] for file in files[:3])
         if not total:
-            raise DataError("there are no rows", where=where)
+            raise DataError("there are no rows", where=where, hint="check that the files are complete")
         parts = [path for path in paths.list_shards(folder / QUARANTINE) if parquet_io.is_current(path, fingerprint)]
-        told = summarize_reasons(parts, context.config.export.mask_pii)
-        message = f"none of the {total:,} rows can be used: {told}"
-        raise DataError(message, where=where, hint=f"the rows are in {folder / QUARANTINE}")
+        reasons = summarize_reasons(parts, context.config.export.mask_pii)
+        message = f"all {total:,} rows were quarantined: {reasons}"
+        raise DataError(message, where=where, hint=f"fix the input; all rows with reasons are in {folder / QUARANTINE}")
     return Outcome(sources=sources, shards=len(shard_paths), peak_memory=peak, result=result)
 
 
 def _tasks(
     config: InputConfig, files: Sequence[FileInfo], counting: CountMethod, folder: Path, fingerprint: str
 ) -> Iterator[ReadTask]:
-    """Pieces of about ``rows_per_shard`` rows: big files are cut, small ones of the same format gathered."""
+    """Yield tasks of about ``rows_per_shard`` rows: large files are split, small files of the same format combined."""
     common = (config, counting, folder / _INCOMING, folder / QUARANTINE, fingerprint)
     gathered: list[Piece] = []
     weight = number = 0
@@ -350,37 +360,37 @@ def _pieces(index: int, file: FileInfo) -> Iterator[tuple[Piece, int]]:
         yield Piece(file["path"], index, start, following[0] if following else None, first_row), rows
 
 
-def _how_tokens_are_counted(config: InputConfig, files: Sequence[FileInfo]) -> CountMethod:
+def _detect_count_method(config: InputConfig, files: Sequence[FileInfo]) -> CountMethod:
     if config.tokens is None:
         return "estimate"
     if token_counts.is_file(config.tokens):
         return "tokenizer"
     options = readers.ReadOptions(header=config.header, delimiter=config.delimiter)
-    named = (config.tokens in readers.read_column_names(paths.parse_path(file["path"]), options) for file in files)
-    return "column" if any(named) else "tokenizer"
+    has_column = (config.tokens in readers.read_column_names(paths.parse_path(file["path"]), options) for file in files)
+    return "column" if any(has_column) else "tokenizer"
 
 
 def _warn_of_headers(context: Context, files: Sequence[FileInfo]) -> None:
-    """Warn of CSV and TSV files whose first row looks like data: it names the columns, and is no row of the pool."""
+    """Warn about CSV and TSV files whose header looks like data, because a header is not a row of the pool."""
     config = context.config.input
     options = readers.ReadOptions(header=config.header, delimiter=config.delimiter)
-    found = {file["path"]: readers.find_data_in_header(paths.parse_path(file["path"]), options) for file in files}
-    suspects = [(path, name) for path, name in found.items() if name]
+    data_names = {file["path"]: readers.find_data_in_header(paths.parse_path(file["path"]), options) for file in files}
+    suspects = [(path, name) for path, name in data_names.items() if name]
     for path, name in suspects[:1]:
         more = f" (and {len(suspects) - 1:,} more files)" if len(suspects) > 1 else ""
-        shown = name if len(name) <= _MOST_SHOWN else f"{name[:_MOST_SHOWN]}…"
+        shown = name if len(name) <= _MAX_SHOWN else f"{name[:_MAX_SHOWN]}…"
         context.progress.warn(
-            f"{path}{more}: the first row names the columns, and has {shown!r}; if it is data, set input.header: false"
+            f"{path}{more}: the header has {shown!r}, which looks like data; without a header, set input.header: false"
         )
 
 
-_MOST_SHOWN = 40  # characters of a name
+_MAX_SHOWN = 40  # characters of a name
 
 
 def _check_tokens(
     config: InputConfig, counting: CountMethod, files: Sequence[FileInfo], counts: Sequence[FileCount]
 ) -> None:
-    """Refuse files without the column of token counts that others have: their rows would count as free."""
+    """Raise an error for files that lack the column of token counts, because their rows would count as 0 tokens."""
     if counting != "column":
         return
     seen = [(file["path"], count.tokens) for file, count in zip(files, counts, strict=True) if count.lines]
@@ -388,13 +398,13 @@ def _check_tokens(
     if without is not None:
         with_column = next((path for path, has in seen if has), "no other file")
         raise DataError(
-            f"input.tokens: the file has no column {config.tokens!r}, and {with_column} has",
+            f"input.tokens: the file has no column {config.tokens!r}, but {with_column} has it",
             where=without,
-            hint="add the column, or name a tokenizer",
+            hint="add the column, or set input.tokens to a tokenizer",
         )
 
 
-def _told(counting: CountMethod, config: InputConfig) -> str:
+def _describe_method(counting: CountMethod, config: InputConfig) -> str:
     if counting == "column":
         return f"as in column {config.tokens!r}"
     if counting == "tokenizer":
@@ -405,11 +415,11 @@ def _told(counting: CountMethod, config: InputConfig) -> str:
 # ---------------------------------------------------------------- columns
 
 
-def _to_repeat(tasks: Sequence[ReadTask], done: Sequence[ReadResult]) -> dict[int, ReadTask]:
-    """Find the tasks to run again, by number: their columns have values of several kinds.
+def _tasks_to_repeat(tasks: Sequence[ReadTask], done: Sequence[ReadResult]) -> dict[int, ReadTask]:
+    """Return the tasks to run again by number, because their columns have values of several kinds.
 
-    Most values of a JSON file say what is right, and records with others are quarantined. Lists and objects may differ:
-    a column of which they do is carried as JSON texts, of the values as they are in the files.
+    The kind of most values of a JSON file is correct, and records with other kinds are quarantined. Lists and objects
+    may differ: such a column is stored as JSON texts, with the values as they are in the files.
     """
     votes: dict[int, KindCounts] = {}
     for item in done:
@@ -417,34 +427,34 @@ def _to_repeat(tasks: Sequence[ReadTask], done: Sequence[ReadResult]) -> dict[in
             for path, counts in of_piece.items():
                 votes.setdefault(number, {}).setdefault(path, Counter()).update(counts)
     kinds = {number: found for number, each in votes.items() if (found := json_records.find_majority_kinds(each))}
-    as_json = _carried(done)
+    as_json = _json_columns(done)
     kinds = {number: {name: found[name] for name in found.keys() - as_json} for number, found in kinds.items()}
-    again = {}
+    repeated = {}
     for task, item in zip(tasks, done, strict=True):
         mistyped = item.incomplete or any(kinds.get(piece.number) for piece in task.pieces)
         if mistyped or any(not all(map(is_json, _types_from_json(item, name))) for name in as_json):
-            again[task.number] = replace(task, kinds=kinds, as_json=as_json, is_second_pass=True)
-    return again
+            repeated[task.number] = replace(task, kinds=kinds, as_json=as_json, is_second_pass=True)
+    return repeated
 
 
-def _carried(done: Sequence[ReadResult]) -> frozenset[str]:
-    """Find the columns that JSON texts carry: lists and objects of JSON files that have no common type."""
+def _json_columns(done: Sequence[ReadResult]) -> frozenset[str]:
+    """Return the columns to store as JSON texts: their lists and objects have no common type."""
     nested: dict[str, NestedColumn] = {}
     for item in done:
-        for name, found in item.nested.items():
-            nested.setdefault(name, NestedColumn()).add(found)
-    carried = set()
-    for name, found in nested.items():
-        column = found.column
+        for name, part in item.nested.items():
+            nested.setdefault(name, NestedColumn()).add(part)
+    json_columns = set()
+    for name, values in nested.items():
+        column = values.column
         for item in done if column.kinds else ():
             column.add(item.columns.get(name, Column()))
-        if column.kinds and (found.has_scalars or is_json(column.type(name))):
-            carried.add(name)
-    return frozenset(carried)
+        if column.kinds and (values.has_scalars or is_json(column.type(name))):
+            json_columns.add(name)
+    return frozenset(json_columns)
 
 
 def _types_from_json(item: ReadResult, name: str) -> Set[pa.DataType]:
-    """Return the types that a column has in the shards of a task."""
+    """Return the types of a column from JSON files in the shards of a task."""
     return item.columns[name].from_json if name in item.columns else frozenset()
 
 
@@ -457,11 +467,12 @@ def _file_counts(done: Sequence[ReadResult], files: int) -> list[FileCount]:
 
 
 def _schema(done: Sequence[ReadResult]) -> pa.Schema:
-    """Join the columns of all files.
+    """Return the common schema of all files.
 
     Raises
     ------
-    DataError : no type holds the values of two files
+    DataError
+        No type can represent the values of two files.
     """
     columns: dict[str, Column] = {}
     features: dict[str, tuple[object, str]] = {}
@@ -476,19 +487,20 @@ def _schema(done: Sequence[ReadResult]) -> pa.Schema:
 
 
 def _check_columns(config: InputConfig, types: Mapping[str, pa.DataType]) -> None:
-    wanted = [("text", name) for name in text_template.template_columns(config.text) or [config.text]]
-    named = {"id": config.id, "label": config.label, "source": source_names.source_column(config)}
-    wanted += [(key, name) for key, name in named.items() if name is not None]
-    wanted += [("types", name) for name in config.types or ()]
-    for key, name in wanted:
+    required = [("text", name) for name in text_template.template_columns(config.text) or [config.text]]
+    columns = {"id": config.id, "label": config.label, "source": source_names.source_column(config)}
+    required += [(key, name) for key, name in columns.items() if name is not None]
+    required += [("types", name) for name in config.types or ()]
+    for key, name in required:
         if name not in types:
             near = difflib.get_close_matches(name, types, n=1)
             raise DataError(
                 f"input.{key}: no input file has a column {name!r}",
-                hint=f"did you mean {near[0]!r}?" if near else f"the columns are: {summarize_names(types)}",
+                hint=f"did you mean {near[0]!r}?" if near else f"use one of: {summarize_names(types)}",
             )
         if key not in ("text", "types") and pa.types.is_nested(types[name]):
-            raise DataError(f"input.{key}: column {name!r} is {types[name]}; it must be text or a number")
+            message = f"input.{key}: column {name!r} is {types[name]}; it must be text or a number"
+            raise DataError(message, hint="choose another column")
 
 
 def _check_vectors(config: InputConfig, files: Sequence[FileInfo], counts: Sequence[FileCount]) -> None:
@@ -497,32 +509,35 @@ def _check_vectors(config: InputConfig, files: Sequence[FileInfo], counts: Seque
     for file, count in zip(files, counts, strict=True):
         path = vectors_path(paths.parse_path(file["path"]), config.vectors)
         try:
-            held = npy.read_shape(path)[0]
+            n_vectors = npy.read_shape(path)[0]
         except (OSError, ValueError, OverflowError) as error:
-            raise DataError(f"cannot read the vectors: {error}", where=str(path)) from error
-        if held != count.extent:
-            raise DataError(f"holds {held:,} vectors, but {file['path']} has {count.extent:,} rows", where=str(path))
+            hint = "write an array with one vector for every row of the file"
+            raise DataError(f"cannot read the vectors: {error}", where=str(path), hint=hint) from error
+        if n_vectors != count.extent:
+            message = f"the array has {n_vectors:,} vectors, but {file['path']} has {count.extent:,} rows"
+            raise DataError(message, where=str(path), hint="write one vector for every row of the file")
 
 
 # ---------------------------------------------------------------- ids
 
 
 def _number_shards(folder: Path, incoming: Sequence[Path]) -> list[Path]:
-    """Number the shards through."""
+    """Move the shards to their final paths, numbered consecutively."""
     shard_paths = [parquet_io.shard_path(folder, number) for number in range(len(incoming))]
-    for path, place in zip(incoming, shard_paths, strict=True):
-        paths.move(path, place)
+    for path, target in zip(incoming, shard_paths, strict=True):
+        paths.move(path, target)
     return shard_paths
 
 
-def _settle_ids(
+def _make_ids_unique(
     folder: Path, shard_paths: Sequence[Path], config: InputConfig, files: Sequence[str], fingerprint: str
 ) -> list[tuple[int, str]]:
-    """Make every id unique: of two rows with the user's id the later is quarantined; of our own ids, it is numbered.
+    """Make all ids unique: later rows with a duplicate id are quarantined; generated ids are numbered instead.
 
     Returns
     -------
-    The number of the file and the source of each row that was quarantined.
+    list of (int, str)
+        File number and source of each quarantined row.
     """
     column = config.id or inputs.ID
     hashes = [_hashes(path, column) for path in shard_paths]
@@ -533,33 +548,33 @@ def _settle_ids(
     first: dict[str, str] = {}
     bad: list[dict[str, object]] = []
     moved: list[tuple[int, str]] = []
-    for path, own in zip(shard_paths, hashes, strict=True):
-        rows = np.flatnonzero(np.isin(own, suspects)).tolist() if len(suspects) else []
+    for path, shard_hashes in zip(shard_paths, hashes, strict=True):
+        rows = np.flatnonzero(np.isin(shard_hashes, suspects)).tolist() if len(suspects) else []
         if not rows:
             continue
         table = parquet_io.read(path)
         names = inputs.as_identifiers(table[column]).to_pylist()
-        again: dict[int, int] = {}
+        repeated: dict[int, int] = {}
         for row in rows:
             if seen[names[row]]:
-                again[row] = seen[names[row]]
+                repeated[row] = seen[names[row]]
             else:
-                first[names[row]] = _place(table, row, files)
+                first[names[row]] = _location(table, row, files)
             seen[names[row]] += 1
-        if not again:
+        if not repeated:
             continue
         if config.id is None:
-            renamed = [f"{name[:-1]}{again[row]}" if row in again else name for row, name in enumerate(names)]
+            renamed = [f"{name[:-1]}{repeated[row]}" if row in repeated else name for row, name in enumerate(names)]
             position = table.column_names.index(column)
             table = table.set_column(position, column, pa.array(renamed, pa.string()))
         else:
-            entries = [_duplicate(table, row, names[row], first[names[row]], config, files) for row in again]
+            entries = [_duplicate(table, row, names[row], first[names[row]], config, files) for row in repeated]
             bad += entries
             moved += [
                 (table[inputs.FILE][row].as_py(), str(entry["source"]))
-                for row, entry in zip(again, entries, strict=True)
+                for row, entry in zip(repeated, entries, strict=True)
             ]
-            table = table.filter(pa.array(np.isin(np.arange(len(table)), list(again), invert=True)))
+            table = table.filter(pa.array(np.isin(np.arange(len(table)), list(repeated), invert=True)))
         parquet_io.write(table, path, fingerprint, compression="zstd")
     if bad:
         table = pa.Table.from_pylist(bad, schemas.QUARANTINE)
@@ -573,15 +588,15 @@ def _hashes(path: Path, column: str) -> Hashes:
     return series.hash(0).to_numpy() if isinstance(series, pl.Series) else np.empty(0, np.uint64)
 
 
-def _place(table: pa.Table, row: int, files: Sequence[str]) -> str:
+def _location(table: pa.Table, row: int, files: Sequence[str]) -> str:
     return f"{files[table[inputs.FILE][row].as_py()]}:{table[inputs.LINE][row].as_py()}"
 
 
 def _duplicate(
     table: pa.Table, row: int, name: str, first: str, config: InputConfig, files: Sequence[str]
 ) -> dict[str, object]:
-    held = source_names.source_column(config) or inputs.SOURCE
-    source = inputs.as_text(table[held].slice(row, 1))[0].as_py() if held in table.column_names else None
+    source_name = source_names.source_column(config) or inputs.SOURCE
+    source = inputs.as_text(table[source_name].slice(row, 1))[0].as_py() if source_name in table.column_names else None
     if config.source is None:
         source = DEFAULT_SOURCE
     text = inputs.TEXT if inputs.TEXT in table.column_names else config.text
@@ -590,13 +605,13 @@ def _duplicate(
         "source": NO_SOURCE if source is None else str(source),
         "file": files[table[inputs.FILE][row].as_py()],
         "line": table[inputs.LINE][row].as_py(),
-        "reason": f"has the id of {first}",
+        "reason": f"has the same id as {first}",
         "record": inputs.as_text(table[text].slice(row, 1))[0].as_py(),
     }
 
 
 def _digest(path: Path, column: str) -> str:
-    """Changes when an id or a text of the shard does, and with nothing else, so that a new label costs no embedding."""
+    """Return a digest of the ids and texts of a shard only, so that a new label does not trigger embedding."""
     table = parquet_io.read(path, [column, inputs.HASH])
     names = inputs.as_identifiers(table[column])
     digest = hashlib.sha256(np.ascontiguousarray(pc.binary_length(names).to_numpy(), np.int32).tobytes())

@@ -1,4 +1,4 @@
-"""The text of a row: a column, or a template over columns such as ``"{instruction}: {output}"``."""
+"""Text of a row: a column, or a template over columns such as ``"{instruction}: {output}"``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from curate.kernels.text.text_identity import is_blank
 
 
 def template_columns(template: str) -> list[str] | None:
-    """The columns a template names; None if ``template`` is simply a column's name.
+    """Return the columns that a template uses; None if ``template`` is a column name.
 
     >>> template_columns("{instruction}: {messages[].content}")
     ['instruction', 'messages']
@@ -28,16 +28,16 @@ def template_columns(template: str) -> list[str] | None:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Return whether a column of this type is text by itself: strings, and bytes that hold UTF-8."""
+    """Return whether a column of this type is text: strings, or bytes in UTF-8."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or is_binary(kind))
 
 
 def render(template: str, table: pa.Table) -> pa.Array:
     """Fill the template with each row of ``table``, (n,) strings.
 
-    A null gives nothing, a list or an object its JSON, every other value its text as ``to_text`` gives it. A path such
-    as ``messages[].content`` gives the texts of all values that it leads to, a line each. A row in which every column
-    is null or blank gives null: there is no text in it, whatever the template's own words.
+    A null renders as nothing, a list or an object as JSON, every other value as by ``to_text``. A path such
+    as ``messages[].content`` renders as the texts of all values at the path, one per line. A row in which every column
+    is null or blank becomes null, even if the template has words besides its columns.
     """
     pieces = parse_template(template) or []
     cells = {name: _strings(table, split_path(name)) for _, name in pieces if name is not None}
@@ -63,7 +63,7 @@ def _strings(table: pa.Table, path: TextPath) -> pa.Array:
 
 
 def json_values(array: pa.Array) -> list[object]:
-    """Return the values of an array as JSON has them; the numbers of JSON texts keep their digits."""
+    """Return the values of an array as JSON values; numbers in JSON texts keep their digits."""
     if pa.types.is_dictionary(array.type) or is_text(array.type):
         return list(to_text(array).to_pylist())
     if not is_json(array.type):
@@ -75,7 +75,7 @@ def json_values(array: pa.Array) -> list[object]:
 
 
 def _texts(value: object, steps: list[str]) -> Iterator[str]:
-    """Yield the texts that the steps lead to, but for blank ones; a text on the way is one of them."""
+    """Yield the non-blank texts at the end of the steps; a text on the way is included."""
     if isinstance(value, str):
         if value.strip():
             yield value

@@ -1,4 +1,4 @@
-"""How many tokens a text has: from a column, from a tokenizer, or estimated."""
+"""Token counts of texts: from a column, from a tokenizer, or estimated."""
 
 from __future__ import annotations
 
@@ -22,44 +22,46 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 BYTES_PER_TOKEN = 4
-"""The usual rule of thumb for English text under a subword vocabulary."""
+"""Usual number of bytes per token of English text with a subword vocabulary."""
 
 
 _FILE = "tokenizer.json"
 
 
 def estimate(texts: pa.Array) -> pa.Array:
-    """One token for every four bytes of UTF-8, rounded up; (n,) int32."""
+    """Estimate one token for every four bytes of UTF-8, rounded up; return shape (n,), int32."""
     return pc.cast(np.ceil(pc.binary_length(texts).to_numpy(zero_copy_only=False) / BYTES_PER_TOKEN), pa.int32())
 
 
 def read_counts(counts: pa.Array, name: str) -> pa.Array:
-    """Return the token counts in a column of the input, (n,) int64.
+    """Return the token counts in a column of the input, shape (n,), int64.
 
     Raises
     ------
-    DataError : the column does not hold integers
+    DataError
+        The column does not contain integers.
     """
     try:
         return counts.cast(pa.int64())
     except pa.ArrowException as error:
-        raise DataError(f"input.tokens: column {name!r} does not hold integers: {error}") from error
+        message = f"input.tokens: column {name!r} does not contain integers: {error}"
+        raise DataError(message, hint="fix the column, or set input.tokens to a tokenizer") from error
 
 
 def revision(tokenizer: str) -> str:
-    """Return a sha256 of the tokenizer of that name, or in that file or folder.
+    """Return a sha256 of the tokenizer with this name, or in this file or folder.
 
     Raises
     ------
     PluginError
-        If it is no file, and cannot be loaded from the hub or its cache.
+        It is not a file, and cannot be loaded from the hub or its cache.
     """
-    return _held(tokenizer) or hashlib.sha256(_loaded(tokenizer, None).to_str().encode()).hexdigest()
+    return _file_digest(tokenizer) or hashlib.sha256(_load(tokenizer, None).to_str().encode()).hexdigest()
 
 
 def make_counter(tokenizer: str) -> Callable[[pa.Array], pa.Array]:
-    """Return a function that counts tokens with the tokenizer of that name, or in that file or folder."""
-    loaded = _loaded(tokenizer, _held(tokenizer))
+    """Return a function that counts tokens with the tokenizer with this name, or in this file or folder."""
+    loaded = _load(tokenizer, _file_digest(tokenizer))
 
     def count(texts: pa.Array) -> pa.Array:
         encoded = loaded.encode_batch(texts.to_pylist(), add_special_tokens=False)
@@ -69,12 +71,12 @@ def make_counter(tokenizer: str) -> Callable[[pa.Array], pa.Array]:
 
 
 def check(tokenizer: str) -> list[str]:
-    """Return what will be downloaded to load a tokenizer.
+    """Return notes about downloads that loading a tokenizer requires.
 
     Raises
     ------
     PluginError
-        If it cannot be loaded, as far as that is known without loading it.
+        The tokenizer cannot be loaded, as far as that is known without loading it.
     """
     if importlib.util.find_spec("tokenizers") is None:
         raise _missing(tokenizer)
@@ -85,15 +87,13 @@ def check(tokenizer: str) -> list[str]:
         or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", tokenizer)
         or tokenizer.endswith(".json")
     ):
-        raise PluginError(
-            f"input.tokens: {tokenizer!r} is neither a column of the input nor a tokenizer", hint=_NAME_ONE
-        )
+        raise PluginError(f"input.tokens: {tokenizer!r} is neither a column of the input nor a tokenizer", hint=_HINT)
     if _is_cached(tokenizer):
         return []
     if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
-        message = f"input.tokens: {tokenizer!r} is no column, nor in the hub's cache, and HF_HUB_OFFLINE is set"
-        raise PluginError(message, hint=_NAME_ONE)
-    return [f"input.tokens: the tokenizer {tokenizer!r} is not in the hub's cache, and will be downloaded"]
+        message = f"input.tokens: {tokenizer!r} is not a column or in the hub's cache, and HF_HUB_OFFLINE is set"
+        raise PluginError(message, hint=_HINT)
+    return [f"input.tokens: the tokenizer {tokenizer!r} is not in the hub's cache and will be downloaded"]
 
 
 def _is_cached(tokenizer: str) -> bool:
@@ -104,7 +104,7 @@ def _is_cached(tokenizer: str) -> bool:
     return isinstance(try_to_load_from_cache(tokenizer, _FILE), str)
 
 
-_NAME_ONE = "name a column, a tokenizer.json, or a tokenizer on the hub while it can be reached"
+_HINT = "use a column, a tokenizer.json, or a tokenizer on the hub while it is reachable"
 
 
 def _missing(tokenizer: str) -> PluginError:
@@ -114,7 +114,7 @@ def _missing(tokenizer: str) -> PluginError:
 
 
 def is_file(name: str) -> bool:
-    """Return whether ``name`` is a tokenizer's file, or a folder that has one."""
+    """Return whether ``name`` is the file of a tokenizer, or a folder with one."""
     file = _file(name)
     return file is not None and file.is_file()
 
@@ -127,15 +127,15 @@ def _file(name: str) -> Path | None:
     return path if path.exists() else None
 
 
-def _held(name: str) -> str | None:
+def _file_digest(name: str) -> str | None:
     """Return a sha256 of the file of a tokenizer; None if there is none."""
     file = _file(name)
     return paths.hash_content(file) if file is not None and file.is_file() else None
 
 
 @lru_cache(maxsize=2)
-def _loaded(name: str, held: str | None) -> Tokenizer:  # noqa: ARG001 - what its file holds is part of the key
-    """Return the tokenizer, loaded once a process for what its file holds."""
+def _load(name: str, content: str | None) -> Tokenizer:  # noqa: ARG001 - the content is part of the cache key
+    """Return the tokenizer, loaded once per process and content of its file."""
     try:
         import tokenizers
     except ImportError as error:
@@ -149,7 +149,7 @@ def _loaded(name: str, held: str | None) -> Tokenizer:  # noqa: ARG001 - what it
     except Exception as error:  # the library raises bare Exception
         raise PluginError(
             f"input.tokens: {name!r} is neither a column of the input nor a tokenizer that can be loaded: {error}",
-            hint=_NAME_ONE,
+            hint=_HINT,
         ) from error
     loaded.no_truncation()
     loaded.no_padding()

@@ -1,12 +1,12 @@
-"""The proxy stage: a small model learns the labels, and what it says of every row after each epoch is written down.
+"""Proxy stage: train a small model on the labels, and store its predictions for every row after each epoch.
 
-It is trained anew whenever the pool or a label changes: what a model that never saw a row says of it would be another
-quantity, and so would its scores. A row without a label (or, of a recorded proxy, without a line in the log) is not
-trained on; it has the label -1 here, and its scores are NaN.
+The model is trained again whenever the pool or a label changes: predictions of a model that never saw a row would be a
+different quantity, and so would the scores. A row without a label (or, with a recorded proxy, without a line in the
+log) is not used for training; its label is stored as -1, and its scores are NaN.
 
-Memory: to train, the pool's embeddings (in memory within ``memory_limit``, mapped from a file beyond) and what the
-proxy states; to predict, a shard's embeddings a worker and one row group of about 64 MiB, however many classes and
-epochs there are; a recorded log is read into mapped files.
+Memory: for training, the pool's embeddings (in memory within ``memory_limit``, memory-mapped beyond) and the memory
+that the proxy documents; for prediction, the embeddings of one shard per worker and one row group of about 64 MiB, for
+any number of classes and epochs; a recorded log is read into memory-mapped files.
 """
 
 from __future__ import annotations
@@ -57,15 +57,15 @@ CLASSES = "classes.parquet"
 TRAINED = "trained.npz"
 
 _GROUP = 64 << 20
-"""Bytes of a row group."""
+"""Size of a row group in bytes."""
 
 Blocks = Callable[[slice], Iterable[NDArray[np.float16]]]
-"""What is stored of some of a shard's rows: (m, classes) logarithms for each epoch of each run."""
+"""Function from rows of a shard to their stored values: (m, classes) logarithms for each epoch of each run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyResult(StageResult):
-    """What training a proxy, or reading a log, leaves in its manifest."""
+    """Result of the proxy stage, as stored in its manifest."""
 
     classes: int
     runs: int
@@ -74,14 +74,14 @@ class ProxyResult(StageResult):
     """Number of rows without a label, or without a line in the log."""
 
     unknown: int
-    """Number of lines of the log about rows that are not in the pool."""
+    """Number of log lines about rows that are not in the pool."""
 
     files: tuple[FileInfo, ...]
     """Path, stamp and sha256 of each file of a recorded log."""
 
 
 class Proxy(Stage["ProxyEntry", ProxyOutput]):
-    """Labels to the training dynamics of a small model."""
+    """Stage that computes the training dynamics of a small model."""
 
     name = "proxy"
     section = "proxy"
@@ -121,14 +121,14 @@ def _trains(spec: PluginSpec) -> bool:
 
 
 def _files(context: Context, entry: ProxyEntry, folder: Path) -> list[FileInfo]:
-    """Return the path, stamp and sha256 of each file of a recorded log, read only if its stamp is not as before."""
+    """Return the path, stamp and sha256 of each file of a recorded log; a file is read only if its stamp changed."""
     if _trains(entry.spec):
         return []
     previous = manifest.load(folder, ProxyResult)
-    known = {} if previous is None else {file["path"]: dict(file) for file in previous.result.files}
+    recorded = {} if previous is None else {file["path"]: dict(file) for file in previous.result.files}
     files = []
     for name, status in match_files("proxy.files", entry.spec.build().files).items():
-        seen, old = {"path": name, **status}, known.get(name, {})
+        seen, old = {"path": name, **status}, recorded.get(name, {})
         if not context.verify and {key: old.get(key) for key in seen} == seen:
             files.append(old)
         else:
@@ -136,7 +136,8 @@ def _files(context: Context, entry: ProxyEntry, folder: Path) -> list[FileInfo]:
             try:
                 files.append({**seen, "sha256": paths.hash_file(paths.parse_path(name))})
             except OSError as error:
-                raise DataError(f"cannot read the log: {error.strerror}", where=name) from error
+                hint = "check that the file exists and can be read"
+                raise DataError(f"cannot read the log: {error.strerror}", where=name, hint=hint) from error
     return files
 
 
@@ -149,17 +150,17 @@ def _work(
     _write_classes(context.folder / "proxy" / CLASSES, fingerprint, names)
     peak = unknown = 0
     if _trains(entry.spec):
-        runs, epochs, peak = _trained(context, pool, entry, labels, len(names), fingerprint)
-        unlabelled = int((labels < 0).sum())
+        runs, epochs, peak = _train_and_predict(context, pool, entry, labels, len(names), fingerprint)
+        unlabeled = int((labels < 0).sum())
     else:
-        log = _logged(context, pool, entry, labels, names, files, fingerprint)
+        log = _write_log(context, pool, entry, labels, names, files, fingerprint)
         runs, epochs, unknown = log.runs, log.epochs, log.unknown
-        unlabelled = int(((labels < 0) | ~log.seen).sum())
-    if unlabelled:
-        why = "" if _trains(entry.spec) else ", or no line in the log"
-        context.progress.note(f"proxy {entry.name}: {unlabelled:,} rows have no label{why}; their scores are NaN")
+        unlabeled = int(((labels < 0) | ~log.seen).sum())
+    if unlabeled:
+        log_note = "" if _trains(entry.spec) else ", or no line in the log"
+        context.progress.note(f"proxy {entry.name}: {unlabeled:,} rows have no label{log_note}; their scores are NaN")
     if unknown:
-        context.progress.note(f"proxy {entry.name}: {unknown:,} lines of the log are about rows not in the pool")
+        context.progress.note(f"proxy {entry.name}: {unknown:,} log lines are about rows that are not in the pool")
     return Outcome(
         sources=count_all_kept(pool.source_counts()),
         shards=len(pool.shard_sizes),
@@ -168,7 +169,7 @@ def _work(
             classes=len(names),
             runs=runs,
             epochs=epochs,
-            unlabeled=unlabelled,
+            unlabeled=unlabeled,
             unknown=unknown,
             files=tuple(files),
         ),
@@ -179,15 +180,16 @@ def _work(
 
 
 def _classes(labels: Sequence[pa.ChunkedArray], entry: ProxyEntry) -> pa.Array:
-    """Return the labels that are classes: all of the pool, sorted, or those of a recorded log in its order."""
-    found = unique_categories(pa.concat_arrays([unique_categories(values) for values in labels]))
-    told = () if _trains(entry.spec) else entry.spec.build().classes
-    if told and (strange := sorted(set(found.to_pylist()) - set(told))):
-        raise DataError(f"proxy.classes: the pool has the label {strange[0]!r} too", hint="name every label")
-    names = pa.array(told, pa.string()) if told else found
+    """Return the labels that are classes: all labels of the pool, sorted, or the classes of a recorded log in order."""
+    pool_labels = unique_categories(pa.concat_arrays([unique_categories(values) for values in labels]))
+    classes = () if _trains(entry.spec) else entry.spec.build().classes
+    if classes and (strange := sorted(set(pool_labels.to_pylist()) - set(classes))):
+        message = f"proxy.classes: the list lacks the label {strange[0]!r} of the pool"
+        raise DataError(message, hint="list every label")
+    names = pa.array(classes, pa.string()) if classes else pool_labels
     if len(names) < 2:
-        what = f"every label is {names[0].as_py()!r}" if len(names) else "no row has a label"
-        raise DataError(f"proxy {entry.name}: {what}", hint="a proxy needs two classes at least; see input.label")
+        problem = f"every label is {names[0].as_py()!r}" if len(names) else "no row has a label"
+        raise DataError(f"proxy {entry.name}: {problem}", hint="a proxy needs at least two classes; see input.label")
     return names
 
 
@@ -196,7 +198,7 @@ def _write_classes(path: Path, fingerprint: str, names: pa.Array) -> None:
     parquet_io.write(table, path, fingerprint)
 
 
-# ---------------------------------------------------------------- trained here
+# ---------------------------------------------------------------- trained proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +212,10 @@ class _Task:
     fingerprint: str
 
 
-def _trained(
+def _train_and_predict(
     context: Context, pool: PoolView, entry: ProxyEntry, labels: Codes, classes: int, fingerprint: str
 ) -> tuple[int, int, int]:
-    """Train the proxy, unless that was done, and write what it says of every shard; runs, epochs and peak memory."""
+    """Train the proxy if needed, write the predictions of every shard, and return runs, epochs and peak memory."""
     folder, plugin = context.folder / "proxy", entry.spec.build()
     if npz.load(folder / TRAINED, fingerprint) is None:
         context.progress.begin(f"training {entry.name}", len(labels))
@@ -221,9 +223,9 @@ def _trained(
         x = _embeddings(context, pool.stream_embeddings(entry.embedding), has_label)
         labels = freeze(labels[has_label])
         with plugin_errors(entry.spec, entry.name), one_blas_thread():
-            learnt = plugin.train(x, labels, classes, rng_for(context.config.seed, f"proxy/{entry.name}"))
+            trained = plugin.train(x, labels, classes, rng_for(context.config.seed, f"proxy/{entry.name}"))
         context.progress.advance(len(has_label))
-        npz.save(folder / TRAINED, fingerprint, learnt)
+        npz.save(folder / TRAINED, fingerprint, trained)
         del x
     shards = range(len(pool.shard_sizes))
     tasks = [_Task(pool, entry.spec, entry.embedding, number, classes, folder, fingerprint) for number in shards]
@@ -233,7 +235,7 @@ def _trained(
 
 
 def _embeddings(context: Context, vectors: Vectors, keep: NDArray[np.bool_]) -> Matrix:
-    """Return the vectors of some rows, (m, d) float32: in memory within ``memory_limit``, mapped from a file beyond."""
+    """Return the vectors of some rows, (m, d) float32: in memory within ``memory_limit``, memory-mapped beyond."""
 
     def blocks() -> Iterator[Matrix]:
         start = 0
@@ -247,11 +249,11 @@ def _embeddings(context: Context, vectors: Vectors, keep: NDArray[np.bool_]) -> 
 
 
 @lru_cache(maxsize=1)
-def _learnt(path: Path, fingerprint: str) -> FittedState:
-    learnt = npz.load(path, fingerprint)
-    if learnt is None:
-        raise DataError("the proxy is not whole", where=str(path), hint="run the stage again")
-    return learnt
+def _trained_state(path: Path, fingerprint: str) -> FittedState:
+    trained = npz.load(path, fingerprint)
+    if trained is None:
+        raise DataError("the trained proxy is missing or corrupt", where=str(path), hint="run again to train it again")
+    return trained
 
 
 def _predict(task: _Task) -> None:
@@ -259,7 +261,7 @@ def _predict(task: _Task) -> None:
     if is_current_shard(path, task.fingerprint):
         return
     plugin = task.spec.build()
-    learnt = _learnt(task.folder / TRAINED, task.fingerprint)
+    trained = _trained_state(task.folder / TRAINED, task.fingerprint)
     x = shard.vectors(task.embedding)
     names = parquet_io.read(task.folder / CLASSES, ["label"])["label"].combine_chunks()
     labels = encode_categories(shard.read(("label",))["label"], names)
@@ -267,20 +269,20 @@ def _predict(task: _Task) -> None:
     def blocks(rows: slice) -> Iterator[NDArray[np.float16]]:
         expected = (len(x[rows]), task.classes)
         with plugin_errors(task.spec, task.spec.name), one_blas_thread():
-            for given in plugin.predict(learnt, x[rows]):
-                if given.dtype != np.float32 or given.shape != expected:
-                    got = f"{given.dtype} {given.shape}"
-                    raise PluginError(f"proxy {task.spec.name!r} gave {got}; expected float32 {expected}")
-                yield half_precision_logs(given)
+            for predictions in plugin.predict(trained, x[rows]):
+                if predictions.dtype != np.float32 or predictions.shape != expected:
+                    got = f"{predictions.dtype} {predictions.shape}"
+                    raise PluginError(f"proxy {task.spec.name!r} returned {got}, expected float32 {expected}")
+                yield half_precision_logs(predictions)
 
     schema = schemas.proxy(plugin.runs, plugin.epochs, task.classes, {"model": task.spec.name})
     _write(path, task.fingerprint, schema, shard.ids, labels, blocks)
 
 
-# ---------------------------------------------------------------- recorded elsewhere
+# ---------------------------------------------------------------- recorded proxy
 
 
-def _logged(
+def _write_log(
     context: Context,
     pool: PoolView,
     entry: ProxyEntry,
@@ -289,21 +291,21 @@ def _logged(
     files: Sequence[FileInfo],
     fingerprint: str,
 ) -> training_logs.Log:
-    """Write what the log says of every shard."""
+    """Write the predictions of the log for every shard."""
     folder = context.folder / "proxy"
     context.progress.begin(f"reading the log of {entry.name}", len(labels))
     logs = [paths.parse_path(file["path"]) for file in files]
     with plugin_errors(entry.spec, entry.name):
         log = training_logs.read(entry.spec.build(), logs, pool.ids, len(names), context.scratch)
-    known = np.where(log.seen, labels, np.int32(-1))
+    known_labels = np.where(log.seen, labels, np.int32(-1))
     schema = schemas.proxy(log.runs, log.epochs, len(names), {"model": entry.name})
     start = 0
-    for shard, own in enumerate(pool.ids.chunks):
-        end = start + len(own)
-        mine = [each[start:end] for each in log.steps]
+    for shard, ids in enumerate(pool.ids.chunks):
+        end = start + len(ids)
+        parts = [each[start:end] for each in log.steps]
         path = parquet_io.shard_path(folder, shard)
-        _write(path, fingerprint, schema, own, known[start:end], partial(_parts, mine))
-        context.progress.advance(len(own))
+        _write(path, fingerprint, schema, ids, known_labels[start:end], partial(_parts, parts))
+        context.progress.advance(len(ids))
         start = end
     return log
 
@@ -316,16 +318,16 @@ def _parts(steps: Sequence[NDArray[np.float16]], rows: slice) -> Iterator[NDArra
 
 
 def _write(path: Path, fingerprint: str, schema: pa.Schema, ids: pa.Array, labels: Codes, blocks: Blocks) -> None:
-    """One shard, a row group at a time."""
+    """Write one shard, a row group at a time."""
     width = sum(field.type.list_size for field in schema if pa.types.is_fixed_size_list(field.type))
 
     def tables() -> Iterator[pa.Table]:
         for rows in block_slices(len(ids), max(1, _GROUP // (2 * width))):
-            given = [pa.FixedSizeListArray.from_arrays(pa.array(each.ravel()), each.shape[1]) for each in blocks(rows)]
-            columns = [ids[rows.start : rows.stop], pa.array(labels[rows]), *given]
+            arrays = [pa.FixedSizeListArray.from_arrays(pa.array(each.ravel()), each.shape[1]) for each in blocks(rows)]
+            columns = [ids[rows.start : rows.stop], pa.array(labels[rows]), *arrays]
             if len(columns) != len(schema):
                 raise PluginError(
-                    f"proxy: {len(given)} epochs were predicted, {len(schema) - 2} expected", where=str(path)
+                    f"proxy: got predictions for {len(arrays)} epochs, expected {len(schema) - 2}", where=str(path)
                 )
             yield schemas.check(pa.table(columns, names=schema.names), schema, str(path))
 

@@ -1,6 +1,6 @@
-"""Reads a log of somebody's training into arrays in the pool's order, one for each epoch of each run.
+"""Reading of training logs into arrays in the pool's order, one array for each epoch of each run.
 
-Memory: 4 bytes a row and epoch, and a few thousand lines; what they say is in mapped files, which the system may drop.
+Memory: 4 bytes per row and epoch, and a few thousand lines; the values are in memory-mapped files.
 """
 
 from __future__ import annotations
@@ -20,83 +20,95 @@ from curate.plugins.interfaces import RecordedProxy
 from curate.pool import embedding_matrix
 from curate.store import readers
 from curate.store.inputs import as_text
-from curate.store.readers import Piece
+from curate.store.readers import BadRecord, Piece
 
 
 @dataclass(slots=True)
 class _Step:
-    """What the log says of one epoch of one run."""
+    """Values of one epoch of one run."""
 
     logs: Half
-    """(n, classes) logarithms of probabilities."""
+    """Logarithms of probabilities, shape (n, classes)."""
 
     line: NDArray[np.int32]
-    """(n,) where it says so; 0 for a row that it has not."""
+    """Line of each row in the log, shape (n,); 0 for a missing row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """A log that was read."""
+    """Content of a training log."""
 
     steps: Sequence[Half]
-    """For each epoch of each run in order, (n, classes) float16 logarithms of probabilities, mapped from a file."""
+    """Logarithms of probabilities for each epoch of each run in order, memory-mapped, shape (n, classes), float16."""
 
     runs: int
+    """Number of runs."""
+
     epochs: int
-    """Of each run."""
+    """Number of epochs of each run."""
 
     seen: NDArray[np.bool_]
-    """(n,) the rows that the log has."""
+    """Whether the log has each row, shape (n,)."""
 
     unknown: int
-    """Lines about rows that are not in the pool."""
+    """Number of lines about rows that are not in the pool."""
 
 
 def read(proxy: RecordedProxy, files: Sequence[Path], ids: pa.ChunkedArray, classes: int, scratch: Path) -> Log:
-    """The log in ``files``, of the rows ``ids``.
-
-    Raises
-    ------
-    DataError : naming the file and the line, or the row and the epoch, that cannot be used
-    """
-    reading = _Reading(proxy, {name: row for row, name in enumerate(ids.to_pylist())}, classes, scratch)
-    for number, path in enumerate(files):
-        for batch in readers.read(Piece(str(path), number)):
-            if batch.bad_records:
-                raise DataError(f"the log {batch.bad_records[0].reason}", where=f"{path}:{batch.bad_records[0].line}")
-            reading.take(batch.table, np.array(batch.lines, np.int32), path)
-    return reading.done(files, ids)
-
-
-def check(proxy: RecordedProxy, path: Path, labels: Collection[str], *, exact: bool) -> None:
-    """Read the first lines of one file of a log, and compare its classes with labels of the pool.
-
-    Parameters
-    ----------
-    labels : collection of str
-        Labels of the pool: all of them (``exact``), or those of some rows.
+    """Read the log in ``files`` for the rows ``ids``.
 
     Raises
     ------
     DataError
-        It cannot be used.
+        The log is invalid; the error names the file and line, or the row and epoch.
+    """
+    reader = _LogReader(proxy, {name: row for row, name in enumerate(ids.to_pylist())}, classes, scratch)
+    for number, path in enumerate(files):
+        for batch in readers.read(Piece(str(path), number)):
+            if batch.bad_records:
+                raise _bad_line_error(batch.bad_records[0], path)
+            reader.take(batch.table, np.array(batch.lines, np.int32), path)
+    return reader.done(files, ids)
+
+
+def check(proxy: RecordedProxy, path: Path, labels: Collection[str], *, exact: bool) -> None:
+    """Read the first lines of one file of a log, and compare its classes with the labels of the pool.
+
+    Parameters
+    ----------
+    labels : collection of str
+        All labels of the pool (``exact``), or those of some rows.
+
+    Raises
+    ------
+    DataError
+        The log is invalid or does not fit the pool.
     """
     batch = next(readers.read(Piece(str(path), 0)), None)
     if batch is None:
         return
     if batch.bad_records:
-        raise DataError(f"the log {batch.bad_records[0].reason}", where=f"{path}:{batch.bad_records[0].line}")
+        raise _bad_line_error(batch.bad_records[0], path)
     _keys(batch.table, f"{path}:{batch.lines[0]}")
     classes = proxy.probabilities(batch.table).shape[1]
     expected = len(proxy.classes) or len(labels)
-    known = exact or bool(proxy.classes)
-    if classes < expected or (known and classes != expected):
-        message = f"the log has {classes} classes, the pool {expected} labels"
-        raise DataError(message, where=str(path), hint="name all the classes of the model, in its order: proxy.classes")
+    is_exact = exact or bool(proxy.classes)
+    if classes < expected or (is_exact and classes != expected):
+        message = f"the log has {classes} classes, but the pool has {expected} labels"
+        raise DataError(message, where=str(path), hint=_CLASSES_HINT)
+
+
+_CLASSES_HINT = "list all classes of the model in its order: proxy.classes"
+
+
+def _bad_line_error(record: BadRecord, path: Path) -> DataError:
+    """Return the error for a line of the log that cannot be read."""
+    hint = "fix the line, or remove it from the log"
+    return DataError(f"cannot read the log: the line {record.reason}", where=f"{path}:{record.line}", hint=hint)
 
 
 @dataclass(slots=True)
-class _Reading:
+class _LogReader:
     proxy: RecordedProxy
     rows: Mapping[str, int]
     classes: int
@@ -105,28 +117,33 @@ class _Reading:
     unknown: int = 0
 
     def take(self, table: pa.Table, lines: NDArray[np.int32], path: Path) -> None:
-        """Write down what one batch of lines says."""
+        """Store the values of one batch of lines."""
         where = f"{path}:{lines[0]}" if len(lines) else str(path)
         names, epochs, runs = _keys(table, where)
         rows = np.array([self.rows.get(name, -1) for name in names], np.intp)
         self.unknown += int((rows < 0).sum())
         try:
-            given = self.proxy.probabilities(table)
+            probabilities = self.proxy.probabilities(table)
         except DataError as error:
             raise DataError(error.message, where=f"{path}, lines {lines[0]} to {lines[-1]}", hint=error.hint) from error
-        if given.shape[1] != self.classes:
+        if probabilities.shape[1] != self.classes:
             raise DataError(
-                f"the log has {given.shape[1]} classes, the pool {self.classes} labels",
+                f"the log has {probabilities.shape[1]} classes, but the pool has {self.classes} labels",
                 where=where,
-                hint="name all the classes of the model, in its order: proxy.classes",
+                hint=_CLASSES_HINT,
             )
         for run in np.unique(runs):
             for epoch in np.unique(epochs[runs == run]):
-                mine = np.flatnonzero((runs == run) & (epochs == epoch) & (rows >= 0))
-                self._settle((str(run), float(epoch)), rows[mine], given[mine], lines[mine], path)
+                selected = np.flatnonzero((runs == run) & (epochs == epoch) & (rows >= 0))
+                self._store((str(run), float(epoch)), rows[selected], probabilities[selected], lines[selected], path)
 
-    def _settle(
-        self, key: tuple[str, float], rows: NDArray[np.intp], given: Matrix, lines: NDArray[np.int32], path: Path
+    def _store(
+        self,
+        key: tuple[str, float],
+        rows: NDArray[np.intp],
+        probabilities: Matrix,
+        lines: NDArray[np.int32],
+        path: Path,
     ) -> None:
         if key not in self.steps:
             n = len(self.rows)
@@ -134,47 +151,53 @@ class _Reading:
             self.steps[key] = _Step(logs, np.zeros(n, np.int32))
         step = self.steps[key]
         order = np.argsort(rows, kind="stable")
-        again = order[1:][rows[order[1:]] == rows[order[:-1]]]
-        twice = np.union1d(again, np.flatnonzero(step.line[rows] > 0))
-        if len(twice):
+        repeated = order[1:][rows[order[1:]] == rows[order[:-1]]]
+        duplicates = np.union1d(repeated, np.flatnonzero(step.line[rows] > 0))
+        if len(duplicates):
             raise DataError(
-                f"the log has this row twice in epoch {key[1]:g}",
-                where=f"{path}:{lines[twice[0]]}",
-                hint="if it is of several runs, say which in a column 'run'",
+                f"the log has a second line for this row in epoch {key[1]:g}",
+                where=f"{path}:{lines[duplicates[0]]}",
+                hint="if the log has several runs, add a column 'run'",
             )
-        step.logs[rows] = half_precision_logs(given)
+        step.logs[rows] = half_precision_logs(probabilities)
         step.line[rows] = lines
 
     def done(self, files: Sequence[Path], ids: pa.ChunkedArray) -> Log:
-        """The whole, if no row is missing from some of it."""
+        """Return the complete log after checking that no row is missing in an epoch."""
         where = ", ".join(str(path) for path in files[:3])
         n = len(self.rows)
         seen = np.zeros(n, np.bool_)
         for step in self.steps.values():
             seen |= step.line > 0
         if not seen.any():
-            raise DataError("no line of the log is about a row of the pool", where=where, hint="compare the ids")
+            hint = "compare the ids in the log with those of the pool"
+            raise DataError("no line of the log is about a row of the pool", where=where, hint=hint)
         for (run, epoch), step in self.steps.items():
             if len(lost := np.flatnonzero(seen & (step.line == 0))):
-                told = f"the log has not the row {ids[int(lost[0])].as_py()!r} in epoch {epoch:g}"
-                raise DataError(told + (f" of run {run!r}" if run else ""), where=where, hint="log all rows every time")
+                message = f"the log has no row {ids[int(lost[0])].as_py()!r} in epoch {epoch:g}"
+                message += f" of run {run!r}" if run else ""
+                raise DataError(message, where=where, hint="log all rows in every epoch")
             step.logs[~seen] = half_precision_logs(np.full((1, self.classes), 1 / self.classes))
         lengths = {run: sum(other == run for other, _ in self.steps) for run, _ in self.steps}
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{length} of {run!r}" for run, length in sorted(lengths.items()))
-            raise DataError(f"the log's runs are not of the same number of epochs: {told}", where=where)
+            counts = ", ".join(f"{run!r} has {length}" for run, length in sorted(lengths.items()))
+            message = f"the runs of the log have different numbers of epochs: {counts}"
+            raise DataError(message, where=where, hint="log the same epochs for all runs")
         steps = [self.steps[key].logs for key in sorted(self.steps)]
         return Log(steps, len(lengths), len(steps) // len(lengths), seen, self.unknown)
 
 
 def _keys(table: pa.Table, where: str) -> tuple[list[str], NDArray[np.float64], NDArray[np.str_]]:
-    """The id, epoch and run of each line."""
+    """Return the id, epoch and run of each line."""
     for name in ("id", "epoch"):
         if name not in table.column_names or table[name].null_count:
-            raise DataError(f"the log has no column {name!r}, or a null in it", where=where)
+            hint = "every line needs an id and an epoch"
+            raise DataError(f"the log has no column {name!r}, or a null in it", where=where, hint=hint)
     try:
         epochs = np.asarray(table["epoch"].cast(pa.float64()).to_numpy())
     except pa.ArrowException as error:
-        raise DataError(f"the log's column 'epoch' does not hold numbers: {error}", where=where) from error
+        hint = "write the epoch as a number in every line"
+        message = f"the column 'epoch' of the log does not contain numbers: {error}"
+        raise DataError(message, where=where, hint=hint) from error
     runs = as_text(table["run"]).fill_null("").to_pylist() if "run" in table.column_names else [""] * len(table)
     return as_text(table["id"]).to_pylist(), epochs, np.array(runs, np.str_)

@@ -1,4 +1,4 @@
-"""Fills the dataset card from what the stages left behind."""
+"""Content of the dataset card, from the results of the stages."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from curate.store.inputs import Inputs
 
 @dataclass(frozen=True, slots=True)
 class ExportSummary:
-    """What was exported."""
+    """Summary of an export."""
 
     folder: str
-    """Folder of the data files; of the first epoch where epochs are planned."""
+    """Folder of the data files; of the first epoch if epochs are planned."""
 
     columns: Mapping[str, pa.DataType]
     masked: MaskedPii | None
@@ -31,17 +31,17 @@ class ExportSummary:
 
 
 def render_card(context: Context, done: CompletedStages, exported: ExportSummary) -> str:
-    """Return the dataset card, which is deterministic and has no times in it.
+    """Return the dataset card, which is deterministic and contains no times.
 
     Parameters
     ----------
     context, done
-        The run, and the results of the stages before the export.
+        Context of the run, and the completed stages before the export.
     exported : Exported
-        What was exported.
+        Summary of the export.
     """
     suffix = context.config.export.spec.build().suffix
-    export = _exported(suffix, exported.folder, exported.columns, _described(done.pool.inputs))
+    export = _describe_export(suffix, exported.folder, exported.columns, _input_features(done.pool.inputs))
     name, recipe = Path(context.config.source).stem, yaml_positions.dump_yaml(context.recipe)
     contents = replace(
         outline.build_outline(context, done),
@@ -54,30 +54,30 @@ def render_card(context: Context, done: CompletedStages, exported: ExportSummary
     return dataset_card.card(contents, export)
 
 
-def _described(inputs: Inputs) -> dict[str, object]:
-    """Return the features that the input's files have in the metadata of their schemas, by column."""
+def _input_features(inputs: Inputs) -> dict[str, object]:
+    """Return the features in the schema metadata of the input files, by column."""
     metadata = inputs.schema.metadata or {}
     data = json.loads(metadata.get(b"huggingface", '{"info": {"features": {}}}'))
-    found: dict[str, object] = data["info"]["features"]
-    return found
+    features: dict[str, object] = data["info"]["features"]
+    return features
 
 
-def _exported(
+def _describe_export(
     suffix: str, folder: str, types: Mapping[str, pa.DataType], described: Mapping[str, object]
 ) -> dataset_card.Export:
-    """Return what the card says of the files and their columns; ``described`` are the input's own features."""
+    """Return the card's description of files and columns; ``described`` are the features of the input."""
     as_json = ".jsonl" in suffix
-    named = tuple((name, "JSON" if is_json(kind) else str(kind)) for name, kind in types.items())
+    columns = tuple((name, "JSON" if is_json(kind) else str(kind)) for name, kind in types.items())
     notes: tuple[str, ...] = ()
-    if as_json and any("uint64" in kind for _, kind in named):
+    if as_json and any("uint64" in kind for _, kind in columns):
         notes = ("Most readers of JSON Lines cannot read an integer of 2^63 or more exactly.",)
     try:
-        known = card_features.column_overrides(described, as_json=as_json)
-        found, unreadable = card_features.describe_columns(types, as_json=as_json, known=known), ""
-        if any(map(is_json, types.values())):  # the library has no name of these that all of its versions know
-            found = []
+        overrides = card_features.column_overrides(described, as_json=as_json)
+        features, unreadable = card_features.describe_columns(types, as_json=as_json, known=overrides), ""
+        if any(map(is_json, types.values())):  # no name of this type works in all versions of the library
+            features = []
     except card_features.UnknownTypeError as error:
-        found, unreadable = [], str(error)
+        features, unreadable = [], str(error)
     return dataset_card.Export(
-        suffix=suffix, folder=folder, columns=named, features=found, unreadable=unreadable, notes=notes
+        suffix=suffix, folder=folder, columns=columns, features=features, unreadable=unreadable, notes=notes
     )

@@ -1,4 +1,4 @@
-"""What ``curate evaluate`` left in a run folder, read as strangers' data, for the report of the same selection."""
+"""Results of ``curate evaluate`` in a run directory, read as untrusted data, for the report of the same selection."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from curate.store import parquet_io
 from curate.store.json_shape import parse_dataclass
 
 COMPARISON = "compare.html"
-"""Beside the report: the page of ``curate compare``."""
+"""File name of the page of ``curate compare``, next to the report."""
 
 
 def evaluation_path(folder: Path) -> Path:
-    """Where in a run's folder the evaluation stands."""
+    """Return the path of the evaluation in a run directory."""
     return folder / "evaluate" / "evaluate.json"
 
 
 def read(context: Context, selected: SelectOutput) -> tuple[Evaluation | None, str]:
-    """Return the evaluation of this very selection, or a line that says why there is none and how to get one."""
-    file, why = evaluation_path(context.folder), ""
-    found = parse_dataclass(Evaluation, parquet_io.read_json(file), null_is_nan=True)
+    """Return the evaluation of this selection, or a line that explains why there is none and how to get one."""
+    file, reason = evaluation_path(context.folder), ""
+    evaluation = parse_dataclass(Evaluation, parquet_io.read_json(file), null_is_nan=True)
     if not file.exists():
-        why = "Whether it trains a better model has not been measured"
+        reason = "It has not been measured whether the selection trains a better model"
         if file.parent.exists():
-            context.progress.warn(f"{file} is missing: an evaluation has not ended, or its result is lost")
-    elif found is None:
-        why = f"{file} is not as this release writes it"
-        context.progress.warn(f"{why}: what was measured is lost; run curate evaluate {context.config.run}")
-    elif found.select != selected.fingerprint:
-        why, found = "Whether it trains a better model was measured on an earlier selection", None
-    return found, f"{why}: run curate evaluate {context.config.run}" if why else ""
+            context.progress.warn(f"{file} is missing: an evaluation was interrupted, or its result is lost")
+    elif evaluation is None:
+        reason = f"{file} is corrupt, or from another release"
+        context.progress.warn(f"{reason}: the measurements are lost; run curate evaluate {context.config.run}")
+    elif evaluation.select != selected.fingerprint:
+        reason, evaluation = "The measurement whether the data trains a better model is of an earlier selection", None
+    return evaluation, f"{reason}: run curate evaluate {context.config.run}" if reason else ""
 
 
 def find_comparison_page(context: Context) -> str:

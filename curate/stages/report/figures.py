@@ -1,4 +1,4 @@
-"""The figures of a report: the selection over the pool's rows, next to a uniform one of the same size."""
+"""Figures of the report: the selection compared with a random selection of the same size."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ if TYPE_CHECKING:
     from curate.config.model import Entry
 
 _EXAMPLES = 8
-"""Rows shown of the kept, and of those that each entry dropped."""
+"""Number of example rows of the kept rows, and of the rows that each entry dropped."""
 
 _CONFLICTS = 10
-"""Texts with different labels that are shown; the labels of each; and the rows of each label."""
+"""Largest number of shown texts with different labels, of labels of each text, and of rows of each label."""
 
 _HITS = 20
-"""Rows shown beside the evaluation text that they share something with."""
+"""Largest number of shown rows that overlap an evaluation text."""
 
 _GROUPS = 500
-"""Labels beyond which their shares are not drawn."""
+"""Largest number of labels or sources whose shares are drawn."""
 
 _NAMED, _SAMPLED = 100, 20
-"""Clusters that are named by their words, and rows of each that are read for it."""
+"""Number of clusters that are named by their words, and number of rows of each that are read for the names."""
 
-_NO_LONGER = "(published before, and no longer in the pool)"
-"""In place of the text of a row that an earlier run published."""
+_NO_LONGER = "(published earlier, no longer in the pool)"
+"""Placeholder for the text of a published row that is no longer in the pool."""
 
 
 class Figures:
-    """The selection over the pool's n rows, compared with a uniform one of the same size."""
+    """Figures of the selection from the pool's n rows, compared with a random selection of the same size."""
 
     def __init__(self, context: Context, done: CompletedStages) -> None:
         self.context, self.records, self.pool = context, done.records, done.pool
@@ -63,12 +63,12 @@ class Figures:
 
     @property
     def embeddings(self) -> Matrix:
-        """Vectors of the embed entry that was clustered, (n, d) float32."""
+        """Vectors of the embed entry that was clustered, shape (n, d), float32."""
         return self.pool.embeddings(self.pool.cluster_output.embedding)
 
     @cached_property
     def cluster_names(self) -> list[str]:
-        """Names of the clusters: the user's, or a number and, of the largest, the words that set their texts apart."""
+        """Names of the clusters: those of the user, or numbers with the distinctive words of the largest clusters."""
         names = self.pool.cluster_output.names()
         rng = rng_for(self.context.config.seed, "report/clusters")
         numbered = [code for code in self._largest(_NAMED) if names[code] == str(code)]
@@ -83,16 +83,16 @@ class Figures:
 
     @cached_property
     def _by_cluster(self) -> tuple[Rows, NDArray[np.int64]]:
-        """Rows by cluster, then by number, and where the rows of each cluster begin and end."""
+        """Rows sorted by cluster and number, and the bounds of the rows of each cluster."""
         clusters = self.pool.cluster
         order = np.argsort(clusters, kind="stable")
         return order, np.searchsorted(clusters[order], np.arange(len(self.pool.cluster_output.names()) + 1))
 
     def _largest(self, number: int) -> list[int]:
-        """Return the largest clusters, largest first; ties to the lowest number."""
+        """Return the largest clusters, largest first; ties go to the lowest number."""
         sizes = np.diff(self._by_cluster[1])
-        found: list[int] = np.argsort(-sizes, kind="stable")[:number].tolist()
-        return [code for code in found if sizes[code]]
+        collected: list[int] = np.argsort(-sizes, kind="stable")[:number].tolist()
+        return [code for code in collected if sizes[code]]
 
     def clusters(self) -> tuple[report_data.Cluster, ...]:
         """Return the largest clusters, each with its most central row."""
@@ -114,9 +114,9 @@ class Figures:
         )
 
     def histograms(self) -> tuple[report_data.Histogram, ...]:
-        learnt = {one.name: one.result.fit_summary for one in self.records if isinstance(one.result, ScoreResult)}
+        summaries = {one.name: one.result.fit_summary for one in self.records if isinstance(one.result, ScoreResult)}
         columns = [
-            (name, column, learnt[entry.name])
+            (name, column, summaries[entry.name])
             for entry in self.context.config.score
             for name, column in zip(_columns(entry.name, entry), entry.spec.plugin().traits.columns, strict=True)
         ]
@@ -131,9 +131,9 @@ class Figures:
                     higher_is_better=column.higher_is_better,
                 ),
                 higher_means=column.higher_means,
-                fit_note=told,
+                fit_note=summary,
             )
-            for name, column, told in columns
+            for name, column, summary in columns
         )
 
     def shares(self) -> tuple[report_data.Shares, ...]:
@@ -158,7 +158,7 @@ class Figures:
         similarities = [np.array(self.measures.nearest, np.float32)]
         for rows in (np.flatnonzero(self.kept), np.flatnonzero(self.uniform)):
             queries = rows if len(rows) <= most else rows[np.sort(rng.choice(len(rows), most, replace=False))]
-            similarities.append(nearest_similarity(self.embeddings, queries, among=rows))
+            similarities.append(nearest_similarity(self.embeddings, queries, candidates=rows))
         return report_data.Neighbors(
             before=similarities[0],
             after=similarities[1],
@@ -193,16 +193,16 @@ class Figures:
     def conflicts(self) -> report_data.Conflicts | None:
         if "label" not in self.pool.inputs.roles:
             return None
-        found = statistics.conflicts(pl.Series(self.pool.hashes), self.pool.label)
-        firsts = found["first"].unique(maintain_order=True).head(_CONFLICTS)
+        collected = statistics.conflicts(pl.Series(self.pool.hashes), self.pool.label)
+        firsts = collected["first"].unique(maintain_order=True).head(_CONFLICTS)
         texts = self.texts(firsts.to_numpy())
-        shown = found.filter(pl.col("first").is_in(firsts.implode()))
+        shown = collected.filter(pl.col("first").is_in(firsts.implode()))
         ids = self.pool.read_ledger_rows(shown["row"].to_numpy())["id"]
         lines = shown.with_columns(id=ids, label=self.pool.label[shown["row"]])
         return report_data.Conflicts(
-            texts=found["first"].n_unique(),
-            rows=len(found),
-            kept=int(self.kept[found["row"].to_numpy()].sum()),
+            texts=collected["first"].n_unique(),
+            rows=len(collected),
+            kept=int(self.kept[collected["row"].to_numpy()].sum()),
             groups=tuple(
                 _conflict(text, lines.filter(pl.col("first") == first))
                 for text, first in zip(texts, firsts, strict=True)
@@ -225,8 +225,8 @@ class Figures:
         lines = self.pool.read_ledger_rows(rows).to_dicts()
         chains = self._chains([line["representative"] for line in lines])
         shown = {chain.shown for chain in chains.values()}
-        places = self.pool.find_rows(shown)
-        ascending = sorted(places.values())
+        positions = self.pool.find_rows(shown)
+        ascending = sorted(positions.values())
         texts = dict(zip(ascending, self.texts(np.array(ascending, np.intp)), strict=True))
         examples = []
         for row, text, line in zip(rows, self.texts(rows), lines, strict=True):
@@ -238,16 +238,16 @@ class Figures:
                 cluster=self.cluster_names[self.pool.cluster[row]] if self.pool.cluster[row] >= 0 else "",
                 scores={name: float(score[row]) for name, score in self.pool.scores.items()},
             )
-            if (stand := line["representative"]) is not None:
-                chain = chains[stand]
-                at = places.get(chain.shown)
+            if (representative := line["representative"]) is not None:
+                chain = chains[representative]
+                location = positions.get(chain.shown)
                 example = replace(
                     example,
                     relation=self.relations[entry],
-                    representative=stand,
+                    representative=representative,
                     representative_dropped_by=chain.dropped_by,
                     kept_instead=chain.kept or "",
-                    representative_text=_NO_LONGER if at is None else texts[at],
+                    representative_text=_NO_LONGER if location is None else texts[location],
                     similarity=float("nan") if line["similarity"] is None else line["similarity"],
                 )
             examples.append(example)
@@ -255,30 +255,32 @@ class Figures:
 
     @cached_property
     def relations(self) -> dict[str, str]:
-        """What a row is to the one that represents it, by the entry that dropped it."""
+        """Relation of a dropped row to its representative, by the entry that dropped it."""
         return {entry.name: ledger.relation(entry.budget) for entry in self.context.config.select}
 
     def _chains(self, ids: Sequence[str | None]) -> dict[str, _Chain]:
         """Follow each representative to the row that was kept in its place."""
         lines: dict[str, Mapping[str, Any]] = {}
-        ahead = {name for name in ids if name is not None}
-        while ahead:
-            places = self.pool.find_rows(sorted(ahead))
-            found = self.pool.read_ledger_rows(np.array(sorted(places.values()), np.intp)).to_dicts()
-            lines |= {line["id"]: {**line, "status": "chosen" if line["selected"] else "dropped"} for line in found}
-            ahead = {line["representative"] for line in found if line["representative"] is not None} - lines.keys()
+        pending = {name for name in ids if name is not None}
+        while pending:
+            positions = self.pool.find_rows(sorted(pending))
+            collected = self.pool.read_ledger_rows(np.array(sorted(positions.values()), np.intp)).to_dicts()
+            lines |= {line["id"]: {**line, "status": "chosen" if line["selected"] else "dropped"} for line in collected}
+            pending = {
+                line["representative"] for line in collected if line["representative"] is not None
+            } - lines.keys()
         return {name: _chain(name, lines) for name in ids if name is not None}
 
     def hits(self) -> tuple[report_data.ContaminatedRow, ...]:
-        """The first rows that share too much with an evaluation text, beside that."""
-        found: list[report_data.ContaminatedRow] = []
+        """Return the first rows that overlap an evaluation text, with that text."""
+        collected: list[report_data.ContaminatedRow] = []
         kinds = self.context.config.export.mask_pii
         hits = self.pool.decontaminate_output
         for shard in range(len(self.pool.shard_sizes)):
-            if hits is None or len(found) == _HITS:
+            if hits is None or len(collected) == _HITS:
                 break
-            lines = hits.read(shard).slice(0, _HITS - len(found)).to_pylist()
-            found += [
+            lines = hits.read(shard).slice(0, _HITS - len(collected)).to_pylist()
+            collected += [
                 report_data.ContaminatedRow(
                     id=line["id"],
                     text=redaction.redact(line["text"], kinds),
@@ -294,15 +296,15 @@ class Figures:
                 )
                 for line in lines
             ]
-        return tuple(found)
+        return tuple(collected)
 
     def texts(self, rows: Rows) -> list[str]:
-        """The texts of some of the pool's rows, in ascending order, as they may be shown; reads a shard at a time."""
+        """Return the masked texts of some rows of the pool, in ascending order. Reads one shard at a time."""
         return [redaction.redact(text, self.context.config.export.mask_pii) for text in self.pool.read_texts(rows)]
 
 
 def _conflict(text: str, rows: pl.DataFrame) -> report_data.Conflict:
-    """One text, from the ids and labels of its rows."""
+    """Return the conflict of one text, from the ids and labels of its rows."""
     labels = rows.group_by("label", maintain_order=True).agg(rows=pl.len(), ids=pl.col("id").head(_CONFLICTS))
     return report_data.Conflict(
         text=text,
@@ -317,16 +319,16 @@ def _conflict(text: str, rows: pl.DataFrame) -> report_data.Conflict:
 
 @dataclass(frozen=True, slots=True)
 class _Chain:
-    """What became of a representative."""
+    """Outcome of a representative."""
 
     dropped_by: str
-    """The entry that dropped it later; empty if none did."""
+    """Entry that dropped the representative later; empty if none did."""
 
     kept: str | None
-    """The row that was kept in its place, itself if it was kept; None if none was."""
+    """Row kept in place of the representative, itself if it was kept; None if none was kept."""
 
     shown: str
-    """The row whose text is shown: the one that was kept, or the representative."""
+    """Row whose text is shown: the kept row, or the representative."""
 
 
 def _chain(name: str, lines: Mapping[str, Mapping[str, Any]]) -> _Chain:

@@ -1,4 +1,4 @@
-"""The report without its figures: the account of every step, as the records have it."""
+"""Outline of the report: the account of every step from the records, without figures."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 def build_outline(context: Context, done: CompletedStages, reused: Collection[str] = ()) -> report_data.Report:
-    """Return the report without its figures, and without what the export changed.
+    """Build the report without its figures and without the changes of the export.
 
     Parameters
     ----------
     context, done
-        The run, and the results of its stages up to select or further.
+        Context of the run, and the completed stages, at least up to select.
     reused : collection of str
-        Fingerprints of the steps that were done before this run.
+        Fingerprints of the steps that were reused.
     """
     config, selected = context.config, done.record_of("select", SelectResult)
     tokens, how = selected.result, done.pool.inputs.tokens
@@ -40,9 +40,9 @@ def build_outline(context: Context, done: CompletedStages, reused: Collection[st
         seed=config.seed,
         version=__version__,
         stages=tuple(_stages(context, done, reused)),
-        unlisted_sources=max(0, len(sources) - manifest.MOST_SOURCES),
+        unlisted_sources=max(0, len(sources) - manifest.MAX_SOURCES),
         epochs=tokens.epochs,
-        retention=tuple(_retained(selected.entries)),
+        retention=tuple(_retention_curves(selected.entries)),
         tokens=report_data.Tokens(tokens.tokens, tokens.tokens_kept, how, estimated=how.startswith("estimated")),
         config=context.yaml,
         reproduce=(f"curate run {config.run}/config.yaml",),
@@ -51,26 +51,26 @@ def build_outline(context: Context, done: CompletedStages, reused: Collection[st
 
 
 def _decontamination(config: RunConfig, done: CompletedStages) -> report_data.Decontamination | None:
-    """Return what the pool was checked against, without the hits."""
+    """Return the evaluation sets that the pool was checked against, without the hits."""
     section = config.decontaminate
     if section is None:
         return None
-    found = done.record_of("decontaminate", DecontaminateResult).result
+    result = done.record_of("decontaminate", DecontaminateResult).result
     return report_data.Decontamination(
-        sets=found.sets,
+        sets=result.sets,
         ngram_size=section.ngram_size,
         min_words=section.min_words,
         min_overlap_rate=section.min_overlap_rate,
         max_ngram_rows=section.max_ngram_rows,
         min_similarity=section.min_similarity,
         embedding=section.embedding or config.embed[0].name,
-        rows=found.rows,
-        total=found.hits,
+        rows=result.rows,
+        total=result.hits,
     )
 
 
 def _stages(context: Context, done: CompletedStages, reused: Collection[str]) -> Iterator[report_data.Stage]:
-    listed = manifest.largest(done.records[0].sources, manifest.MOST_SOURCES)
+    listed = manifest.largest(done.records[0].sources, manifest.MAX_SOURCES)
     removing = {entry.name for entry in context.config.select if _removes_duplicates(entry.spec.plugin())}
     for stage in context.stages:
         summaries: dict[str, str] = {}
@@ -92,11 +92,11 @@ def _stages(context: Context, done: CompletedStages, reused: Collection[str]) ->
 
 
 def _removes_duplicates(plugin: Plugin) -> bool:
-    """Return whether a selector drops duplicates, and nothing else."""
+    """Return whether a selector drops only duplicates."""
     return plugin.traits.sketch is not None or ".duplicates." in plugin.cls.__module__
 
 
-def _retained(entries: Sequence[EntryAccount]) -> Iterator[report_data.EntryRetention]:
+def _retention_curves(entries: Sequence[EntryAccount]) -> Iterator[report_data.EntryRetention]:
     for entry in entries:
         if (curve := entry.retention) is not None:
             yield report_data.EntryRetention(
@@ -105,7 +105,7 @@ def _retained(entries: Sequence[EntryAccount]) -> Iterator[report_data.EntryRete
 
 
 def describe_publication(line: Publication | None) -> report_data.Change | None:
-    """Return what a publication changed; None if no version was replaced."""
+    """Return the changes of a publication; None if no version was replaced."""
     if line is None or "over" not in line:
         return None
     return report_data.Change(
@@ -114,7 +114,7 @@ def describe_publication(line: Publication | None) -> report_data.Change | None:
 
 
 def _accounts(sources: Mapping[str, Count], listed: Collection[str]) -> dict[str, Count]:
-    """Return the account of each of the ``listed`` sources, and one for all others if there are any."""
+    """Return the account of each of the ``listed`` sources, and one for all other sources if there are any."""
     if len(listed) <= 1:
         return {}
     counts, others = manifest.split_sources(sources, listed)

@@ -1,4 +1,4 @@
-"""Measures of the pool that a report shows whatever was selected, computed once and kept in the run directory."""
+"""Measures of the pool that do not depend on the selection, computed once and stored in the run directory."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from curate.store import manifest, parquet_io
 from curate.store.json_shape import parse_dataclass
 
 NAME = "report_cache.json"
-"""Name of the file in the run directory; it may be deleted, and the next report computes it again."""
+"""Name of the file in the run directory; it may be deleted, because the next report computes it again."""
 
 MAX_PROBES = 2_000
-"""Rows of each set whose nearest neighbor is searched for."""
+"""Largest number of rows of each set whose nearest neighbor is searched."""
 
 _VERSION = 1
-"""Raised whenever the same rows would give other measures."""
+"""Version of the computation; increased when the same rows give other measures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolMeasures:
-    """Measures of the pool that depend on its rows, their vectors and the seed alone."""
+    """Measures of the pool that depend only on its rows, their vectors and the seed."""
 
     fingerprint: str
     """Fingerprint of the rows, the vectors and the seed."""
 
     x: tuple[float, ...]
-    """Horizontal places of the rows of the map, in [-1, 1]."""
+    """Horizontal positions of the rows on the map, in [-1, 1]."""
 
     y: tuple[float, ...]
-    """Vertical places of the rows of the map, in [-1, 1]."""
+    """Vertical positions of the rows on the map, in [-1, 1]."""
 
     nearest: tuple[float, ...]
     """Cosine similarity of each probe to its nearest other row."""
@@ -48,23 +48,23 @@ class PoolMeasures:
 
     @property
     def positions(self) -> NDArray[np.float32]:
-        """Places of the rows of the map, (m, 2)."""
+        """Positions of the rows on the map, shape (m, 2)."""
         return np.stack([np.array(self.x, np.float32), np.array(self.y, np.float32)], axis=1)
 
     def __post_init__(self) -> None:
         if len(self.x) != len(self.y):
-            raise ValueError("the coordinates are not pairs")
+            raise ValueError("x and y have different lengths")
 
 
 def map_rows(context: Context, pool: PoolView) -> Rows:
-    """Return the rows of the map, ascending: all, or an even sample."""
+    """Return the rows on the map, ascending: all rows, or a uniform sample."""
     return _sample(context, "report/map", len(pool), projection.SAMPLE)
 
 
 def load_measures(context: Context, pool: PoolView) -> PoolMeasures:
-    """Return the measures of the pool: those in the run directory, or new ones, which are then kept there."""
+    """Return the measures of the pool from the run directory; compute and store them if they are missing."""
     path = context.folder / NAME
-    made_from = manifest.fingerprint(
+    fingerprint = manifest.fingerprint(
         {
             **pool.fingerprint_inputs(),
             "embedding": pool.cluster_output.embedding,
@@ -74,36 +74,42 @@ def load_measures(context: Context, pool: PoolView) -> PoolMeasures:
         }
     )
     stored = parse_dataclass(PoolMeasures, parquet_io.read_json(path))
-    if stored is not None and stored.fingerprint == made_from and len(stored.positions) == len(map_rows(context, pool)):
+    if (
+        stored is not None
+        and stored.fingerprint == fingerprint
+        and len(stored.positions) == len(map_rows(context, pool))
+    ):
         return stored
     if stored is None and parquet_io.exists(path):
-        context.progress.warn(f"{path} is corrupt, or not of this release, and is computed again")
-    computed = _compute(context, pool, made_from)
+        context.progress.warn(f"{path} is corrupt, or from another release, and is computed again")
+    computed = _compute(context, pool, fingerprint)
     parquet_io.write_json(path, {name: getattr(computed, name) for name in computed.__dataclass_fields__}, indent=None)
     return computed
 
 
 def _compute(context: Context, pool: PoolView, fingerprint: str) -> PoolMeasures:
     embeddings = pool.embeddings(pool.cluster_output.embedding)
-    probes = _sample(context, "report/neighbours", len(pool), MAX_PROBES)
-    places, similarities = knn(embeddings, 1, queries=probes)
-    nearest, similarity = places[:, 0], similarities[:, 0]
-    there = nearest >= 0
-    pairs = np.stack([probes[there], nearest[there].astype(np.intp)], axis=1)
+    probes = _sample(context, "report/neighbors", len(pool), MAX_PROBES)
+    positions, similarities = knn(embeddings, 1, queries=probes)
+    nearest, similarity = positions[:, 0], similarities[:, 0]
+    has_neighbor = nearest >= 0
+    pairs = np.stack([probes[has_neighbor], nearest[has_neighbor].astype(np.intp)], axis=1)
     rows = np.unique(pairs)
     texts = dict(zip(rows.tolist(), pool.read_texts(rows), strict=True))
-    copies = copy_threshold.calibrate(similarity[there], [(texts[one], texts[other]) for one, other in pairs.tolist()])
+    copies = copy_threshold.calibrate(
+        similarity[has_neighbor], [(texts[one], texts[other]) for one, other in pairs.tolist()]
+    )
     layout = projection.project(embeddings[map_rows(context, pool)])
     return PoolMeasures(
         fingerprint=fingerprint,
-        x=_rounded(layout[:, 0]),
-        y=_rounded(layout[:, 1]),
-        nearest=_rounded(similarity[there]),
+        x=_round(layout[:, 0]),
+        y=_round(layout[:, 1]),
+        nearest=_round(similarity[has_neighbor]),
         copies=copies,
     )
 
 
-def _rounded(values: Vector) -> tuple[float, ...]:
+def _round(values: Vector) -> tuple[float, ...]:
     return tuple(values.astype(np.float64).round(6).tolist())
 
 

@@ -1,7 +1,7 @@
-"""What a run tells a monitoring system at its end, however it ended.
+"""Metrics of a run for a monitoring system, written at its end, whether it succeeded or failed.
 
-No metric has the source as a label: a pool may have more sources than a monitoring system can hold series. That no
-source is lost is what the guardrails see to; the numbers are in the manifests and the report.
+No metric has the source as a label: a pool may have more sources than a monitoring system supports series. The
+guardrails watch the sources; their numbers are in the manifests and the report.
 """
 
 from __future__ import annotations
@@ -26,52 +26,51 @@ _OURS = "# HELP curate_"
 _EXIT_CODE, _LAST_SUCCESS = "curate_exit_code", "curate_last_success_timestamp_seconds"
 
 _REASONS = 20
-"""Reasons that have a series of their own, for each entry."""
+"""Number of reasons with a separate series, for each entry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnd:
-    """How a run went."""
+    """Result of a run."""
 
     run: str | None
-    """Its folder; None if the configuration could not be read."""
+    """Run directory; None if the configuration could not be read."""
 
     seconds: float
     exit_code: int
     steps: Sequence[tuple[Record[StageResult], bool]]
-    """Every step that is done, the select section as one an entry, and whether it was before."""
+    """Completed steps, with one record per entry of the select section, and whether each was reused."""
 
     stage: str = ""
-    """Where it failed, if it did so within a step."""
+    """Stage of the step that failed; empty if no step failed."""
 
     entry: str = ""
     error: str = ""
 
 
 def check(path: Path, *, overwrite: bool) -> None:
-    """See to it that ``path`` may be written: it holds metrics of ours, or nothing, or ``overwrite`` says so.
+    """Check that ``path`` may be written: it contains metrics of curate or nothing, or ``overwrite`` is set.
 
     Raises
     ------
-    ConfigError : naming it
+    ConfigError
+        The file may not be overwritten.
     """
     if path.is_dir():
-        raise ConfigError("--metrics-file: this is a folder", where=str(path), hint="name a file in it")
+        raise ConfigError("--metrics-file: this is a folder", where=str(path), hint="pass a file in it")
     text = _read(path)
     if text and not text.startswith(_OURS) and not overwrite:
-        hint = "name another, or say --overwrite"
-        raise ConfigError(
-            "--metrics-file: the file holds something else than metrics of curate", where=str(path), hint=hint
-        )
+        hint = "use another file, or pass --overwrite"
+        raise ConfigError("--metrics-file: the file does not contain metrics of curate", where=str(path), hint=hint)
 
 
 def write(path: Path, ending: RunEnd) -> None:
-    """Replace the metrics at ``path``; the time of the last success stays until there is another."""
+    """Replace the metrics at ``path``; the time of the last success is kept until the next success."""
     before = _read(path)
-    known = prometheus_format.read_sample(before, _EXIT_CODE)
-    run = ending.run if ending.run is not None else known[0] if known else ""
+    previous = prometheus_format.read_sample(before, _EXIT_CODE)
+    run = ending.run if ending.run is not None else previous[0] if previous else ""
     success = prometheus_format.read_sample(before, _LAST_SUCCESS)
-    shown = "\n".join(map(escape_line, run.split("\n")))  # as a label has it
+    shown = "\n".join(map(escape_line, run.split("\n")))  # as in a label
     last = success[1] if success is not None and success[0] == shown else None
     with no_follow.protect(*([] if ending.run is None else [paths.parse_path(ending.run)])):
         text = prometheus_format.render(_gauges(run, ending, last))
@@ -84,55 +83,58 @@ def _read(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        raise DataError(f"cannot read the metrics: {error.strerror}", where=str(path)) from error
+        hint = "check the permissions of the file, or pass another --metrics-file"
+        raise DataError(f"cannot read the metrics: {error.strerror}", where=str(path), hint=hint) from error
 
 
 def _gauges(run: str, ending: RunEnd, last_success: float | None) -> Iterator[Gauge]:
     now = round(time.time(), 3)
-    only: Mapping[str, str] = {"run": run}
+    run_label: Mapping[str, str] = {"run": run}
     if ending.exit_code == 0:
         last_success = now
-    yield Gauge(_EXIT_CODE, "Exit code of the last run; 0 is success.", [(only, ending.exit_code)])
-    yield Gauge("curate_last_run_timestamp_seconds", "When the last run ended.", [(only, now)])
-    succeeded = [] if last_success is None else [(only, last_success)]
-    yield Gauge(_LAST_SUCCESS, "When the last run that succeeded ended.", succeeded)
-    yield Gauge("curate_run_seconds", "How long the last run took.", [(only, round(ending.seconds, 3))])
-    place = {"run": run, "stage": ending.stage, "entry": ending.entry, "error": ending.error}
-    failed: list[tuple[Mapping[str, str], float]] = [(place, 1)] if ending.error else []
-    yield Gauge("curate_failure", "1: the last run failed, in this step, with this error.", failed)
+    yield Gauge(_EXIT_CODE, "Exit code of the last run; 0 is success.", [(run_label, ending.exit_code)])
+    yield Gauge("curate_last_run_timestamp_seconds", "Time at which the last run ended.", [(run_label, now)])
+    succeeded = [] if last_success is None else [(run_label, last_success)]
+    yield Gauge(_LAST_SUCCESS, "Time at which the last successful run ended.", succeeded)
+    yield Gauge("curate_run_seconds", "Duration of the last run in seconds.", [(run_label, round(ending.seconds, 3))])
+    labels = {"run": run, "stage": ending.stage, "entry": ending.entry, "error": ending.error}
+    failed: list[tuple[Mapping[str, str], float]] = [(labels, 1)] if ending.error else []
+    yield Gauge("curate_failure", "1: the last run failed in this step with this error.", failed)
     yield from _steps(run, ending.steps)
     if ending.run is not None:
-        yield from _publication(only, paths.parse_path(ending.run) / versions.FOLDER)
+        yield from _publication(run_label, paths.parse_path(ending.run) / versions.FOLDER)
 
 
 def _steps(run: str, steps: Sequence[tuple[Record[StageResult], bool]]) -> Iterator[Gauge]:
-    of = [({"run": run, "stage": record.stage, "entry": record.name}, record, reused) for record, reused in steps]
-    for what, about in {
+    labeled = [({"run": run, "stage": record.stage, "entry": record.name}, record, reused) for record, reused in steps]
+    for outcome, about in {
         "in": "that entered the step",
         "kept": "that the step kept",
         "dropped": "that the step dropped",
-        "quarantined": "that the step set aside because they cannot be used",
+        "quarantined": "that the step quarantined because they cannot be used",
     }.items():
-        counted = [(labels, getattr(record.count, "rows_in" if what == "in" else what)) for labels, record, _ in of]
-        yield Gauge(f"curate_rows_{what}", f"Rows {about}.", counted)
-    took = [(labels, round(record.seconds, 3)) for labels, record, _ in of]
-    yield Gauge("curate_step_seconds", "How long the step took when it was last done.", took)
-    held = [(labels, record.peak_memory) for labels, record, _ in of]
+        counted = [
+            (labels, getattr(record.count, "rows_in" if outcome == "in" else outcome)) for labels, record, _ in labeled
+        ]
+        yield Gauge(f"curate_rows_{outcome}", f"Rows {about}.", counted)
+    durations = [(labels, round(record.seconds, 3)) for labels, record, _ in labeled]
+    yield Gauge("curate_step_seconds", "Duration of the step in seconds, when it last ran.", durations)
+    memory = [(labels, record.peak_memory) for labels, record, _ in labeled]
     yield Gauge(
-        "curate_step_peak_memory_bytes", "The most that a process of the step held when it was last done.", held
+        "curate_step_peak_memory_bytes", "Peak memory of a process of the step in bytes, when it last ran.", memory
     )
     yield Gauge(
         "curate_step_reused",
-        "1: nothing had changed, so the step was not done again.",
-        [(labels, int(reused)) for labels, _, reused in of],
+        "1: the step was reused because its inputs had not changed.",
+        [(labels, int(reused)) for labels, _, reused in labeled],
     )
-    about = f"Rows that an entry dropped, by reason; those beyond its {_REASONS} most frequent are (other)."
+    about = f"Rows that an entry dropped, by reason; reasons beyond the {_REASONS} most frequent count as (other)."
     entries = [record for record, _ in steps if record.stage == "select"]
     yield Gauge("curate_rows_dropped_by_reason", about, list(_reasons(run, entries)))
 
 
 def _reasons(run: str, entries: Sequence[Record[StageResult]]) -> Iterator[tuple[Mapping[str, str], float]]:
-    """The samples, from the ledger that the entries of the select section made. Memory: a shard of it."""
+    """Yield the samples by reason, from the ledger. Memory: a shard of the ledger."""
     counts: dict[str, Counter[str]] = {record.name: Counter() for record in entries}
     for number in range(entries[0].shards if entries else 0):
         path = parquet_io.shard_path(paths.parse_path(run) / "select", number)
@@ -141,7 +143,7 @@ def _reasons(run: str, entries: Sequence[Record[StageResult]]) -> Iterator[tuple
             table.filter(pc.invert(table["selected"])).group_by(["dropped_by", "reason"]).aggregate([([], "count_all")])
         )
         for line in dropped.to_pylist():
-            if line["dropped_by"] in counts:  # else an embedder set the row aside
+            if line["dropped_by"] in counts:  # otherwise an embedder quarantined the row
                 counts[line["dropped_by"]][line["reason"] or ""] += line["count_all"]
     for entry, reasons in counts.items():
         most = reasons.most_common(_REASONS)
@@ -151,21 +153,21 @@ def _reasons(run: str, entries: Sequence[Record[StageResult]]) -> Iterator[tuple
             yield {"run": run, "entry": entry, "reason": reason}, rows
 
 
-def _publication(only: Mapping[str, str], root: Path) -> Iterator[Gauge]:
-    """What is published now, and what its publication changed."""
+def _publication(run_label: Mapping[str, str], root: Path) -> Iterator[Gauge]:
+    """Yield the metrics of the published version and the changes of its publication."""
     version, lines = versions.published_version(root), versions.read_history(root)
     contents = None if version is None else versions.read_contents(root / version)
     if not lines or contents is None:
         return
     size = sum(file["bytes"] for file in contents["files"])
-    yield Gauge("curate_export_rows", "Rows of the published export.", [(only, contents["rows"])])
-    yield Gauge("curate_export_bytes", "Bytes of the data files of the published export.", [(only, size)])
+    yield Gauge("curate_export_rows", "Rows of the published export.", [(run_label, contents["rows"])])
+    yield Gauge("curate_export_bytes", "Bytes of the data files of the published export.", [(run_label, size)])
     last = lines[-1]
     published = datetime.fromisoformat(last["published"]).timestamp()
-    yield Gauge("curate_published_timestamp_seconds", "When an export was published last.", [(only, published)])
-    for what in ("added", "removed"):
-        rows = [(only, last[what])] if what in last else []
-        yield Gauge(f"curate_published_rows_{what}", f"Rows {what} by the last publication.", rows)
-    churn = [(only, last["churn_rate"])] if "churn_rate" in last else []
+    yield Gauge("curate_published_timestamp_seconds", "Time of the last publication.", [(run_label, published)])
+    for change in ("added", "removed"):
+        rows = [(run_label, last[change])] if change in last else []
+        yield Gauge(f"curate_published_rows_{change}", f"Rows {change} by the last publication.", rows)
+    churn = [(run_label, last["churn_rate"])] if "churn_rate" in last else []
     about = "Rows added or removed by the last publication, as a share of the rows in either export."
     yield Gauge("curate_published_churn_ratio", about, churn)

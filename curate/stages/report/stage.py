@@ -1,6 +1,6 @@
-"""The report of a run, filled from what the stages left behind.
+"""Report of a run, from the results of the stages.
 
-Every figure shows a uniform selection of the same budget as well.
+Every figure also shows a uniform selection of the same size.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ NAME = "report"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedReport:
-    """A report, and what it cost."""
+    """Rendered report, with its cost."""
 
     page: str
-    """The HTML file."""
+    """HTML page."""
 
     summary: dict[str, object]
-    """The same content as plain data."""
+    """Content of the report as plain data."""
 
     account: report_data.Stage
-    """The rows that it is of, and its cost."""
+    """Account of the report: its rows and its cost."""
 
 
 def render_report(
@@ -52,17 +52,17 @@ def render_report(
     Parameters
     ----------
     context, done
-        The run, and the results of its stages.
+        Context of the run, and the completed stages.
     publication : mapping or None
-        The line of the history for the export that the report is of.
+        History line of the export that the report describes.
     reused : collection of str
-        The fingerprints of steps that were done before this run.
+        Fingerprints of the steps that were reused.
     """
     begun, progress = time.perf_counter(), context.progress
     reset_peak_memory()
     progress.begin("writing the report", 7, "parts")
 
-    def advanced(part: T) -> T:
+    def advance(part: T) -> T:
         progress.advance(1)
         return part
 
@@ -77,18 +77,18 @@ def render_report(
         evaluation=evaluation,
         unevaluated=unevaluated,
         comparison=evaluation_result.find_comparison_page(context),
-        scores=advanced(figures.histograms()),
-        shares=advanced(figures.shares()),
+        scores=advance(figures.histograms()),
+        shares=advance(figures.shares()),
         clusters=figures.clusters(),
-        neighbors=advanced(figures.neighbors()),
-        map=advanced(figures.map()),
-        conflicts=advanced(figures.conflicts()),
-        ground_truth=advanced(figures.ground_truth()),
-        examples=advanced(figures.examples()),
+        neighbors=advance(figures.neighbors()),
+        map=advance(figures.map()),
+        conflicts=advance(figures.conflicts()),
+        ground_truth=advance(figures.ground_truth()),
+        examples=advance(figures.examples()),
     )
     if filled.decontamination is not None:
         filled = replace(filled, decontamination=replace(filled.decontamination, hits=figures.hits()))
-    own = report_data.Stage(
+    account = report_data.Stage(
         name=NAME,
         description="Measure the selection, draw the figures and write this page.",
         rows=_all_kept(filled.stages[-1].rows),
@@ -96,11 +96,11 @@ def render_report(
         seconds=time.perf_counter() - begun,
         peak_bytes=peak_memory(),
     )
-    filled = replace(filled, stages=(*filled.stages, own))
+    filled = replace(filled, stages=(*filled.stages, account))
     page, data = run_page.render(filled), summary(filled)
     took = time.perf_counter() - begun
     progress.note(f"report: {filled.rows.kept:,} rows in, written in {took:.1f} s")
-    return RenderedReport(page=page, summary=data, account=replace(own, seconds=took))
+    return RenderedReport(page=page, summary=data, account=replace(account, seconds=took))
 
 
 def _all_kept(rows: Count) -> Count:

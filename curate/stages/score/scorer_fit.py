@@ -1,6 +1,6 @@
-"""What a scorer learns before it scores: its example files are read as the pool's are, and what it learnt is kept.
+"""Fitting of scorers before they score: example files are read like those of the pool, and the fitted state is kept.
 
-Memory: the texts it learns from, and what it states of its own.
+Memory: the example texts, and the memory that the scorer documents.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FOLDER = "examples"
 
 @dataclass(frozen=True, slots=True)
 class ScorerFit:
-    """What one entry of the score section learns from."""
+    """Fit of one entry of the score section to its examples."""
 
     context: Context
     entry: ScoreEntry
@@ -45,52 +45,53 @@ class ScorerFit:
         return self.context.folder / "score" / self.entry.name
 
     def files(self) -> dict[str, tuple[str, ...] | None]:
-        """The patterns of each field's files; None where the pool's rows are meant."""
+        """Return the file patterns of each field; None for the rows of the pool."""
         built = self.entry.spec.build()
-        given = {name: getattr(built, name) for name in _examples(self.entry.spec)}
-        return {name: (value,) if isinstance(value, str) else value for name, value in given.items()}
+        values = {name: getattr(built, name) for name in _examples(self.entry.spec)}
+        return {name: (value,) if isinstance(value, str) else value for name, value in values.items()}
 
     @property
     def reads_pool(self) -> bool:
-        """Whether rows of the pool are among what it learns from."""
+        """Whether the scorer is fitted to rows of the pool, too."""
         return None in self.files().values()
 
     def recipe(self) -> dict[str, object]:
-        """What is learnt from, but for the pool: the content of the files, and how they are read."""
-        found: dict[str, object] = {}
+        """Return the inputs of the fit except the pool: the content of the files, and how they are read."""
+        examples: dict[str, object] = {}
         for field, patterns in self.files().items():
             if patterns is None:
-                found[field] = None
+                examples[field] = None
                 continue
-            with self._named(field):
+            with self._naming_field(field):
                 how = self._input(patterns)
                 run_directory.refuse_run_files(find_input_files(how), self.context.folder)
-                found[field] = fingerprint_inputs(how, survey_files(self._own(field, how)))
-        return found
+                examples[field] = fingerprint_inputs(how, survey_files(self._nested_context(field, how)))
+        return examples
 
     def read(self) -> dict[str, Inputs | None]:
-        """The examples of each field, in a folder of the entry's own; None for the pool.
+        """Read the examples of each field into a separate folder; None for the pool.
 
         Raises
         ------
-        DataError : naming the field: a missing file or column, too few texts
+        DataError
+            A file or column is missing, or there are too few texts; the error names the field.
         """
-        found: dict[str, Inputs | None] = {}
+        examples: dict[str, Inputs | None] = {}
         for field, patterns in self.files().items():
-            found[field] = None if patterns is None else self._read(field, patterns)
-        return found
+            examples[field] = None if patterns is None else self._read(field, patterns)
+        return examples
 
     def _read(self, field: str, patterns: tuple[str, ...]) -> Inputs:
-        how, least = self._input(patterns), _examples(self.entry.spec)[field].at_least
-        with self._named(field):
+        how, minimum = self._input(patterns), _examples(self.entry.spec)[field].min_texts
+        with self._naming_field(field):
             run_directory.refuse_run_files(find_input_files(how), self.context.folder)
-            source, record = ingest(self._own(field, how))
-            if source.rows < least:
-                told = f"{source.rows:,} texts, and {least} are needed"
-                raise DataError(told, where=", ".join(source.files[:3]), hint="name more files")
-        if aside := record.count.quarantined:
-            told = f"{aside:,} of {record.count.rows_in:,} examples have no text"
-            self.context.progress.warn(f"score {self.entry.name}: {field}: {told}")
+            source, record = ingest(self._nested_context(field, how))
+            if source.rows < minimum:
+                message = f"there are {source.rows:,} texts, at least {minimum} are needed"
+                raise DataError(message, where=", ".join(source.files[:3]), hint="add more files")
+        if quarantined := record.count.quarantined:
+            message = f"{quarantined:,} of {record.count.rows_in:,} examples have no text"
+            self.context.progress.warn(f"score {self.entry.name}: {field}: {message}")
         return source
 
     def _input(self, patterns: tuple[str, ...]) -> InputConfig:
@@ -98,71 +99,71 @@ class ScorerFit:
         plain = replace(pool, id=None, label=None, source=None, tokens=None, types=None, vectors=None)
         return replace(plain, files=patterns, text=text or pool.text)
 
-    def _own(self, field: str, how: InputConfig) -> Context:
-        """A run of the examples' own, whose steps are no steps of this one."""
+    def _nested_context(self, field: str, how: InputConfig) -> Context:
+        """Return the context of a nested run that reads the examples of a field."""
         run = str(self.folder / _FOLDER / field)
         return self.context.nested(replace(self.context.config, run=run, input=how))
 
     @contextmanager
-    def _named(self, field: str) -> Iterator[None]:
-        """Around the reading of files: what is wrong with them is said of the field, and not of the pool."""
+    def _naming_field(self, field: str) -> Iterator[None]:
+        """Name the field, not the pool, in errors about its files."""
         try:
             yield
         except CurateError as error:
-            told = f"score {self.entry.name}: {field}: {error.message.removeprefix('input.files: ')}"
-            raise type(error)(told, where=error.where, hint=error.hint) from error
+            message = f"score {self.entry.name}: {field}: {error.message.removeprefix('input.files: ')}"
+            raise type(error)(message, where=error.where, hint=error.hint) from error
 
     # ------------------------------------------------------------ the fit
 
-    def is_whole(self, fit: Fit) -> bool:
-        """Return whether the fitted state is on disk, as it was written."""
+    def is_complete(self, fit: Fit) -> bool:
+        """Return whether the fitted state is on disk and intact."""
         return npz.load(self.folder / FITTED, fit.fingerprint) is not None
 
     def fit(self, source: Inputs, fit: Fit) -> tuple[StateFile, FitReport]:
-        """Learn what ``fit`` is of, unless that is on disk; where it is, and how well it was learnt."""
+        """Fit the scorer unless its state is on disk; return the path of the state and the measures of the fit."""
         context, entry = self.context, self.entry
         plugin: LearningScorer = entry.spec.build()
         state = StateFile(self.folder / FITTED, fit.fingerprint)
-        learnt = npz.load(state.path, state.fingerprint)
-        if learnt is None:
+        fitted = npz.load(state.path, state.fingerprint)
+        if fitted is None:
             paths.unlink(self.folder / fitted_state.NAME, missing_ok=True)
             rng = rng_for(context.config.seed, f"score/{entry.name}/examples")
             texts = {
                 field: sample_values(
-                    context.progress, found or source, f"reading {field}", plugin.sample_size, rng, "text"
+                    context.progress, examples or source, f"reading {field}", plugin.sample_size, rng, "text"
                 )
-                for field, found in self.read().items()
+                for field, examples in self.read().items()
             }
             count = sum(map(len, texts.values()))
-            context.progress.begin(f"{entry.name} learns", count, "texts")
+            context.progress.begin(f"fitting {entry.name}", count, "texts")
             with plugin_errors(entry.spec, entry.name):
-                learnt = plugin.fit(texts, rng)
+                fitted = plugin.fit(texts, rng)
             context.progress.advance(count)
-            npz.save(state.path, state.fingerprint, learnt)
+            npz.save(state.path, state.fingerprint, fitted)
         fitted_state.save(self.folder, fit)
         with plugin_errors(entry.spec, entry.name):
-            told: FitReport = plugin.describe_fit(learnt)
-        context.progress.note(f"score {entry.name}: learnt from {told.summary}")
-        return state, told
+            report: FitReport = plugin.describe_fit(fitted)
+        context.progress.note(f"score {entry.name}: fitted to {report.summary}")
+        return state, report
 
 
 def create_scorer_fit(context: Context, entry: ScoreEntry) -> ScorerFit | None:
-    """What the entry learns from; None for a scorer that learns nothing."""
+    """Return the fit of the entry; None for a scorer that is not fitted."""
     return ScorerFit(context, entry) if entry.spec.plugin().traits.fits else None
 
 
 def check_examples(context: Context) -> None:
-    """Read every example file before anything is done with the pool, so that what is wrong with one is told at once.
+    """Read all example files before the pool, so that errors in them are reported at once.
 
-    In a plan the files are looked for, and not read.
+    In a plan, the files are located but not read.
     """
     for entry in context.config.score:
-        if (own := create_scorer_fit(context, entry)) is not None:
-            _ = own.recipe() if context.plan is not None else own.read()
+        if (scorer_fit := create_scorer_fit(context, entry)) is not None:
+            _ = scorer_fit.recipe() if context.plan is not None else scorer_fit.read()
 
 
 def _examples(spec: PluginSpec) -> Mapping[str, ExampleFiles]:
-    """The fields that name what is learnt from."""
+    """Return the fields that hold the files of examples."""
     return {
         field.name: mark
         for field in fields(spec.plugin().cls)

@@ -1,8 +1,8 @@
-"""The score stage: the numbers that selectors rank rows by, one folder of shards an entry.
+"""Score stage: compute the numbers by which selectors rank rows, one folder of shards per entry.
 
-Memory: one shard a worker for scorers that see a shard, and of a proxy's dynamics one epoch (rows × classes × 4 bytes,
-twice); the pool's embeddings, within ``memory_limit`` in memory and mapped from a file beyond, for scorers that must
-see more at once.
+Memory: one shard per worker for scorers that see a shard, and one epoch of a proxy's dynamics (rows × classes × 4
+bytes, twice); the pool's embeddings, in memory within ``memory_limit`` and memory-mapped beyond, for scorers that see
+more than a shard.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreResult(StageResult):
-    """What scoring with one entry leaves in its manifest."""
+    """Result of one entry of the score stage, as stored in its manifest."""
 
     fit_summary: str = ""
-    """How well the scorer learned what it learns first, as a sentence; empty for one that learns nothing."""
+    """Quality of the scorer's fit as a sentence; empty for a scorer that is not fitted."""
 
     measured: Mapping[str, float] = field(default_factory=dict)
-    """The same in numbers."""
+    """Quality of the scorer's fit in numbers."""
 
 
 class Score(Stage["ScoreEntry", ScoreOutput]):
-    """Rows to numbers that they are ranked by."""
+    """Stage that computes the numbers by which rows are ranked."""
 
     name = "score"
     section = "score"
@@ -76,7 +76,7 @@ class Score(Stage["ScoreEntry", ScoreOutput]):
 
 
 def fingerprint_inputs(context: Context, pool: PoolView, entry: ScoreEntry) -> dict[str, object]:
-    """Return what an entry's shards are made from: of the stages before, only those it reads."""
+    """Return the inputs of the fingerprint of an entry: only the earlier stages that it reads."""
     reads = entry.spec.plugin().traits.reads
     return {
         **entry.fingerprint_parts(),
@@ -89,20 +89,20 @@ def fingerprint_inputs(context: Context, pool: PoolView, entry: ScoreEntry) -> d
 
 
 def _proxy(entry: ScoreEntry, pool: PoolView) -> dict[str, str]:
-    """Return the proxy, among what a scorer's shards are made from if it reads dynamics."""
+    """Return the fingerprint of the proxy, if the scorer reads dynamics."""
     reads = "dynamics" in entry.spec.plugin().traits.reads
     return {"proxy": pool.proxy_output.fingerprint} if reads and pool.proxy_output is not None else {}
 
 
 def embedding_of(entry: ScoreEntry, pool: PoolView) -> str | None:
-    """The embed entry a scorer reads: the one named; else the clustered one if it reads clusters; else the first."""
+    """Return the embed entry that a scorer reads: by default the clustered one if it reads clusters, else None."""
     if entry.embedding is None and "cluster" in entry.spec.plugin().traits.reads:
         return pool.cluster_output.embedding
     return entry.embedding
 
 
 def score_column_names(name: str, traits: Traits) -> tuple[str, ...]:
-    """The columns of a score entry, as they are called in its shards."""
+    """Return the column names of a score entry in its shards."""
     return tuple(f"score_{name}_{column.name}" if column.name else f"score_{name}" for column in traits.columns)
 
 
@@ -111,30 +111,30 @@ def score(context: Context, pool: PoolView, entry: ScoreEntry) -> tuple[ScoreOut
     folder = context.folder / "score" / entry.name
     traits = entry.spec.plugin().traits
     names = score_column_names(entry.name, traits)
-    made_from = fingerprint_inputs(context, pool, entry)
-    lesson = scorer_fit.create_scorer_fit(context, entry)
+    inputs = fingerprint_inputs(context, pool, entry)
+    fit_of_scorer = scorer_fit.create_scorer_fit(context, entry)
 
     def done(fit: fitted_state.Fit | None) -> Record[ScoreResult]:
         return run_step(
             Step(context, "score", entry.name, folder, ScoreResult),
-            made_from if fit is None else {**made_from, "learnt": asdict(fit)},
+            inputs if fit is None else {**inputs, "fit": asdict(fit)},
             lambda key: _work(context, pool, entry, key, fit),
         )
 
-    if lesson is None:
+    if fit_of_scorer is None:
         record = done(None)
     else:
         recipe = manifest.fingerprint(
-            {**entry.fingerprint_parts(), "seed": context.config.seed, "examples": lesson.recipe()}
+            {**entry.fingerprint_parts(), "seed": context.config.seed, "examples": fit_of_scorer.recipe()}
         )
-        today = pool.inputs.text_fingerprint if lesson.reads_pool else ""
+        current_pool = pool.inputs.text_fingerprint if fit_of_scorer.reads_pool else ""
         record = fitted_state.run_with_fit(
             context,
             folder / scorer_fit.FITTED,
-            lesson.is_whole,
+            fit_of_scorer.is_complete,
             recipe,
-            today,
-            lambda of: done(fitted_state.Fit(recipe=recipe, pool=of, fidelity=None)),
+            current_pool,
+            lambda fitted_on: done(fitted_state.Fit(recipe=recipe, pool=fitted_on, fidelity=None)),
         )
     oriented = tuple(bool(column.higher_is_better) for column in traits.columns)
     return ScoreOutput(entry.name, folder, record.fingerprint, names, oriented), record
@@ -146,8 +146,8 @@ def _work(
     traits, numbers = entry.spec.plugin().traits, range(len(pool.shard_sizes))
     state, result = None, ScoreResult()
     if fit is not None:
-        state, learnt = scorer_fit.ScorerFit(context, entry).fit(pool.inputs, fit)
-        result = ScoreResult(fit_summary=learnt.summary, measured=learnt.facts)
+        state, report = scorer_fit.ScorerFit(context, entry).fit(pool.inputs, fit)
+        result = ScoreResult(fit_summary=report.summary, measured=report.facts)
     by_shard = traits.within == "shard"
     keys = _keys(context, pool, entry, state) if by_shard else [fingerprint] * len(numbers)
     job = _Job(
@@ -172,7 +172,7 @@ def _work(
 
 
 def _keys(context: Context, pool: PoolView, entry: ScoreEntry, state: fitted_state.StateFile | None) -> list[str]:
-    """Return what each shard of a scorer that sees a shard is made from: no other shard's rows, unless by a proxy."""
+    """Return the fingerprint of each shard for a scorer that sees one shard: no other rows, unless by a proxy."""
     reads = entry.spec.plugin().traits.reads
     recipe = {
         **entry.fingerprint_parts(),
@@ -180,14 +180,14 @@ def _keys(context: Context, pool: PoolView, entry: ScoreEntry, state: fitted_sta
         "cluster": pool.cluster_output.recipe if "cluster" in reads else None,
         "input": pool.inputs.fingerprint if "label" in reads else None,
         **_proxy(entry, pool),
-        **({} if state is None else {"learnt": state.fingerprint}),
+        **({} if state is None else {"fit": state.fingerprint}),
     }
     return [manifest.fingerprint({**recipe, "pool": digest}) for digest in pool.digests]
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One entry's scorer, and the pool that it scores."""
+    """Scorer of one entry, with the pool that it scores."""
 
     spec: PluginSpec
     name: str
@@ -196,10 +196,10 @@ class _Job:
     folder: Path
     seed: int
     state: fitted_state.StateFile | None
-    """What the scorer learned; None for one that learns nothing."""
+    """Fitted state of the scorer; None for a scorer that is not fitted."""
 
     def batch(self, rows: PoolView | PoolShard, cluster: Codes | None, shards: Sequence[int]) -> ScoreBatch:
-        """Return what the scorer reads of some rows, which are those of ``shards``."""
+        """Return the inputs of the scorer for some rows, which are those of ``shards``."""
         reads, name = self.spec.plugin().traits.reads, self.embedding
         roles = tuple(role for role in ("text", "label") if role in reads)
         table = rows.read(roles) if roles else None
@@ -241,7 +241,7 @@ def _score_shard(task: _Task) -> None:
     _write(task, shard.ids, _scores(job, job.batch(shard, cluster, [task.number]), rng, len(shard)))
 
 
-# ---------------------------------------------------------------- scorers that see more
+# ---------------------------------------------------------------- scorers that see more than a shard
 
 
 def _score_pool(job: _Job) -> Vector:
@@ -253,7 +253,7 @@ def _score_pool(job: _Job) -> Vector:
     scores = np.empty((n, len(traits.columns)), np.float32)
     for cluster in np.unique(clusters):
         rows = np.flatnonzero(clusters == cluster)
-        own = ScoreBatch(
+        part = ScoreBatch(
             texts=None if batch.texts is None else [batch.texts[row] for row in rows],
             labels=None if batch.labels is None else [batch.labels[row] for row in rows],
             embeddings=None if batch.embeddings is None else batch.embeddings[rows],
@@ -262,7 +262,7 @@ def _score_pool(job: _Job) -> Vector:
             dynamics=None if batch.dynamics is None else batch.dynamics.take(rows),
         )
         rng = rng_for(job.seed, f"score/{job.name}", int(cluster) + 1)
-        scores[rows] = _scores(job, own, rng, len(rows))
+        scores[rows] = _scores(job, part, rng, len(rows))
     return scores
 
 
@@ -270,16 +270,16 @@ def _score_pool(job: _Job) -> Vector:
 
 
 def _scores(job: _Job, batch: ScoreBatch, rng: np.random.Generator, n: int) -> Vector:
-    """Return the scorer's answer for a batch of n rows, (n, columns)."""
+    """Return the scores of a batch of n rows, shape (n, columns)."""
     m = len(job.spec.plugin().traits.columns)
     with plugin_errors(job.spec, job.name):
         plugin = job.spec.build() if job.state is None else fitted_state.build_fitted(job.spec, job.state)
         scores: object = plugin.score(batch, rng)
     if not isinstance(scores, np.ndarray) or scores.dtype != np.float32 or scores.shape not in ((n,), (n, m)):
         got = f"{scores.dtype} {scores.shape}" if isinstance(scores, np.ndarray) else type(scores).__name__
-        raise PluginError(f"scorer {job.name!r} gave {got}; expected float32 ({n}, {m})")
-    answer: Vector = scores.reshape(n, m)
-    return answer
+        raise PluginError(f"scorer {job.name!r} returned {got}, expected float32 ({n}, {m})")
+    columns: Vector = scores.reshape(n, m)
+    return columns
 
 
 def _write_all(tasks: Sequence[_Task], scores: Vector) -> None:

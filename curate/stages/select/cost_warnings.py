@@ -1,4 +1,4 @@
-"""What is said, before it starts, of a selector whose time grows with the square of the rows that it sees at once."""
+"""Warning before a selector starts whose time grows with the square of the rows that it sees at once."""
 
 from __future__ import annotations
 
@@ -8,31 +8,34 @@ if TYPE_CHECKING:
     from curate.config.model import SelectEntry
 
 MIN_WARNED_ROWS = 20_000
-"""Rows seen at once from which it is worth a word: below, any selector takes seconds."""
+"""Smallest number of rows at once that triggers a warning; with fewer rows, any selector takes seconds."""
 
 
 def cost_warning(entry: SelectEntry, rows: int, largest: int | None = None) -> str:
-    """What to expect of the entry; empty if its time grows no faster than the rows, or they are few.
+    """Return a warning about the cost of an entry; "" if its time is not quadratic, or the rows are few.
 
     Parameters
     ----------
-    entry : of the select section
-    rows : the most that can reach it
-    largest : of these, the rows of the largest group that it is run ``within``; None if that is not known yet
+    entry : SelectEntry
+        Entry of the select section.
+    rows : int
+        Largest number of rows that can reach the entry.
+    largest : int, optional
+        Size of the largest group that it runs ``within``; None if it is unknown yet.
     """
     at_once = rows if entry.within is None or largest is None else min(rows, largest)
     if not is_quadratic(entry) or at_once < MIN_WARNED_ROWS:
         return ""
     if entry.within is None:
-        seen, remedy = f"up to {rows:,}", "within: cluster bounds it"
+        seen, remedy = f"up to {rows:,}", "set within: cluster to limit it"
     elif largest is None:
-        seen, remedy = f"those of the largest group of {entry.within!r}, not known yet", "small groups bound it"
+        seen, remedy = f"those of the largest group of {entry.within!r}, unknown yet", "use small groups to limit it"
     else:
-        seen, remedy = f"up to {at_once:,} in the largest group of {entry.within!r}", "smaller groups bound it"
+        seen, remedy = f"up to {at_once:,} in the largest group of {entry.within!r}", "use smaller groups to limit it"
     law = "its time grows with the square of the rows that it sees at once"
     return f"{entry.name}: {law} ({seen}): 4 times the rows take up to 16 times as long; {remedy}"
 
 
 def is_quadratic(entry: SelectEntry) -> bool:
-    """Whether its selector says so of itself."""
+    """Return whether the selector declares a quadratic cost."""
     return entry.spec.plugin().traits.quadratic

@@ -1,4 +1,4 @@
-"""The published selection as an anchor: how many of its rows a new one may replace."""
+"""Incumbents: rows of the published selection that a new selection keeps."""
 
 from __future__ import annotations
 
@@ -12,66 +12,69 @@ from curate.errors import PluginError
 from curate.kernels.types import Rows
 from curate.plugins.results import Selection
 
-PLACE_TAKEN = "its place was kept for a row that is published"
-"""Why a row is not chosen that would have been, but for the anchor."""
+DISPLACED = "displaced by a published row that refresh.keep_previous_weight keeps"
+"""Reason for dropping a row that would have been chosen without the incumbents."""
 
 
 @dataclass(frozen=True, slots=True)
 class Incumbents:
-    """Which of n rows are published, and how firmly a new selection is held to them."""
+    """Published rows among n rows, and the weight with which a new selection keeps them."""
 
     published: NDArray[np.bool_]
-    """(n,)"""
+    """Whether each row is published, shape (n,)."""
 
     weight: float
-    """0 gives the new selection, 1 keeps every published row and fills what is free."""
+    """Weight in [0, 1]: 0 ignores the published rows, 1 keeps all of them and fills the remaining budget."""
 
     def take(self, rows: Rows) -> Incumbents:
-        """The same for some of the rows."""
+        """Return the incumbents among some of the rows."""
         return Incumbents(self.published[rows], self.weight)
 
 
-def keep_incumbents(fresh: Selection, anchor: Incumbents, again: Callable[[Rows, int], Selection]) -> Selection:
-    """A selection of as many rows as ``fresh``, of which at most a share ``1 - weight`` of the published rows are gone.
+def keep_incumbents(fresh: Selection, incumbents: Incumbents, reselect: Callable[[Rows, int], Selection]) -> Selection:
+    """Return a selection of the size of ``fresh`` that drops at most a share ``1 - weight`` of the published rows.
 
-    Of the published rows that ``fresh`` leaves out, those that must stay take the places of its last new rows. More of
-    them go only where the budget is smaller than their number.
+    Of the published rows that ``fresh`` drops, those that must stay replace its last new rows. More of
+    them are dropped only if the budget is smaller than their number.
 
     Parameters
     ----------
-    fresh : what the selector chooses of n rows with no regard to what is published
-    again : asks the selector for its choice of some of the rows, as positions among them
+    fresh : Selection
+        Selection of the selector from n rows, ignoring the published rows.
+    reselect : Callable[[Rows, int], Selection]
+        Function that runs the selector on some of the rows and returns positions among them.
 
     Raises
     ------
-    PluginError : for a selector that weighs its rows, as the weights hold for its own choice only
+    PluginError
+        The selector returns weights, which are valid only for its own selection.
     """
-    published, weight = anchor.published, anchor.weight
+    published, weight = incumbents.published, incumbents.weight
     k, n = len(fresh.indices), len(published)
-    stays = published[fresh.indices]
-    left_out = np.setdiff1d(np.flatnonzero(published), fresh.indices)
-    may_go = max(int((1 - weight) * published.sum() + 1e-9), int(published.sum()) - k)
-    if (held := len(left_out) - may_go) <= 0:
+    is_published = published[fresh.indices]
+    unselected = np.setdiff1d(np.flatnonzero(published), fresh.indices)
+    n_droppable = max(int((1 - weight) * published.sum() + 1e-9), int(published.sum()) - k)
+    if (n_kept := len(unselected) - n_droppable) <= 0:
         return fresh
     if fresh.weight is not None:
-        told = "a selector that gives weights cannot be held to the published rows"
-        raise PluginError(told, hint="set refresh.keep_previous_weight: 0")
-    kept = np.flatnonzero(stays | (np.cumsum(~stays) <= k - int(stays.sum()) - held))
-    back = again(left_out, held)
-    order = np.concatenate([fresh.indices[kept], left_out[back.indices]])
+        message = "a selector that returns weights cannot keep published rows"
+        raise PluginError(message, hint="set refresh.keep_previous_weight: 0")
+    kept = np.flatnonzero(is_published | (np.cumsum(~is_published) <= k - int(is_published.sum()) - n_kept))
+    added = reselect(unselected, n_kept)
+    order = np.concatenate([fresh.indices[kept], unselected[added.indices]])
     reason = np.zeros(n, np.int16) if fresh.reason is None else fresh.reason.copy()
     reason[np.setdiff1d(fresh.indices, order)] = len(fresh.reasons)
     answer = replace(
         fresh,
         indices=order,
-        gain=np.concatenate([fresh.gain[kept], back.gain]),
-        reasons=(*fresh.reasons, PLACE_TAKEN),
+        gain=np.concatenate([fresh.gain[kept], added.gain]),
+        reasons=(*fresh.reasons, DISPLACED),
         reason=reason,
     )
     if fresh.representative is None:
         return answer
-    chosen = np.zeros(n + 1, bool)  # the last stands for -1
+    chosen = np.zeros(n + 1, bool)  # the last element represents -1
     chosen[order] = True
-    gone = ~chosen[fresh.representative]
-    similarity = None if fresh.similarity is None else np.where(gone, np.float32(np.nan), fresh.similarity)
-    return replace(answer, representative=np.where(gone, -1, fresh.representative), similarity=similarity)
+    dropped = ~chosen[fresh.representative]
+    similarity = None if fresh.similarity is None else np.where(dropped, np.float32(np.nan), fresh.similarity)
+    return replace(answer, representative=np.where(dropped, -1, fresh.representative), similarity=similarity)

@@ -1,4 +1,4 @@
-"""What became of each row of the pool, entry by entry, while the select section runs."""
+"""Builder of the ledger: outcomes of the pool's rows, entry by entry, while the select section runs."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from curate.plugins.results import Selection
 
 
 class LedgerBuilder:
-    """What became of each of the pool's n rows so far."""
+    """Outcomes so far of the pool's n rows."""
 
     def __init__(self, ids: pa.ChunkedArray) -> None:
         n = len(ids)
         self.ids = ids
-        """Of the pool, then of published rows that stand for some of it."""
+        """Ids of the pool, followed by those of published rows that represent rows of the pool."""
 
         self.survivors: Rows = np.arange(n)
         self.indices: Rows = np.arange(n)
-        """The survivors, best first."""
+        """Survivors, best first."""
 
         self.gain: Vector = np.full(n, np.nan, np.float32)
         self.weight: Vector = np.full(n, np.nan, np.float32)
@@ -28,19 +28,23 @@ class LedgerBuilder:
         self.reason: NDArray[np.int32] = np.full(n, -1, np.int32)
         self.reasons: dict[str, int] = {}
         self.representative: Rows = np.full(n, -1, np.intp)
-        """Which of ``every_id``; -1 for none."""
+        """Index in ``ids`` of the representative of each row; -1 for none."""
 
         self.similarity: Vector = np.full(n, np.nan, np.float32)
         self.epochs: tuple[Rows, ...] | None = None
-        """The rows of each epoch of a plan, which only the last entry can make."""
+        """Rows of each epoch of a plan, which only the last entry can make."""
 
-    def record(self, number: int, chosen: Selection, *, ranked: bool, others: pa.ChunkedArray | None = None) -> None:
-        """Write down what entry ``number`` decided; its rows are positions among the survivors.
+    def record(
+        self, number: int, chosen: Selection, *, ranked: bool, published_ids: pa.ChunkedArray | None = None
+    ) -> None:
+        """Record the selection of entry ``number``, whose rows are positions among the survivors.
 
         Parameters
         ----------
-        ranked : its order and gains replace those of the entries before; a filter leaves them as they are
-        others : the ids of rows that were published, where those may stand for a row
+        ranked : bool
+            Whether its order and gains replace those of earlier entries; those of a filter do not.
+        published_ids : pa.ChunkedArray, optional
+            Ids of published rows, if they can represent rows of the pool.
         """
         before = self.survivors
         kept = before[chosen.indices]
@@ -49,11 +53,11 @@ class LedgerBuilder:
         self.dropped_by[before[dropped]] = number
         self.reason[before[dropped]] = codes[0 if chosen.reason is None else chosen.reason[dropped]]
         if chosen.representative is not None:
-            known = 0 if others is None else len(others)
-            names = np.concatenate((before, len(self.ids) + np.arange(known), [-1]))
+            n_published = 0 if published_ids is None else len(published_ids)
+            names = np.concatenate((before, len(self.ids) + np.arange(n_published), [-1]))
             self.representative[before[dropped]] = names[chosen.representative[dropped]]
-        if others is not None:
-            self.ids = pa.chunked_array([*self.ids.chunks, *others.chunks], pa.string())
+        if published_ids is not None:
+            self.ids = pa.chunked_array([*self.ids.chunks, *published_ids.chunks], pa.string())
         if chosen.similarity is not None:
             self.similarity[before[dropped]] = chosen.similarity[dropped]
         if chosen.epochs is not None:

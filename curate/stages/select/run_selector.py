@@ -1,4 +1,4 @@
-"""Runs one entry of the select section: on what it reads of the pool, with its budget, in its groups."""
+"""Execution of one entry of the select section, with its inputs from the pool, its budget and its groups."""
 
 from __future__ import annotations
 
@@ -32,17 +32,19 @@ def choose(
     survivors: Rows,
     entry: SelectEntry,
     seed: int,
-    anchor: Incumbents | None = None,
+    incumbents: Incumbents | None = None,
     published: PublishedRows | None = None,
 ) -> Selection:
-    """Return the rows of the survivors that the entry keeps, as positions among them.
+    """Return the survivors that the entry keeps, as positions among them.
 
-    ``anchor`` and ``published`` are of the survivors.
+    ``incumbents`` and ``published`` are of the survivors.
 
     Raises
     ------
-    PluginError : a selector that fails, or breaks its promises
-    ConfigError : a budget beyond the rows there are
+    PluginError
+        The selector fails or returns an invalid selection.
+    ConfigError
+        The budget exceeds the number of rows.
     """
     counts_tokens = entry.budget is not None and entry.budget.keep_tokens is not None
     return run(
@@ -51,7 +53,7 @@ def choose(
         seed,
         groups=_groups(view, survivors, entry),
         tokens=view.tokens[survivors] if counts_tokens else None,
-        anchor=anchor,
+        incumbents=incumbents,
     )
 
 
@@ -62,46 +64,54 @@ def run(
     *,
     groups: Groups | None = None,
     tokens: NDArray[np.int32] | None = None,
-    anchor: Incumbents | None = None,
+    incumbents: Incumbents | None = None,
 ) -> Selection:
-    """Run an entry's selector on a pool, or on each of its groups with a part of the budget.
+    """Run the selector of an entry on a pool, or on each of its groups with a part of the budget.
 
     Parameters
     ----------
-    entry : names the selector, and its budget
-    pool : what the selector reads
-    seed : of all random choices
-    groups : to select within; None for the whole pool at once
-    tokens : (n,) tokens of each row, for a budget in tokens
-    anchor : the published rows among the pool's, and how firmly they stay
+    entry : SelectEntry
+        Entry with the selector and its budget.
+    pool : Pool
+        Inputs of the selector.
+    seed : int
+        Seed of all random choices.
+    groups : Groups, optional
+        Groups to select within; None for the complete pool at once.
+    tokens : ndarray of int32, optional
+        Number of tokens of each row, shape (n,), for a budget in tokens.
+    incumbents : Incumbents, optional
+        Published rows of the pool, and the weight with which they are kept.
 
     Raises
     ------
-    PluginError : a selector that fails, or breaks its promises
-    DataError : a budget or a quota beyond the rows there are
+    PluginError
+        The selector fails or returns an invalid selection.
+    DataError
+        A budget or a quota exceeds the number of rows.
     """
     sizes = _sizes(pool, groups, tokens)
     shares = _shares(entry, sizes, groups)
     if groups is None:
-        answers = [_share(entry, pool, seed, shares[0], tokens, anchor)]
-        answer = answers[0]
+        selections = [_share(entry, pool, seed, shares[0], tokens, incumbents)]
+        selection = selections[0]
     else:
-        answers, left = [], 0
+        selections, unused = [], 0
         for number, (rows, share) in enumerate(zip(groups.rows, shares, strict=True)):
             part = None if tokens is None else tokens[rows]
-            limit = None if share is None else share + left
-            held = None if anchor is None else anchor.take(rows)
-            one = _share(entry, pool.take(rows), seed, limit, part, held, number)
-            if part is not None and limit is not None:  # tokens that whole rows did not use up go to the next group
-                left = limit - int(part[one.indices].sum(dtype=np.int64))
-            answers.append(one)
-        answer = split_budget.merge_selections(len(pool), groups.rows, answers)
+            limit = None if share is None else share + unused
+            group_incumbents = None if incumbents is None else incumbents.take(rows)
+            one = _share(entry, pool.take(rows), seed, limit, part, group_incumbents, number)
+            if part is not None and limit is not None:  # unused tokens are passed to the next group
+                unused = limit - int(part[one.indices].sum(dtype=np.int64))
+            selections.append(one)
+        selection = split_budget.merge_selections(len(pool), groups.rows, selections)
     budget = None if tokens is not None or entry.budget is None else sum(share or 0 for share in shares)
-    return answer.check(len(pool), budget)
+    return selection.check(len(pool), budget)
 
 
 def _sizes(pool: Pool, groups: Groups | None, tokens: NDArray[np.int32] | None) -> NDArray[np.int64]:
-    """Return the rows, or the tokens, of each group, (g,); of a pool without groups, (1,)."""
+    """Return the number of rows or tokens of each group, shape (g,); shape (1,) without groups."""
     if groups is None:
         return np.array([len(pool) if tokens is None else tokens.sum(dtype=np.int64)], np.int64)
     return np.array(
@@ -110,7 +120,7 @@ def _sizes(pool: Pool, groups: Groups | None, tokens: NDArray[np.int32] | None) 
 
 
 def _shares(entry: SelectEntry, sizes: NDArray[np.int64], groups: Groups | None) -> Sequence[int | None]:
-    """Return the part of the budget of each group; None each for a filter."""
+    """Return the part of the budget for each group; None for a filter."""
     if entry.budget is None:
         return [None] * len(sizes)
     total = int(sizes.sum())
@@ -127,28 +137,28 @@ def max_rows_at_once(view: PoolView, survivors: Rows, entry: SelectEntry) -> int
 
 
 def build_pool(view: PoolView, survivors: Rows, entry: SelectEntry, published: PublishedRows | None = None) -> Pool:
-    """Return the survivors, with what the selector reads."""
+    """Return the survivors with the inputs that the selector reads."""
     reads = entry.spec.plugin().traits.reads
-    n, whole = len(survivors), len(survivors) == len(view)
+    n, is_complete = len(survivors), len(survivors) == len(view)
 
-    def taken(array: NDArray[S]) -> NDArray[S]:
-        part = array if whole else array[survivors]
+    def take(array: NDArray[S]) -> NDArray[S]:
+        part = array if is_complete else array[survivors]
         part.flags.writeable = False
         return part
 
     selector = entry.spec.build()
     quality = view.quality(entry.quality if "quality" in reads else None)
     with plugin_errors(entry.spec, entry.name):
-        wanted = selector.columns() if "frame" in reads else ()
+        columns = selector.columns() if "frame" in reads else ()
     texts = view.texts() if "text" in reads else None
     try:
         return Pool(
-            taken(view.embeddings(entry.embedding)) if "embedding" in reads else np.zeros((n, 0), np.float32),
-            taken(quality),
-            taken(view.cluster) if "cluster" in reads else np.zeros(n, np.int32),
-            {name: taken(score) for name, score in view.scores.items()} if "scores" in reads else {},
+            take(view.embeddings(entry.embedding)) if "embedding" in reads else np.zeros((n, 0), np.float32),
+            take(quality),
+            take(view.cluster) if "cluster" in reads else np.zeros(n, np.int32),
+            {name: take(score) for name, score in view.scores.items()} if "scores" in reads else {},
             view.higher_is_better,
-            view.frame(wanted)[survivors] if wanted else None,
+            view.frame(columns)[survivors] if columns else None,
             None if texts is None else texts.take(survivors),
             published,
         )
@@ -162,11 +172,12 @@ def _groups(view: PoolView, survivors: Rows, entry: SelectEntry) -> Groups | Non
 
 
 def build_groups(values: pl.Series, quota: Quota | None) -> Groups:
-    """Return the groups of rows that have the same value, (n,); rows without one are the first group.
+    """Return the groups of rows with the same value; rows without a value are the first group.
 
     Raises
     ------
-    DataError : if the quota names groups, and the values are lists or objects
+    DataError
+        The quota names groups, but the values are lists or objects.
 
     >>> build_groups(pl.Series([True, False, None]), {"true": 1}).names
     ('', 'false', 'true')
@@ -180,7 +191,7 @@ def build_groups(values: pl.Series, quota: Quota | None) -> Groups:
     try:
         names = values[first].cast(pl.String).fill_null("").to_list() if first else [""]
     except pl.exceptions.PolarsError as error:
-        hint = "select within another column"
+        hint = "set within to another column, or use a quota without names"
         raise DataError(f"a quota cannot name groups of {values.dtype}: {error}", hint=hint) from error
     return Groups(tuple(names), tuple(rows))
 
@@ -191,29 +202,31 @@ def _share(
     seed: int,
     budget: int | None,
     tokens: NDArray[np.int32] | None,
-    anchor: Incumbents | None,
+    incumbents: Incumbents | None,
     task: int = 0,
 ) -> Selection:
-    """Run the selector for a number of rows or, where there are ``tokens``, of tokens."""
-    answer = partial(_run, entry, seed, pool, anchor, task=task)
+    """Run the selector for a number of rows or, with ``tokens``, a number of tokens."""
+    answer = partial(_run, entry, seed, pool, incumbents, task=task)
     if tokens is None or budget is None:
         return answer(budget)
-    prefix = entry.spec.plugin().traits.prefix and anchor is None
+    prefix = entry.spec.plugin().traits.prefix and incumbents is None
     return split_budget.select_within_tokens(answer, tokens, budget, prefix=prefix)
 
 
 def _run(
-    entry: SelectEntry, seed: int, pool: Pool, anchor: Incumbents | None, budget: int | None, task: int = 0
+    entry: SelectEntry, seed: int, pool: Pool, incumbents: Incumbents | None, budget: int | None, task: int = 0
 ) -> Selection:
-    """Run the selector, and keep published rows as far as the configuration requires."""
+    """Run the selector, and keep published rows as the configuration requires."""
     selector = entry.spec.build()
     with plugin_errors(entry.spec, entry.name):
-        answer: Selection = selector.select(pool, budget, rng_for(seed, f"select/{entry.name}", task))
-    planned = 0 if answer.epochs is None else len(answer.epochs)
+        selection: Selection = selector.select(pool, budget, rng_for(seed, f"select/{entry.name}", task))
+    planned = 0 if selection.epochs is None else len(selection.epochs)
     if planned != (entry.epochs if entry.epochs > 1 else 0):
-        message = f"select {entry.name}: its plan is of {planned} epochs, its field epochs says {entry.epochs}"
-        raise PluginError(message, hint="a selector plans as many epochs as its field says, and makes no plan for 1")
-    answer = answer.check(len(pool), budget)
-    if anchor is None or budget is None:
-        return answer
-    return keep_incumbents(answer, anchor, lambda rows, held: _run(entry, seed, pool.take(rows), None, held, task))
+        message = f"select {entry.name}: its plan has {planned} epochs, but its field epochs is {entry.epochs}"
+        raise PluginError(message, hint="a selector must plan as many epochs as its field, and no plan for 1 epoch")
+    selection = selection.check(len(pool), budget)
+    if incumbents is None or budget is None:
+        return selection
+    return keep_incumbents(
+        selection, incumbents, lambda rows, count: _run(entry, seed, pool.take(rows), None, count, task)
+    )

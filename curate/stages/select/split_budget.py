@@ -1,4 +1,4 @@
-"""Splits a budget over groups by a quota, and over rows by their tokens."""
+"""Splitting of a budget over groups by a quota, and over rows by their tokens."""
 
 from __future__ import annotations
 
@@ -24,34 +24,39 @@ class Groups:
     """Groups of a pool's rows, in order of their values."""
 
     names: tuple[str, ...]
-    """Value of each group as a quota writes it; "" for rows without one."""
+    """Value of each group as written in a quota; "" for rows without a value."""
 
     rows: tuple[Rows, ...]
     """Rows of each group, ascending."""
 
 
 def split(entry: SelectEntry, names: Sequence[str], sizes: NDArray[np.int64], budget: int) -> list[int]:
-    """Return the part of ``budget`` that each group gets: none is above its group's size.
+    """Return the part of ``budget`` for each group; no part exceeds the size of its group.
 
-    The parts sum to ``budget``, or to less for an entry with ``at_most`` whose quota names more than there is.
+    The parts sum to ``budget``, or to less for an entry with ``at_most`` whose quota exceeds the available amounts.
 
     Parameters
     ----------
-    entry : whose quota it is, named in errors
-    names : of the groups, as the quota writes them
-    sizes : (g,) rows or tokens in each group
-    budget : rows or tokens, at most ``sizes.sum()``
+    entry : SelectEntry
+        Entry with the quota, named in errors.
+    names : Sequence[str]
+        Names of the groups, as written in the quota.
+    sizes : ndarray of int64
+        Number of rows or tokens in each group, shape (g,).
+    budget : int
+        Rows or tokens, at most ``sizes.sum()``.
 
     Raises
     ------
-    DataError : if the quota names a group that does not exist, or amounts that the groups or the budget do not have
+    DataError
+        The quota names a missing group, or amounts that exceed the groups or the budget.
     """
     if isinstance(entry.quota, Mapping):
-        return _named(entry, entry.quota, names, sizes, budget)
+        return _split_by_name(entry, entry.quota, names, sizes, budget)
     return [int(share) for share in quotas.allocate(sizes, budget, _shares(entry.quota, sizes))]
 
 
-def _named(
+def _split_by_name(
     entry: SelectEntry, quota: Mapping[str, int | float], names: Sequence[str], sizes: NDArray[np.int64], budget: int
 ) -> list[int]:
     """Return the amounts that a quota names, and split the rest over the other groups."""
@@ -64,26 +69,26 @@ def _named(
         if name not in index:
             hint = suggest_name(name, [*index, "temperature"])
             raise DataError(f"{where}: no row that reaches this entry has {name!r} as its {entry.within}", hint=hint)
-        wanted = amount if isinstance(amount, int) else math.floor(Fraction(str(amount)) * budget)
-        there = int(sizes[index[name]])
-        if wanted > there and not at_most:
+        required = amount if isinstance(amount, int) else math.floor(Fraction(str(amount)) * budget)
+        size = int(sizes[index[name]])
+        if required > size and not at_most:
             raise DataError(
-                f"{where}: {name!r} is to give {wanted:,} {unit}, but only {there:,} reach this entry",
-                hint="lower it, or add 'at_most: true' to keep all there are",
+                f"{where}: {name!r} requires {required:,} {unit}, but only {size:,} reach this entry",
+                hint="lower the amount, or add 'at_most: true' to keep all of them",
             )
-        parts[index[name]] = min(wanted, there)
+        parts[index[name]] = min(required, size)
     rest = budget - int(parts.sum())
     if rest < 0:
         raise DataError(
-            f"{where}: the groups it names are to give {budget - rest:,} {unit}, and the budget is {budget:,}",
+            f"{where}: its groups require {budget - rest:,} {unit}, but the budget is {budget:,}",
             hint="raise the budget, or lower the amounts",
         )
     others = np.where([name in quota for name in names], 0, sizes)
     if rest > others.sum() and not at_most:
         raise DataError(
-            f"{where}: {rest:,} {unit} of the budget are left for groups that it does not name, and those have only "
+            f"{where}: {rest:,} {unit} of the budget remain for the other groups, but they have only "
             f"{int(others.sum()):,}",
-            hint="lower the budget, raise the amounts, or add 'at_most: true' to keep what there is",
+            hint="lower the budget, raise the amounts, or add 'at_most: true' to keep fewer",
         )
     return (parts + quotas.allocate(others, rest, quotas.proportional_shares(others))).tolist()  # type: ignore[no-any-return]
 
@@ -95,9 +100,9 @@ def _shares(quota: Quota | None, sizes: NDArray[np.int64]) -> NDArray[np.float64
 
 
 def merge_selections(n: int, groups: Sequence[Rows], answers: Sequence[Selection]) -> Selection:
-    """Return the groups' selections as one, their orders interleaved so that any prefix keeps the shares."""
-    place = np.concatenate([(np.arange(len(a.indices)) + 0.5) / max(1, len(a.indices)) for a in answers])
-    interleaved = np.argsort(place, kind="stable")
+    """Merge the selections of groups, with their orders interleaved so that any prefix keeps the shares."""
+    positions = np.concatenate([(np.arange(len(a.indices)) + 0.5) / max(1, len(a.indices)) for a in answers])
+    interleaved = np.argsort(positions, kind="stable")
     order = np.concatenate([group[a.indices] for group, a in zip(groups, answers, strict=True)])
     gain = np.concatenate([a.gain for a in answers])
     weight = None
@@ -129,7 +134,7 @@ def merge_selections(n: int, groups: Sequence[Rows], answers: Sequence[Selection
 
 
 def _merged_epochs(groups: Sequence[Rows], answers: Sequence[Selection]) -> tuple[Rows, ...] | None:
-    """The groups' epoch plans as one: each epoch has the rows that every group trains on in it."""
+    """Merge the epoch plans of groups: each epoch has the rows of all groups in that epoch."""
     plans = [a.epochs for a in answers if a.epochs is not None]
     if not plans:
         return None
@@ -144,8 +149,8 @@ def select_within_tokens(
 ) -> Selection:
     """Return the largest selection of at most ``limit`` tokens.
 
-    A selector with the prefix property runs once, and its order is cut; another runs for about log2(n) sizes, and the
-    largest selection that fits is taken.
+    A selector with the prefix property runs once, and its order is cut; other selectors run for about log2(n) sizes,
+    and the largest selection that fits is returned.
     """
     most = int(np.searchsorted(np.cumsum(np.sort(tokens), dtype=np.int64), limit, "right"))
     if prefix:

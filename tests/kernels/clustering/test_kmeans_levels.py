@@ -1,4 +1,4 @@
-"""Hierarchical k-means builds its levels on one another, and resampling spreads centroids out."""
+"""Hierarchical k-means clusters the centroids of each level, and resampling spreads them out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from curate.kernels.types import Vectors
 
 
 def arc(n, seed, crowded=0.95):
-    """Points on an arc of length 1, most of them on its first tenth; their angles."""
+    """Return points on an arc of length 1, most of them on its first tenth, and their angles."""
     rng = np.random.default_rng(seed)
     angles = np.where(rng.random(n) < crowded, rng.uniform(0, 0.1, n), rng.uniform(0, 1, n))
     return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32), angles
@@ -35,7 +35,7 @@ def test_each_level_has_a_branching_of_the_one_before_and_none_has_one_cluster(f
     assert [len(level) for level in levels_of(arc(3000, 1, crowded=0)[0], **fields)] == sizes
 
 
-def test_resampling_takes_centroids_from_the_crowd():
+def test_resampling_removes_centroids_from_dense_regions():
     """Of plain centroids about half lie on the crowded tenth of the arc, in single fits 0.42 to 0.65 of them; one in
     ten would be even. So the mean over several fits is compared.
     """
@@ -52,7 +52,7 @@ def test_resampling_takes_centroids_from_the_crowd():
 def test_resampled_members_are_the_nearest_of_each_cluster_half_an_average_cluster_at_most():
     x, _ = arc(500, 3)
     centroids = x[[0, 100, 200, 300]]
-    kept = kmeans_levels._nearest(Vectors.from_array(x, 64), centroids)
+    kept = kmeans_levels._central_rows(Vectors.from_array(x, 64), centroids)
     similarity = x @ centroids.T
     cluster, own = similarity.argmax(axis=1), similarity.max(axis=1)
     for c in range(4):
@@ -62,10 +62,10 @@ def test_resampled_members_are_the_nearest_of_each_cluster_half_an_average_clust
             assert own[members][kept[members]].min() >= own[members][~kept[members]].max() - 1e-6
 
 
-def test_a_subset_is_read_in_the_blocks_of_the_whole():
+def test_a_subset_is_read_in_the_blocks_of_the_pool():
     x, _ = arc(100, 4)
     keep = np.arange(100) % 3 == 0
-    subset = kmeans_levels._subset(Vectors.from_array(x, 7), keep)
+    subset = kmeans_levels._select_rows(Vectors.from_array(x, 7), keep)
     assert subset.rows == keep.sum()
     for _ in range(2):
         assert (np.concatenate(list(subset.blocks())) == x[keep]).all()

@@ -55,13 +55,13 @@ def test_choices_follow_the_distribution_of_greedy_k_means_plus_plus(monkeypatch
     between[between < 1e-6] = 0
 
     def next_row(distance):
-        """P(row is chosen next): three draws, of which the one that leaves the lowest sum."""
+        """Return P(row is selected next) when the best of three candidates is taken."""
         after = np.minimum(between, distance).sum(axis=1)
         share = distance.astype(np.float64) / distance.sum(dtype=np.float64)
-        found = np.zeros(5)
+        result = np.zeros(5)
         for draws in itertools.product(range(5), repeat=3):
-            found[min(draws, key=lambda row: after[row])] += np.prod(share[list(draws)])
-        return found
+            result[min(draws, key=lambda row: after[row])] += np.prod(share[list(draws)])
+        return result
 
     expected = {}
     for first, second in itertools.permutations(range(5), 2):
@@ -70,13 +70,13 @@ def test_choices_follow_the_distribution_of_greedy_k_means_plus_plus(monkeypatch
             expected[first, second, third] = next_row(between[first])[second] * p / 5
     runs = 20_000
     rng = np.random.default_rng(16)
-    found = dict.fromkeys(expected, 0)
+    result = dict.fromkeys(expected, 0)
     monkeypatch.setenv("CURATE_THREADS", "1")
     with one_blas_thread():  # entered once, and not at every call
         for _ in range(runs):
-            found[tuple(choose_seeds(x, 3, rng).tolist())] += 1
+            result[tuple(choose_seeds(x, 3, rng).tolist())] += 1
     often = [outcome for outcome, p in expected.items() if runs * p >= 5]
-    chi2 = sum((found[o] - runs * expected[o]) ** 2 / (runs * expected[o]) for o in often)
+    chi2 = sum((result[o] - runs * expected[o]) ** 2 / (runs * expected[o]) for o in often)
     assert abs(sum(expected.values()) - 1) < 1e-6
     assert len(often) > 20
     assert chi2 < scipy.stats.chi2.ppf(0.999, len(often) - 1)

@@ -23,7 +23,7 @@ def one_block(x):
 
 
 def slow_iteration(x, centroids):
-    """One Lloyd iteration, a row at a time, in float64."""
+    """Run one Lloyd iteration row by row, in float64."""
     sums = np.zeros(centroids.shape)
     inertia = 0.0
     for row in x.astype(np.float64):
@@ -74,15 +74,15 @@ class TestLloyd:
         np.testing.assert_allclose(fit.inertia, inertia, rtol=1e-5, atol=1e-5)
         assert (fit.iterations, fit.converged) == (1, False)
 
-    def test_many_blocks_give_what_one_gives(self):
-        """Sums over superblocks and over blocks of any length add up to those of the whole."""
+    def test_many_blocks_give_the_result_of_one(self):
+        """Sums over superblocks and over blocks of any length add up to those of a single block."""
         rng = np.random.default_rng(3)
         x = groups(rng, 40_000, 12, 8)
         start = x[choose_seeds(x[:1000], 12, rng)]
-        whole = lloyd(one_block(x), start, max_iterations=4, tolerance=0.0)
+        single = lloyd(one_block(x), start, max_iterations=4, tolerance=0.0)
         parts = lloyd(lambda: iter(np.split(x, [1, 700, 30_000])), start, max_iterations=4, tolerance=0.0)
-        np.testing.assert_allclose(parts.centroids, whole.centroids, atol=1e-4)
-        np.testing.assert_allclose(parts.inertia, whole.inertia, rtol=1e-5)
+        np.testing.assert_allclose(parts.centroids, single.centroids, atol=1e-4)
+        np.testing.assert_allclose(parts.inertia, single.inertia, rtol=1e-5)
 
     def test_the_same_bytes_for_any_number_of_threads(self, monkeypatch):
         rng = np.random.default_rng(4)

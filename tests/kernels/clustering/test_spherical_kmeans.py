@@ -20,7 +20,7 @@ def test_auto_is_the_square_root_of_the_rows_at_most_ten_thousand(rows, clusters
     assert default_n_clusters(rows) == clusters
 
 
-def test_the_sample_holds_the_rows_asked_for_wherever_blocks_are_cut():
+def test_the_sample_has_the_requested_rows_for_any_blocks():
     x = unit(np.random.default_rng(1), 50, 3)
     rows = np.array([0, 9, 10, 11, 49])
     np.testing.assert_array_equal(sample_rows(in_blocks(x, 10, 11, 11, 30), rows), x[rows])

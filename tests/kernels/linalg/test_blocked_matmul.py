@@ -1,4 +1,4 @@
-"""Products block by block are the products."""
+"""Blocked matrix products equal the plain products."""
 
 from __future__ import annotations
 

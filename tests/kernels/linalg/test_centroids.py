@@ -1,4 +1,4 @@
-"""Groups come from codes in any order, and centres are their mean directions."""
+"""Groups are built from codes in any order, and centroids are their mean directions."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def test_mean_directions_are_means_at_unit_length():
     np.testing.assert_allclose(mean_directions(x, members), expected, atol=1e-6)
 
 
-def test_rows_that_cancel_out_are_told_by_the_first_of_them():
+def test_rows_that_cancel_out_are_represented_by_the_first():
     x = np.array([[1, 0], [-1, 0]], np.float32)
     assert mean_directions(x, [np.arange(2)]).tolist() == [[1, 0]]
 
 
-def test_streamed_means_are_those_of_the_whole_wherever_blocks_are_cut():
+def test_streamed_means_do_not_depend_on_blocks():
     rng = np.random.default_rng(1)
     x = rng.standard_normal((60, 4)).astype(np.float32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Rounding of float32 cosines: equal rows are equal, and near ones as far apart as they are."""
+"""Rounding of float32 cosines: equal rows have cosine 1, and near rows keep their distance."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def test_distances_are_those_of_differences(distance):
     true = np.linalg.norm(x.astype(np.float64) - y, axis=1)
     each = np.arange(50)
     products = np.array([(x[i : i + 1] @ y[i : i + 1].T)[0, 0] for i in each])
-    found = euclidean_distances(cosine_distances(products, x, y, each, each))
-    np.testing.assert_allclose(found, true, rtol=1e-3)
-    assert (found[(x == y).all(axis=1)] == 0).all()
+    result = euclidean_distances(cosine_distances(products, x, y, each, each))
+    np.testing.assert_allclose(result, true, rtol=1e-3)
+    assert (result[(x == y).all(axis=1)] == 0).all()
 
 
 @pytest.mark.parametrize("blocks", [(3, 5), (256, 4096)])
@@ -61,7 +61,7 @@ def test_the_nearest_row_is_as_far_as_it_is_among_copies_and_near_copies(monkeyp
     x = unit_rows(40, 32)
     near = normalize_rows(x + 3e-5 * unit_rows(40, 32, seed=2))
     among = np.concatenate([near, x[::2], x[::2], unit_rows(10, 32, seed=3)])
-    found = distance_to_nearest(np.concatenate([x, unit_rows(5, 32, seed=4)]), among)
+    result = distance_to_nearest(np.concatenate([x, unit_rows(5, 32, seed=4)]), among)
     true = np.linalg.norm(np.concatenate([x, unit_rows(5, 32, seed=4)])[:, None].astype(np.float64) - among, axis=2)
-    assert (found[:40:2] == 0).all()
-    np.testing.assert_allclose(found, true.min(axis=1), rtol=1e-3)
+    assert (result[:40:2] == 0).all()
+    np.testing.assert_allclose(result, true.min(axis=1), rtol=1e-3)

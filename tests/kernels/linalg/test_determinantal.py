@@ -1,4 +1,4 @@
-"""Determinantal samples have the distribution of the definition, found by enumeration."""
+"""Determinantal samples have the distribution of the definition, computed by enumeration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from curate.kernels.parallel import one_blas_thread
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Entered once: what draws thousands of times need not look for the BLAS libraries each time."""
+    """Limit BLAS to one thread once, rather than for each of thousands of draws."""
     with one_blas_thread():
         yield
 
@@ -40,16 +40,16 @@ def test_polynomials_neither_overflow_nor_vanish():
 
 def test_eigenvectors_are_drawn_by_the_product_of_their_values():
     values, rng = np.array([1.0, 2.0, 3.0, 0.5]), np.random.default_rng(0)
-    drawn = Counter(tuple(draw_eigenvectors(values, 2, rng).tolist()) for _ in range(4_000))
+    draws = Counter(tuple(draw_eigenvectors(values, 2, rng).tolist()) for _ in range(4_000))
     share = products(values, 2)
     expected = np.array([share[chosen] for chosen in sorted(share)])
-    assert chisquare([drawn[c] for c in sorted(share)], 4_000 * expected / expected.sum()).pvalue > 0.01
+    assert chisquare([draws[c] for c in sorted(share)], 4_000 * expected / expected.sum()).pvalue > 0.01
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ahead", [1, 4, 128])
 def test_projection_dpp_draws_sets_by_their_volume_however_many_rows_are_proposed_at_a_time(monkeypatch, ahead):
-    monkeypatch.setattr("curate.kernels.linalg.determinantal._DRAWN", ahead)
+    monkeypatch.setattr("curate.kernels.linalg.determinantal._DRAWS", ahead)
     x = np.random.default_rng(1).standard_normal((7, 3)).astype(np.float32)
     scale = np.array([1, 2, 0.5, 1, 1, 0.1, 1])
     coordinates = row_space(x, scale).whitening()
@@ -57,9 +57,9 @@ def test_projection_dpp_draws_sets_by_their_volume_however_many_rows_are_propose
     share = {s: np.linalg.det(v[list(s)]) ** 2 for s in combinations(range(7), 3)}
     assert abs(sum(share.values()) - 1) < 1e-9, "Cauchy and Binet"
     rng = np.random.default_rng(2)
-    drawn = Counter(tuple(sorted(projection_dpp(x, scale, coordinates, rng)[0].tolist())) for _ in range(4_000))
+    draws = Counter(tuple(sorted(projection_dpp(x, scale, coordinates, rng)[0].tolist())) for _ in range(4_000))
     likely = [s for s in share if share[s] > 2e-3]
-    observed = [drawn[s] for s in likely]
+    observed = [draws[s] for s in likely]
     expected = [4_000 * share[s] for s in likely]
     assert chisquare([*observed, 4_000 - sum(observed)], [*expected, 4_000 - sum(expected)]).pvalue > 0.01
 
@@ -71,11 +71,11 @@ def test_projection_dpp_gives_as_many_different_rows_as_its_rank_each_as_often_a
     leverage = ((x @ coordinates) ** 2).sum(axis=1)
     counts, rng = np.zeros(40), np.random.default_rng(4)
     for _ in range(2_000):
-        order, fresh = projection_dpp(x, np.ones(40), coordinates, rng)
-        assert len(set(order.tolist())) == 8
-        assert not {5, 6} <= set(order.tolist())
+        indices, fresh = projection_dpp(x, np.ones(40), coordinates, rng)
+        assert len(set(indices.tolist())) == 8
+        assert not {5, 6} <= set(indices.tolist())
         assert fresh[0] == pytest.approx(1)
         assert ((fresh > 0) & (fresh <= 1)).all()
-        counts[order] += 1
+        counts[indices] += 1
     sd = np.sqrt(2_000 * leverage * (1 - leverage))
     assert (np.abs(counts - 2_000 * leverage) < 4 * sd + 1).all()

@@ -1,4 +1,4 @@
-"""The Kronecker solve is the dense solve."""
+"""The Kronecker solve equals the dense solve."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lewis weights solve their equation, and sensitivities are those of linear programs and of plain search."""
+"""Lewis weights solve their equation, and sensitivities agree with linear programs and brute force."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def rows(seed=0, n=20, d=3):
 
 
 def l1_sensitivity(x, i):
-    """The largest ⟨x_i, y⟩ with Σ |⟨x_j, y⟩| at most 1, by linear programming."""
+    """Return the largest ⟨x_i, y⟩ with Σ |⟨x_j, y⟩| at most 1, by linear programming."""
     n, d = x.shape
     bounds = np.block([[x, -np.eye(n)], [-x, -np.eye(n)], [np.zeros((1, d)), np.ones((1, n))]])
     return -linprog(np.r_[-x[i], np.zeros(n)], bounds, np.r_[np.zeros(2 * n), 1], bounds=(None, None)).fun
@@ -62,17 +62,17 @@ def test_sensitivities_for_p_1_are_those_of_linear_programs_to_1e_6(seed, kind):
     x = uneven(seed, kind)
     scaled = x.astype(np.float64) / np.abs(x).max()
     expected = [l1_sensitivity(scaled, i) if x[i].any() else 0.0 for i in range(len(x))]
-    found = lp_sensitivities(x, 1.0)
+    result = lp_sensitivities(x, 1.0)
     if kind == "lengths over eight orders":  # the oracle's own tolerance is absolute
         long = np.abs(x).max(axis=1) > 1
-        np.testing.assert_allclose(found[long], np.array(expected)[long], rtol=1e-5)
+        np.testing.assert_allclose(result[long], np.array(expected)[long], rtol=1e-5)
     else:
-        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        np.testing.assert_allclose(result, expected, rtol=1e-6)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("p", "accuracy"), [(1.001, 1e-3), (1.05, 1e-6), (1.1, 1e-8), (1.5, 1e-8), (3.0, 1e-8)])
-def test_sensitivities_are_as_accurate_as_their_notes_say(p, accuracy):
+def test_sensitivities_are_as_accurate_as_documented(p, accuracy):
     """Against Newton's method on a smoothed sum whose smoothing falls to 0."""
     x = uneven(2, "plain").astype(np.float64)
     for i in range(6):
@@ -103,7 +103,7 @@ def test_sensitivities_are_the_largest_shares_over_all_directions(p):
 
 
 @pytest.mark.parametrize("p", POWERS)
-def test_two_copies_of_the_axes_share_alike(p):
+def test_two_copies_of_the_axes_have_equal_weights(p):
     np.testing.assert_allclose(lp_sensitivities(np.tile(np.eye(2, dtype=np.float32), (2, 1)), p), 0.5, rtol=1e-6)
 
 
@@ -117,7 +117,7 @@ def test_a_turned_or_stretched_space_changes_nothing(score, p):
 
 @pytest.mark.parametrize("p", [1.0, 1.5, 3.0])
 @pytest.mark.parametrize("score", [lewis_weights, lp_sensitivities])
-def test_zero_rows_have_none_and_a_missing_dimension_is_no_matter(score, p):
+def test_zero_rows_have_leverage_0_and_a_missing_dimension_is_allowed(score, p):
     x = rows(1, 12, 3)
     x[4] = 0
     flat = np.concatenate((x, x[:, :2]), axis=1)
@@ -129,6 +129,6 @@ def test_zero_rows_have_none_and_a_missing_dimension_is_no_matter(score, p):
 
 @pytest.mark.parametrize("p", [1.0, 1.5, 3.0])
 @pytest.mark.parametrize("score", [lewis_weights, lp_sensitivities])
-def test_rows_in_a_direction_that_counts_as_rounding_have_none(p, score):
+def test_rows_in_a_direction_below_the_rounding_error_have_leverage_0(p, score):
     """The span leaves out directions below 1e-12 of the largest eigenvalue."""
     assert score(np.array([[1, 0], [0, 1e-7]], np.float32), p).round(9).tolist() == [1, 0]

@@ -1,4 +1,4 @@
-"""Cells: where rows look, in which order, and how large clusters are cut."""
+"""Cells: which cells rows search, in which order, and how large clusters are split."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def directions(x, cluster):
 
 
 @pytest.mark.parametrize("n_probe", [1, 2, 5, 9])
-def test_a_row_looks_into_its_own_cell_and_those_with_the_nearest_means(n_probe):
+def test_a_row_probes_its_cell_and_those_with_the_nearest_means(n_probe):
     x, cluster = rows_of(300), np.random.default_rng(1).integers(0, 8, 300)
     cells = cells_of(x, cluster, n_probe=n_probe)
     similarity = x @ directions(x, cluster).T
@@ -43,16 +43,16 @@ def test_a_row_looks_into_its_own_cell_and_those_with_the_nearest_means(n_probe)
     assert cells.all_compared == (n_probe >= 8)
 
 
-def test_cells_that_are_looked_into_are_among_those_around_the_own(monkeypatch):
-    """Row 0 is nearer to the cell at -30 degrees than to that at 20, to which the mean of its own cell is nearer."""
+def test_probed_cells_are_among_the_nearest(monkeypatch):
+    """Row 0 is nearer to the cell at -30 degrees than to that at 20, to which the mean of its cell is nearer."""
     degrees = np.radians([-12, 16, -30, 20])
     x = np.stack([np.cos(degrees), np.sin(degrees)], axis=1).astype(np.float32)
     assert cells_of(x, [0, 0, 1, 2], n_probe=2).probed_cells[0].tolist() == [0, 1]
-    monkeypatch.setattr(module, "_AROUND", 1)
+    monkeypatch.setattr(module, "_NEARBY", 1)
     assert cells_of(x, [0, 0, 1, 2], n_probe=2).probed_cells[0].tolist() == [0, 2]
 
 
-def test_very_many_cells_find_those_beside_them_by_cells_of_their_own(monkeypatch):
+def test_many_cells_find_their_neighbors_by_clustering_the_cells(monkeypatch):
     x = rows_of(400, d=3)
     exact = cells_of(x, np.arange(400), n_probe=4).probed_cells
     monkeypatch.setattr(module, "EXACT_ROWS", 100)
@@ -74,8 +74,8 @@ def test_two_rows_of_a_cell_are_equally_far_from_its_mean_and_in_the_order_of_al
     degrees = np.radians([80, 0, 175, 225, 270])
     x = np.stack([np.cos(degrees), np.sin(degrees)], axis=1).astype(np.float32)
     mean = directions(x, np.array([0, 0, 1, 1, 1]))[1]
-    order = np.argsort([np.cos(np.radians(40)), np.cos(np.radians(40)), *(x[2:] @ mean)], kind="stable")
-    assert np.argsort(cells_of(x, [0, 0, 1, 1, 1]).rank).tolist() == order.tolist()
+    indices = np.argsort([np.cos(np.radians(40)), np.cos(np.radians(40)), *(x[2:] @ mean)], kind="stable")
+    assert np.argsort(cells_of(x, [0, 0, 1, 1, 1]).rank).tolist() == indices.tolist()
 
 
 def test_rows_without_a_cluster_are_one():
@@ -87,18 +87,18 @@ def test_some_rows_only():
     cells = cells_of(rows_of(5), rows=np.array([1, 4]), n_probe=2)
     assert (cells.cell >= 0).tolist() == [False, True, False, False, True]
     assert (cells.rank >= 0).tolist() == [False, True, False, False, True]
-    assert all(np.isin(rows, [1, 4]).all() for both in cells.groups() for rows in both)
+    assert all(np.isin(rows, [1, 4]).all() for both in cells.iter_groups() for rows in both)
 
 
-def test_groups_are_the_pairs_that_are_said_to_be_compared():
+def test_groups_are_the_declared_pairs():
     x, cluster = rows_of(60), np.random.default_rng(3).integers(0, 6, 60)
     for n_probe in (1, 3):
         cells = cells_of(x, cluster, n_probe=n_probe)
-        pairs = {(a, b) for members, asking in cells.groups() for a in asking.tolist() for b in members.tolist()}
+        pairs = {(a, b) for members, asking in cells.iter_groups() for a in asking.tolist() for b in members.tolist()}
         ordered = {(a, b) for a, b in pairs if cells.rank[b] < cells.rank[a]}
         one, other = np.triu_indices(60, 1)
-        told = cells.compared(one, other)
-        assert {frozenset(pair) for pair in zip(one[told].tolist(), other[told].tolist(), strict=True)} == {
+        message = cells.are_compared(one, other)
+        assert {frozenset(pair) for pair in zip(one[message].tolist(), other[message].tolist(), strict=True)} == {
             frozenset(pair) for pair in ordered
         }
 
@@ -108,17 +108,17 @@ def test_groups_are_the_pairs_that_are_said_to_be_compared():
 
 def test_large_clusters_are_split_and_others_are_left():
     x, cluster = rows_of(1000), (np.arange(1000) < 100).astype(int)
-    whole, split = cells_of(x, cluster, max_cluster_rows=None), cells_of(x, cluster, max_cluster_rows=120)
+    complete, split = cells_of(x, cluster, max_cluster_rows=None), cells_of(x, cluster, max_cluster_rows=120)
     assert np.bincount(split.cell).max() <= 120
     assert len(np.unique(split.cell[100:])) >= 8
     assert len(np.unique(split.cell[:100])) == 1
     assert not np.isin(split.cell[100:], split.cell[:100]).any()
-    assert (np.diff(split.rank[:100][np.argsort(whole.rank[:100])]) > 0).all()
-    same = [tuple(np.sort(c.rank).tolist()) for c in (whole, split)]
+    assert (np.diff(split.rank[:100][np.argsort(complete.rank[:100])]) > 0).all()
+    same = [tuple(np.sort(c.rank).tolist()) for c in (complete, split)]
     assert same[0] == same[1]
 
 
-def test_neighbours_come_to_the_same_part():
+def test_neighbors_are_in_the_same_partition():
     """Two blobs far from each other, of 150 rows each, are not mixed."""
     x = np.repeat(np.eye(2, 8), 150, axis=0) + 0.05 * rows_of(300)
     x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
@@ -136,8 +136,8 @@ def test_copies_in_a_large_cluster_are_one_row():
     assert (best[:990] == 990 + np.arange(990) % 10).all()
 
 
-def test_rows_that_k_means_cannot_tell_apart_are_cut_all_the_same():
-    """They differ in the last bits only; beside them are some that do not."""
+def test_rows_that_k_means_cannot_separate_are_split():
+    """Some differ in the last bits only; others do not."""
     x = np.repeat(rows_of(1), 500, axis=0)
     x[:, 0] += np.arange(500, dtype=np.float32) * np.spacing(x[0, 0])
     cell = cells_of(np.concatenate([x, rows_of(20, seed=5)]), max_cluster_rows=100).cell
@@ -146,9 +146,9 @@ def test_rows_that_k_means_cannot_tell_apart_are_cut_all_the_same():
 
 
 def test_parts_do_not_depend_on_threads(monkeypatch):
-    x, found = rows_of(5000), []
+    x, result = rows_of(5000), []
     for threads in ("1", "3"):
         monkeypatch.setenv(THREADS_VARIABLE, threads)
         cells = cells_of(x, max_cluster_rows=700, n_probe=3)
-        found.append((cells.probed_cells.tobytes(), cells.rank.tobytes()))
-    assert found[0] == found[1]
+        result.append((cells.probed_cells.tobytes(), cells.rank.tobytes()))
+    assert result[0] == result[1]

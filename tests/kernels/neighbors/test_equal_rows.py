@@ -1,4 +1,4 @@
-"""Copies are told to the last bit, whatever the block they lie in."""
+"""Bitwise equal rows are recognized, whatever block they are in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def test_each_row_has_the_one_of_lowest_key_among_its_copies(monkeypatch, block)
     x = r.integers(0, 2, (60, 3)).astype(np.float32)
     rows, key = np.sort(r.choice(60, 40, replace=False)), r.integers(0, 4, 40).astype(np.float64)
     expected = [
-        int(min((k, place) for place, k in enumerate(key) if (x[rows[place]] == x[row]).all())[1]) for row in rows
+        int(min((k, position) for position, k in enumerate(key) if (x[rows[position]] == x[row]).all())[1])
+        for row in rows
     ]
     assert first_equal_rows(x, rows, key).tolist() == rows[expected].tolist()
 

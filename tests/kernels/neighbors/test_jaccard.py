@@ -1,4 +1,4 @@
-"""Jaccard similarities are those of the definition."""
+"""Jaccard similarities agree with the definition."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def test_similarity_is_the_definitions_in_blocks_of_any_size(lists, pairs, eleme
     sets = HashSets.concatenate([of_lists(lists[:half]), of_lists(lists[half:])])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jaccard, "_ELEMENTS", elements)
-        found = sets.jaccard(left, right)
+        result = sets.jaccard(left, right)
     expected = [
         len(set(lists[a]) & set(lists[b])) / len(set(lists[a]) | set(lists[b]))
         for a, b in zip(left.tolist(), right.tolist(), strict=True)
     ]
-    assert found.tolist() == expected
+    assert result.tolist() == expected
 
 
 def test_more_pairs_than_a_block_can_number():
     sets = of_lists([[1, 2], [2, 3], [7]])
     left = np.tile([0, 0, 1], 5000)
-    found = sets.jaccard(left, np.tile([1, 2, 1], 5000))
-    assert np.array_equal(found, np.tile([1 / 3, 0, 1], 5000))
+    result = sets.jaccard(left, np.tile([1, 2, 1], 5000))
+    assert np.array_equal(result, np.tile([1 / 3, 0, 1], 5000))

@@ -12,12 +12,12 @@ def unit(rng, n, d):
 
 
 def on_a_grid(rng, n, d):
-    """Unit rows whose products are exact in float32, with many ties: ± one of four axes' halves."""
+    """Return unit rows with many ties whose products are exact in float32: entries 0 and ±1/2."""
     return (rng.integers(0, 2, (n, 4)).astype(np.float32) - 0.5) @ np.eye(4, d, dtype=np.float32)
 
 
 def slow(x, k, queries=None):
-    """All similarities, sorted by (-similarity, index), one row at a time."""
+    """Sort all similarities of each row by (-similarity, index)."""
     indices, similarities = [], []
     for row in range(len(x)) if queries is None else queries:
         cosine = np.minimum(x @ x[row], 1)
@@ -29,7 +29,7 @@ def slow(x, k, queries=None):
 
 @pytest.fixture
 def cells(monkeypatch):
-    """Cell probing for pools of any size."""
+    """Enable cell probing for pools of any size."""
     monkeypatch.setattr("curate.kernels.neighbors.knn.EXACT_ROWS", 0)
 
 
@@ -72,18 +72,18 @@ def test_all_rows_identical_gives_the_lowest_other_indices():
     assert similarities.min() == similarities.max() <= 1
 
 
-def test_a_row_alone_has_no_neighbours():
+def test_a_row_alone_has_no_neighbors():
     indices, similarities = knn(np.ones((1, 1), np.float32), 2)
     assert indices.tolist() == [[-1, -1]]
     assert similarities.tolist() == [[-np.inf, -np.inf]]
 
 
-def test_queries_are_the_same_rows_of_the_whole_answer():
+def test_queries_give_the_same_rows_as_the_full_result():
     x = on_a_grid(np.random.default_rng(1), 50, 6)
     queries = np.array([7, 3, 3, 49])
-    whole, some = knn(x, 4), knn(x, 4, queries=queries)
-    np.testing.assert_array_equal(some[0], whole[0][queries])
-    np.testing.assert_array_equal(some[1], whole[1][queries])
+    complete, some = knn(x, 4), knn(x, 4, queries=queries)
+    np.testing.assert_array_equal(some[0], complete[0][queries])
+    np.testing.assert_array_equal(some[1], complete[1][queries])
 
 
 def test_nearest_similarity_is_the_first_of_knn():
@@ -91,9 +91,9 @@ def test_nearest_similarity_is_the_first_of_knn():
     np.testing.assert_array_equal(nearest_similarity(x), knn(x, 1)[1][:, 0])
     np.testing.assert_array_equal(nearest_similarity(x, np.array([4, 2])), knn(x, 1)[1][[4, 2], 0])
     among = np.arange(1, len(x), 2)
-    np.testing.assert_array_equal(nearest_similarity(x, among=among), nearest_similarity(x[among]))
+    np.testing.assert_array_equal(nearest_similarity(x, candidates=among), nearest_similarity(x[among]))
     np.testing.assert_array_equal(
-        nearest_similarity(x, among[[2, 0]], among=among), nearest_similarity(x[among], [2, 0])
+        nearest_similarity(x, among[[2, 0]], candidates=among), nearest_similarity(x[among], [2, 0])
     )
 
 
@@ -119,9 +119,9 @@ def test_probing_every_cell_equals_exact(n, c, k, seed):
     expected = knn(x, k)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("curate.kernels.neighbors.knn.EXACT_ROWS", 0)
-        found = knn(x, k, centroids=centroids, cluster=cluster, n_probe=c + 2)
-    np.testing.assert_array_equal(found[0], expected[0])
-    np.testing.assert_array_equal(found[1], expected[1])
+        result = knn(x, k, centroids=centroids, cluster=cluster, n_probe=c + 2)
+    np.testing.assert_array_equal(result[0], expected[0])
+    np.testing.assert_array_equal(result[1], expected[1])
 
 
 @given(
@@ -151,23 +151,23 @@ def test_probing_one_cell_finds_the_nearest_within_it(cells):
         np.testing.assert_array_equal(indices[rows], rows[slow(x[rows], 4)[0]])
 
 
-def test_probing_recalls_most_neighbours_of_clustered_rows(cells):
+def test_probing_recalls_most_neighbors_of_clustered_rows(cells):
     rng = np.random.default_rng(6)
     centroids = unit(rng, 40, 16)
     x = centroids[rng.integers(0, 40, 4_000)] + 0.1 * rng.standard_normal((4_000, 16)).astype(np.float32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     cluster = (x @ centroids.T).argmax(1).astype(np.int32)
-    found = knn(x, 8, centroids=centroids, cluster=cluster, n_probe=4)[0]
+    result = knn(x, 8, centroids=centroids, cluster=cluster, n_probe=4)[0]
     truth = knn(x, 8)[0]
-    recall = np.mean([len(set(a) & set(b)) / 8 for a, b in zip(found.tolist(), truth.tolist(), strict=True)])
+    recall = np.mean([len(set(a) & set(b)) / 8 for a, b in zip(result.tolist(), truth.tolist(), strict=True)])
     assert recall > 0.95
 
 
 def test_small_pools_are_exact_even_with_centroids():
     rng = np.random.default_rng(7)
     x = unit(rng, 200, 6)
-    found = knn(x, 3, centroids=unit(rng, 9, 6), cluster=rng.integers(0, 9, 200, dtype=np.int32), n_probe=1)
-    np.testing.assert_array_equal(found[0], knn(x, 3)[0])
+    result = knn(x, 3, centroids=unit(rng, 9, 6), cluster=rng.integers(0, 9, 200, dtype=np.int32), n_probe=1)
+    np.testing.assert_array_equal(result[0], knn(x, 3)[0])
 
 
 def test_memory_stays_far_below_a_matrix_of_all_pairs(monkeypatch):

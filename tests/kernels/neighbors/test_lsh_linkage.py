@@ -1,4 +1,4 @@
-"""Direct linkage and components, beside the obvious way, and how many pairs they compare."""
+"""Direct linkage and components agree with brute force, and compare few pairs."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from curate.kernels.neighbors.lsh_linkage import Buckets, connected_linkage, dir
 
 
 def table(similarity):
-    """Looks pairs up, and lists them."""
-    asked = []
+    """Return the function that looks up pairs, and the list of looked-up pairs."""
+    queries = []
 
     def look(left, right):
-        asked.extend(zip(left.tolist(), right.tolist(), strict=True))
+        queries.extend(zip(left.tolist(), right.tolist(), strict=True))
         return similarity[left, right]
 
-    return look, asked
+    return look, queries
 
 
 def components(buckets, look, threshold, stands, links):
     first = merge_components(np.arange(len(stands)), links)
-    return connected_linkage(first, buckets.undecided(stands, first), look, threshold)
+    return connected_linkage(first, buckets.select_undecided(stands, first), look, threshold)
 
 
 def slow_direct(shared, similarity, threshold):
-    kept, stands, nearest = [], [], []
+    kept, representatives, nearest = [], [], []
     for row in range(len(similarity)):
         earlier = [other for other in kept if shared[row, other]]
         best = max(earlier, key=lambda other: similarity[row, other], default=-1)
         nearest.append(similarity[row, best] if earlier else 0)
-        stands.append(best if nearest[-1] >= threshold else -1)
-        kept += [row] if stands[-1] == -1 else []
-    return stands, nearest
+        representatives.append(best if nearest[-1] >= threshold else -1)
+        kept += [row] if representatives[-1] == -1 else []
+    return representatives, nearest
 
 
 @given(
@@ -47,24 +47,24 @@ def slow_direct(shared, similarity, threshold):
     st.sampled_from([1, 7, 1 << 20]),
     st.sampled_from([1, 4]),
 )
-def test_same_as_the_obvious_way_for_any_sizes_of_blocks(n, seed, threshold, chunk, pairs, width):
+def test_same_as_brute_force_for_any_block_sizes(n, seed, threshold, chunk, pairs, width):
     """Similarities in tenths, so that there are ties; every pair is compared at most once for direct linkage."""
     r = np.random.default_rng(seed)
     keys = r.integers(0, max(1, n // 4), (3, n)).astype(np.uint32)
     similarity = np.triu(r.integers(1, 11, (n, n)) / 10, 1)
     similarity += similarity.T
     shared = (keys[:, :, None] == keys[:, None, :]).any(axis=0)
-    look, asked = table(similarity)
+    look, queries = table(similarity)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lsh_linkage, "_CHUNK", chunk)
         patch.setattr(lsh_linkage, "_PAIRS", pairs)
         patch.setattr(lsh_linkage, "_WIDTH", width)
         buckets = Buckets.from_keys(keys)
-        stands, nearest, links = direct_linkage(n, buckets, look, threshold)
-        once = len(asked)
-        firsts = components(buckets, look, threshold, stands, links)
-    assert pairs < n * n or len(set(asked[:once])) == once
-    assert (stands.tolist(), nearest.tolist()) == slow_direct(shared, similarity, threshold)
+        representatives, nearest, links = direct_linkage(n, buckets, look, threshold)
+        once = len(queries)
+        firsts = components(buckets, look, threshold, representatives, links)
+    assert pairs < n * n or len(set(queries[:once])) == once
+    assert (representatives.tolist(), nearest.tolist()) == slow_direct(shared, similarity, threshold)
     component = connected_components(shared & (similarity >= threshold))[1]
     expected = [int(np.flatnonzero(component == c)[0]) for c in component]
     assert firsts.tolist() == expected
@@ -74,9 +74,9 @@ def test_direct_linkage_never_drops_through_a_chain_and_components_do():
     near = np.array([[1, 0.9, 0.1], [0.9, 1, 0.9], [0.1, 0.9, 1]])
     buckets = Buckets.from_keys(np.zeros((1, 3), np.uint32))
     look, _ = table(near)
-    stands, _, links = direct_linkage(3, buckets, look, 0.8)
-    assert stands.tolist() == [-1, 0, -1]
-    assert components(buckets, look, 0.8, stands, links).tolist() == [0, 0, 0]
+    representatives, _, links = direct_linkage(3, buckets, look, 0.8)
+    assert representatives.tolist() == [-1, 0, -1]
+    assert components(buckets, look, 0.8, representatives, links).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("n", [1_000, 20_000])
@@ -89,8 +89,8 @@ def test_a_bucket_of_similar_rows_takes_comparisons_in_proportion(n):
         return np.full(len(left), 0.9)
 
     buckets = Buckets.from_keys(np.zeros((4, n), np.uint32))
-    stands, _, links = direct_linkage(n, buckets, alike, 0.8)
-    assert stands.tolist() == [-1] + [0] * (n - 1)
+    representatives, _, links = direct_linkage(n, buckets, alike, 0.8)
+    assert representatives.tolist() == [-1] + [0] * (n - 1)
     assert sum(counted) == 512 * 511 // 2 + n - 512
-    assert components(buckets, alike, 0.8, stands, links).tolist() == [0] * n
+    assert components(buckets, alike, 0.8, representatives, links).tolist() == [0] * n
     assert sum(counted) == 512 * 511 // 2 + n - 512

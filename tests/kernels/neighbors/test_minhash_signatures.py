@@ -1,4 +1,4 @@
-"""Signatures agree as often as sets are similar, and bands find pairs by the curve."""
+"""Signatures agree at the rate of the similarity, and bands find pairs at the expected rate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIZE = 60
 
 
 def random_pairs(pairs, shared, seed=0):
-    """Sets of SIZE elements, two after each other with ``shared`` in common; hashes, offsets and their similarity."""
+    """Return pairs of sets with ``shared`` common elements: hashes, offsets and their similarity."""
     common = np.arange(pairs * shared).reshape(pairs, shared)
     own = 10**9 + np.arange(2 * pairs * (SIZE - shared)).reshape(pairs, 2, SIZE - shared)
     both = np.concatenate([np.stack([common, common], axis=1), own], axis=2).reshape(2 * pairs, SIZE)
@@ -47,9 +47,9 @@ def test_pairs_share_a_band_by_the_curve(shared, bands, rows):
     pairs = 4000
     hashes, offsets, similarity = random_pairs(pairs, shared, seed=1)
     keys = band_keys(compute_signatures(hashes, offsets, bands * rows), bands, rows)
-    found = (keys[:, ::2] == keys[:, 1::2]).any(axis=0).mean()
+    result = (keys[:, ::2] == keys[:, 1::2]).any(axis=0).mean()
     expected = candidate_probability(similarity, bands, rows)
-    assert abs(found - expected) < 3 * np.sqrt(expected * (1 - expected) / pairs)
+    assert abs(result - expected) < 3 * np.sqrt(expected * (1 - expected) / pairs)
 
 
 @pytest.mark.parametrize(("bands", "rows", "middle"), [(20, 5, 0.549), (14, 8, 0.719)])
@@ -71,7 +71,9 @@ def test_cut_has_the_most_rows_that_miss_seldom_enough(min_similarity, miss):
     assert rows == max(r for r in range(1, 129) if missed[r - 1] <= miss)
 
 
-def test_too_few_permutations_are_an_error_that_says_how_many_it_takes():
-    with pytest.raises(ValueError, match=r"16 find two rows of similarity 0.1 too seldom; .* takes 44"):
+def test_too_few_permutations_are_an_error_with_the_required_number():
+    with pytest.raises(
+        ValueError, match=r"num_perm: 16 values miss too many pairs of similarity 0.1; .* requires at least 44"
+    ):
         choose_bands(0.1, 16, 0.01)
     assert choose_bands(0.1, 44, 0.01) == (44, 1)

@@ -1,4 +1,4 @@
-"""Narrowing loses no similar pair, and splits templates into few pairs."""
+"""Candidate reduction loses no similar pair, and splits templates into few pairs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def of_lists(lists):
 
 
 def template(n, length, fills, values, seed=0, width=3, sizes=None):
-    """Sets of n texts: a template, ``width`` elements for each fill, and some of each text alone."""
+    """Return the shingle sets of n texts: a template, ``width`` elements per fill, and some unique ones."""
     r = np.random.default_rng(seed)
     chosen = r.integers(0, values, (n, fills))
     alone = r.integers(0, 1 + (sizes or 0), n)
@@ -97,11 +97,11 @@ def test_components_are_those_of_union_find_over_all_pairs(lists, threshold, sma
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rare_shingles, "_SMALL", small)
         patch.setattr(rare_shingles, "_ENTRIES", entries)
-        buckets = profiles.narrowed(threshold)
+        buckets = profiles.narrow(threshold)
         assert {*zip(*(side.tolist() for side in pairs), strict=True)} <= together(buckets)
         firsts = connected_linkage(np.arange(n), buckets, profiles.jaccard, threshold)
         known = np.array(union_find(n, [side[::2] for side in pairs]))  # half of the pairs
-        rest = connected_linkage(known, profiles.narrowed(threshold, known), profiles.jaccard, threshold)
+        rest = connected_linkage(known, profiles.narrow(threshold, known), profiles.jaccard, threshold)
     expected = union_find(n, pairs)
     assert firsts.tolist() == expected
     assert rest.tolist() == expected
@@ -133,7 +133,7 @@ def test_pairs_left_of_a_template_grow_with_the_texts_and_not_with_their_square(
     """Rows that share three of five fills are similar: one in 800 pairs, and few others are left to compare."""
     sets = of_lists(template(n, 60, 5, 20))
     threshold = (60 + 9) / (60 + 9 + 12)
-    buckets = Profiles.from_sets(sets, np.arange(n)).narrowed(threshold)
+    buckets = Profiles.from_sets(sets, np.arange(n)).narrow(threshold)
     r = np.random.default_rng(0)
     left, right = r.integers(0, n, (2, 100_000))
     near = (sets.jaccard(left, right) >= threshold)[left != right].mean()
@@ -147,20 +147,20 @@ def test_two_large_components_of_one_template_leave_no_pair_to_compare():
         [*range(40), *range(50 + 10 * (i % 2), 60 + 10 * (i % 2)), *range(100 + 7 * i, 106 + 7 * i)] for i in range(n)
     ]
     profiles = Profiles.from_sets(of_lists(lists), np.arange(n))
-    assert number_of_pairs(profiles.narrowed(0.7, np.arange(n) % 2)) == 0
-    assert number_of_pairs(profiles.narrowed(0.7)) == 2 * (n // 2 * (n // 2 - 1) // 2)  # all similar
+    assert number_of_pairs(profiles.narrow(0.7, np.arange(n) % 2)) == 0
+    assert number_of_pairs(profiles.narrow(0.7)) == 2 * (n // 2 * (n // 2 - 1) // 2)  # all similar
 
 
 def test_sets_that_share_too_little_are_in_no_group_and_others_next_to_them_are():
     """Of ten elements six or nine are those of a template, and the rest is no other's; at .7."""
     far = [[*range(6), *range(100 * i, 100 * i + 4)] for i in range(1, 30)]
     near = [[*range(50, 59), 100 * i] for i in range(30, 60)]
-    members = Profiles.from_sets(of_lists(far + near), np.arange(59)).narrowed(0.7).members
+    members = Profiles.from_sets(of_lists(far + near), np.arange(59)).narrow(0.7).members
     assert np.unique(members).tolist() == list(range(len(far), len(far + near)))
 
 
 def test_no_sets_at_all():
     empty = HashSets(np.zeros(0, np.uint64), np.zeros(1, np.int64))
     profiles = Profiles.from_sets(empty, np.zeros(0, np.intp))
-    assert profiles.narrowed(0.5).members.tolist() == []
+    assert profiles.narrow(0.5).members.tolist() == []
     assert profiles.jaccard(np.zeros(0, np.intp), np.zeros(0, np.intp)).tolist() == []

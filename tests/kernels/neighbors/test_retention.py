@@ -15,10 +15,10 @@ def test_a_row_is_kept_below_its_similarity_and_dropped_from_it_on():
 
 def test_groups_are_merged_by_row_and_their_samples_add_up():
     parts = [retention([0.1, 0.2], sample=RecallSample(2, 5, 1)), retention([0.3], sample=RecallSample(1, 0, 0))]
-    whole = merge_retention(4, [np.array([3, 0]), np.array([1])], parts)
-    np.testing.assert_allclose(whole.nearest, [0.2, 0.3, -1, 0.1], rtol=1e-6)
-    assert whole.sample == RecallSample(3, 5, 1)
-    assert (whole.curve().rows, whole.curve().sample) == (4, RecallSample(3, 5, 1))
+    complete = merge_retention(4, [np.array([3, 0]), np.array([1])], parts)
+    np.testing.assert_allclose(complete.nearest, [0.2, 0.3, -1, 0.1], rtol=1e-6)
+    assert complete.sample == RecallSample(3, 5, 1)
+    assert (complete.curve().rows, complete.curve().sample) == (4, RecallSample(3, 5, 1))
 
 
 def test_nothing_is_merged_where_a_group_was_not_compared():

@@ -1,4 +1,4 @@
-"""The three bandits judge arms as published, and each finds the good one."""
+"""The three bandits score arms as published, and each finds the best one."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def test_ucb_is_the_published_formula():
 
 
 def test_ucb_without_exploration_is_the_mean_and_arms_not_yet_seen_come_first():
-    mean, drawn = np.array([0.3, 0.9, 0.0]), np.array([5, 1, 0])
-    assert ucb(mean, drawn, 0.0).tolist() == [0.3, 0.9, np.inf]
+    mean, draws = np.array([0.3, 0.9, 0.0]), np.array([5, 1, 0])
+    assert ucb(mean, draws, 0.0).tolist() == [0.3, 0.9, np.inf]
     assert ucb(np.zeros(2), np.zeros(2, np.int64), 1.0).tolist() == [np.inf, np.inf]
 
 
 def test_ucb_with_much_exploration_ranks_by_the_least_drawn():
-    drawn = np.array([7, 2, 9, 4])
-    bounds = ucb(np.array([0.0, 0.1, 0.9, 0.5]), drawn, 1e9)
-    assert np.argsort(-bounds).tolist() == np.argsort(drawn).tolist()
+    draws = np.array([7, 2, 9, 4])
+    bounds = ucb(np.array([0.0, 0.1, 0.9, 0.5]), draws, 1e9)
+    assert np.argsort(-bounds).tolist() == np.argsort(draws).tolist()
 
 
 def test_thompson_draws_from_a_normal_of_that_mean_and_deviation():
@@ -68,20 +68,20 @@ def test_regret_is_far_below_that_of_uniform_play(policy):
     """Ten Bernoulli arms, one of mean 0.8 among 0.2, 5,000 plays: uniform play loses 0.54 a play."""
     rng = np.random.default_rng(2)
     mean = np.where(np.arange(10) == 6, 0.8, 0.2)
-    drawn, total, estimate = np.zeros(10, np.int64), np.zeros(10), np.zeros(10)
+    draws, total, estimate = np.zeros(10, np.int64), np.zeros(10), np.zeros(10)
     regret = 0.0
     for _ in range(5_000):
-        averages = total / np.maximum(drawn, 1)
+        averages = total / np.maximum(draws, 1)
         p = np.ones(10)
         if policy == "exp3":
             p = exp3(estimate, np.ones(10, bool), 0.1)
             arm = int(rng.choice(10, p=p))
         else:
-            arm = int((ucb(averages, drawn, 0.5) if policy == "ucb" else thompson(averages, drawn, 0.5, rng)).argmax())
+            arm = int((ucb(averages, draws, 0.5) if policy == "ucb" else thompson(averages, draws, 0.5, rng)).argmax())
         reward = float(rng.random() < mean[arm])
-        drawn[arm] += 1
+        draws[arm] += 1
         total[arm] += reward
         estimate[arm] += reward / p[arm]
         regret += 0.8 - mean[arm]
     assert regret < {"ucb": 0.04, "thompson": 0.02, "exp3": 0.2}[policy] * 5_000
-    assert drawn.argmax() == 6
+    assert draws.argmax() == 6

@@ -1,4 +1,4 @@
-"""The interval of an area under the curve, and probabilities that are what they say."""
+"""Confidence intervals of an area under the curve, and calibrated probabilities."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from curate.kernels.stats.calibration import auc_interval, brier_score, calibrat
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("shift", "good", "bad"), [(0.0, 40, 40), (1.0, 30, 90), (2.5, 25, 25)])
-def test_nineteen_intervals_of_twenty_hold_the_true_area(shift, good, bad):
+def test_intervals_contain_the_true_area_in_19_of_20_cases(shift, good, bad):
     from scipy.stats import norm
 
     rng, true = np.random.default_rng(0), norm.cdf(shift / np.sqrt(2))
@@ -35,15 +35,15 @@ def test_probabilities_that_are_known_are_found_again(slope, intercept):
     logit = rng.standard_normal(40_000)
     good = rng.random(len(logit)) < expit(slope * logit + intercept)
     even = np.log((~good).sum() / good.sum())  # as if both were as many
-    found = fit_platt(logit, good)
-    assert found == pytest.approx((slope, intercept + even), abs=0.1)
-    probability = expit(found[0] * logit + found[1])
+    result = fit_platt(logit, good)
+    assert result == pytest.approx((slope, intercept + even), abs=0.1)
+    probability = expit(result[0] * logit + result[1])
     assert calibration_error(probability, good) < 0.02
     assert calibration_error(probability**3, good) > 0.1
     assert brier_score(probability, good) < brier_score(probability**3, good)
 
 
-def test_sides_that_lie_apart_stay_finite_and_logits_that_say_the_contrary_say_nothing():
+def test_separable_classes_stay_finite_and_contrary_logits_are_ignored():
     good = np.arange(40) < 20
     slope, intercept = fit_platt(np.where(good, 9.0, -9.0), good)
     assert np.isfinite([slope, intercept]).all()

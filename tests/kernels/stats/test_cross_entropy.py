@@ -1,4 +1,4 @@
-"""Cross-entropy agrees with scikit-learn's, and is finite where a class is missing."""
+"""Cross-entropy agrees with scikit-learn, and is finite where a class is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entropy and total variation at their ends, and by SciPy between."""
+"""Entropy and total variation agree with SciPy and with their limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A text's fold depends on what it says alone, and folds are of one size but for chance."""
+"""The fold of a text depends only on its content, and folds have equal expected size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_copies_that_differ_in_capitals_and_white_space_share_a_key_and_others_d
     assert same == [[int(a == b) for b in groups] for a in groups]
 
 
-def test_a_key_does_not_depend_on_the_texts_beside_it():
+def test_a_key_does_not_depend_on_other_texts():
     assert hash_folded_texts(["a", "b", "c"])[1] == hash_folded_texts(["b"])[0]
 
 

@@ -1,4 +1,4 @@
-"""Samples by content: even, the same for the same rows wherever they stand, alike for sets that are alike."""
+"""Content-based samples are uniform, independent of the row order, and similar for similar sets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def rows(n, d=4, seed=0):
     return np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
 
 
-def test_the_order_is_of_what_the_rows_hold():
+def test_the_order_depends_on_the_content_of_rows():
     x = np.repeat(rows(300), np.arange(300) % 3 + 1, axis=0)
     shuffled = x[np.random.default_rng(1).permutation(len(x))]
     assert (x[content_order(x, 5)] == shuffled[content_order(shuffled, 5)]).all()
@@ -23,15 +23,15 @@ def test_another_salt_is_another_order():
     assert (content_order(x, 1) != content_order(x, 2)).mean() > 0.9
 
 
-def test_a_set_and_the_whole_share_what_they_can():
+def test_samples_of_a_set_and_of_the_pool_share_rows():
     x = rows(1_000)
     some = np.random.default_rng(2).choice(1_000, 700, replace=False)
     chosen, pool = sample_by_content(x, some, 200, 3)
     assert len(chosen) == len(pool) == 200
     assert np.isin(chosen, some).all()
     assert set(pool) & set(some) <= set(chosen)
-    everything, whole = sample_by_content(x, np.random.default_rng(3).permutation(1_000), 200, 3)
-    assert everything.tolist() == whole.tolist()
+    everything, complete = sample_by_content(x, np.random.default_rng(3).permutation(1_000), 200, 3)
+    assert everything.tolist() == complete.tolist()
 
 
 def test_every_row_is_drawn_as_often_as_another_copies_too():

@@ -1,4 +1,4 @@
-"""Intervals and p values agree with SciPy's, cover what they promise, and never claim more than the data allow."""
+"""Intervals and p-values agree with SciPy, have their nominal coverage, and are conservative."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def test_no_test_rows_no_interval():
 @pytest.mark.slow
 def test_bootstrap_of_one_seed_is_near_the_normal_interval_of_the_paired_difference():
     a, b = rng(1).random((2, 4_000)) < [[0.8], [0.75]]
-    found = paired_bootstrap(a, b, rng())
+    result = paired_bootstrap(a, b, rng())
     d = a.astype(float) - b
     half = 1.96 * d.std() / len(d) ** 0.5
-    assert found.mean == pytest.approx(d.mean())
-    assert found.interval == pytest.approx((d.mean() - half, d.mean() + half), abs=half / 20)
-    assert found.p == pytest.approx(2 * stats.norm.sf(d.mean() / d.std() * len(d) ** 0.5), abs=3e-4)
+    assert result.mean == pytest.approx(d.mean())
+    assert result.interval == pytest.approx((d.mean() - half, d.mean() + half), abs=half / 20)
+    assert result.p == pytest.approx(2 * stats.norm.sf(d.mean() / d.std() * len(d) ** 0.5), abs=3e-4)
 
 
 def test_pairing_narrows_the_interval():
@@ -54,20 +54,20 @@ def test_seeds_that_vary_widen_the_interval():
 def test_two_that_agree_on_every_row_keep_an_interval_around_0(rows):
     hits = rng(5).random((5, rows)) < 0.5
     hits[:] = hits[0]
-    found = paired_bootstrap(hits, hits, rng())
-    assert found.mean == 0
-    assert found.interval.low <= -1 / (rows + 2)
-    assert found.interval.high >= 1 / (rows + 2)
-    assert found.p > 0.9
+    result = paired_bootstrap(hits, hits, rng())
+    assert result.mean == 0
+    assert result.interval.low <= -1 / (rows + 2)
+    assert result.interval.high >= 1 / (rows + 2)
+    assert result.p > 0.9
 
 
 @pytest.mark.slow
-def test_bootstrap_covers_the_truth_about_as_often_as_it_says():
+def test_bootstrap_has_about_its_nominal_coverage():
     """200 test sets of 300 rows, 95 %: 190 are expected, give or take four standard deviations (12)."""
     generator, covered = rng(6), 0
     for _ in range(200):
         a, b = generator.random((2, 300)) < [[0.8], [0.7]]
-        low, high = paired_bootstrap(a, b, generator, resamples=400).interval
+        low, high = paired_bootstrap(a, b, generator, n_resamples=400).interval
         covered += low <= 0.1 <= high
     assert 178 <= covered <= 200
 

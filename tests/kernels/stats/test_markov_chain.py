@@ -1,4 +1,4 @@
-"""Measures of a chain's coordinates are those of its transition matrix, and have the properties their docs state."""
+"""Measures of a chain's coordinates agree with its transition matrix and have the documented properties."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def product_chain():
 
 
 def chain_of(matrix):
-    """Every transition, with its probability."""
+    """Return every transition with its probability."""
     law = stationary(matrix)
     hashes = state_hashes(STATES.T)
     pairs = list(product(range(8), repeat=2))
@@ -39,7 +39,7 @@ def chain_of(matrix):
 
 
 def restricted(matrix, coordinates):
-    """π_S and P^(S), from the definition."""
+    """Return π_S and P^(S), computed from the definition."""
     law, keys = stationary(matrix), [tuple(state[list(coordinates)]) for state in STATES]
     groups = sorted(set(keys))
     member = np.array([[key == group for key in keys] for group in groups], float)
@@ -78,13 +78,13 @@ def test_factorizability_is_the_divergence_from_the_two_parts_side_by_side(seed)
     f = InformationObjective(chain_of(matrix), "factorizability")
     for rows in SUBSETS[:-1]:
         others = [i for i in range(3) if i not in rows]
-        places = [sorted({tuple(state[list(part)]) for state in STATES}) for part in (rows, others)]
+        positions = [sorted({tuple(state[list(part)]) for state in STATES}) for part in (rows, others)]
         kernels = [restricted(matrix, part)[1] for part in (rows, others)]
         divergence = 0.0
         for (i, x), (j, y) in product(enumerate(STATES), repeat=2):
             apart = 1.0
-            for part, place, kernel in zip((list(rows), others), places, kernels, strict=True):
-                apart *= kernel[place.index(tuple(x[part])), place.index(tuple(y[part]))]
+            for part, position, kernel in zip((list(rows), others), positions, kernels, strict=True):
+                apart *= kernel[position.index(tuple(x[part])), position.index(tuple(y[part]))]
             divergence += law[i] * matrix[i, j] * np.log(matrix[i, j] / apart)
         assert value(f, rows) == pytest.approx(divergence, abs=1e-9)
 
@@ -147,8 +147,8 @@ def test_with_groups_the_value_is_that_of_the_product_of_the_groups_chains(group
         blocks = [*parts, [i for i in range(3) if i not in rows]]
         apart = np.ones((8, 8))
         for block in [block for block in blocks if block]:
-            places = sorted({tuple(state[block]) for state in STATES})
-            where = [places.index(tuple(state[block])) for state in STATES]
+            positions = sorted({tuple(state[block]) for state in STATES})
+            where = [positions.index(tuple(state[block])) for state in STATES]
             apart *= restricted(matrix, block)[1][np.ix_(where, where)]
         divergence = (law[:, None] * matrix * np.log(matrix / apart)).sum()
         assert value(InformationObjective(chain, "factorizability", groups), rows) == pytest.approx(
@@ -171,18 +171,18 @@ def test_the_value_does_not_depend_on_the_order_and_costs_are_what_the_last_row_
 
 
 def fair_coins(flip=0.0):
-    """Rows u[t−1], u[t−2], u[t−1], u[t] of fair coins u, each state flipped on its own with a small probability."""
+    """Return rows u[t−1], u[t−2], u[t−1], u[t] of fair coins u, each state flipped with a small probability."""
     bits = np.array(list(product(range(2), repeat=4)))
     first, second = bits[:, [1, 0, 1, 2]].T, bits[:, [2, 1, 2, 3]].T
     if not flip:
         hashes = state_hashes(np.hstack((first, second)))
         return MarkovChain(hashes[:, :16], hashes[:, 16:], np.full(16, 1 / 16))
     states = np.array(list(product(range(2), repeat=4)))
-    place = {tuple(state): number for number, state in enumerate(states.tolist())}
+    position = {tuple(state): number for number, state in enumerate(states.tolist())}
     matrix = np.zeros((16, 16))
     for i, (_, _, one_ago, now) in enumerate(states.tolist()):
         for new in range(2):
-            matrix[i, place[now, one_ago, now, new]] += 0.5
+            matrix[i, position[now, one_ago, now, new]] += 0.5
     noise = np.array([[flip ** (a != b).sum() * (1 - flip) ** (a == b).sum() for b in states] for a in states])
     matrix = matrix @ noise
     pairs = list(product(range(16), repeat=2))
@@ -192,8 +192,8 @@ def fair_coins(flip=0.0):
 
 
 def greedy_value(f, budget):
-    order, gains = distorted(f.fresh(), f.cost, np.arange(len(f.cost)), budget, submodular=False)
-    assert gains.sum() == pytest.approx(value(f, order), abs=1e-9)
+    indices, gains = distorted(f.fresh(), f.cost, np.arange(len(f.cost)), budget, submodular=False)
+    assert gains.sum() == pytest.approx(value(f, indices), abs=1e-9)
     return gains.sum()
 
 

@@ -1,4 +1,4 @@
-"""The budget split is exact, within sizes, and follows its share rules."""
+"""The budget split is exact, within sizes, and follows its allocation rules."""
 
 from __future__ import annotations
 

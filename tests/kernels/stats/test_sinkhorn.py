@@ -1,4 +1,4 @@
-"""Sinkhorn's plan carries what it must, at the cost of the linear programme where it is hardly blurred."""
+"""Sinkhorn's plan has the required marginals, and nearly the cost of the linear program."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def cost_of(n, m, seed=0):
     return np.abs(rng.random((n, 1)) - rng.random((1, m))) * 2
 
 
-def linear_programme(cost):
+def linear_program(cost):
     n, m = cost.shape
     rows, columns = np.kron(np.eye(n), np.ones(m)), np.kron(np.ones(n), np.eye(m))
     weights = np.concatenate([np.full(n, 1 / n), np.full(m, 1 / m)])
@@ -22,14 +22,14 @@ def linear_programme(cost):
 
 
 @pytest.mark.parametrize(("n", "m"), [(5, 5), (4, 9), (1, 6)])
-def test_cost_is_that_of_the_linear_programme_for_little_regularisation(n, m):
+def test_cost_is_that_of_the_linear_program_for_little_regularization(n, m):
     cost, regularization = cost_of(n, m), 0.003
-    found = sinkhorn(cost, regularization, tolerance=1e-6, max_iterations=50_000)
-    plan = np.exp((found.f[:, None] + found.g - cost) / regularization) / (n * m)
-    assert found.converged
+    result = sinkhorn(cost, regularization, tolerance=1e-6, max_iterations=50_000)
+    plan = np.exp((result.f[:, None] + result.g - cost) / regularization) / (n * m)
+    assert result.converged
     np.testing.assert_allclose(plan.sum(axis=1), 1 / n, atol=1e-6)
     np.testing.assert_allclose(plan.sum(axis=0), 1 / m, atol=1e-6)
-    assert (plan * cost).sum() == pytest.approx(linear_programme(cost), abs=2e-3)
+    assert (plan * cost).sum() == pytest.approx(linear_program(cost), abs=2e-3)
 
 
 def test_symmetric_form_finds_the_same():
@@ -41,13 +41,13 @@ def test_symmetric_form_finds_the_same():
     assert 2 * alone.f.mean() == pytest.approx(both.f.mean() + both.g.mean(), abs=1e-6)
 
 
-def test_says_when_it_did_not_converge():
-    found = sinkhorn(cost_of(9, 9), 0.001, tolerance=1e-12, max_iterations=2)
-    assert not found.converged
-    assert found.error > 1e-12
+def test_notes_missing_convergence():
+    result = sinkhorn(cost_of(9, 9), 0.001, tolerance=1e-12, max_iterations=2)
+    assert not result.converged
+    assert result.error > 1e-12
 
 
-def test_costs_far_above_the_regularisation_overflow_nothing():
-    found = sinkhorn(cost_of(6, 6) * 1e4, 1e-3, tolerance=1e-3, max_iterations=50)
-    assert np.isfinite(found.f).all()
-    assert np.isfinite(found.g).all()
+def test_costs_far_above_the_regularization_overflow_nothing():
+    result = sinkhorn(cost_of(6, 6) * 1e4, 1e-3, tolerance=1e-3, max_iterations=50)
+    assert np.isfinite(result.f).all()
+    assert np.isfinite(result.g).all()

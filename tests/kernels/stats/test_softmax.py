@@ -1,4 +1,4 @@
-"""Probabilities from logits do not overflow, and half precision keeps what scores read of them."""
+"""Probabilities from logits do not overflow, and float16 is precise enough for the scores."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from curate.kernels.stats.softmax import half_precision_logs, softmax
 
 def test_probabilities_are_scipys_and_sum_to_1_however_large_the_logits():
     logits = np.random.default_rng(1).standard_normal((5, 7)) * [[1], [100], [10_000], [1e-6], [0]]
-    found = softmax(logits)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, special.softmax(logits, axis=1), atol=1e-6)
-    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+    result = softmax(logits)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, special.softmax(logits, axis=1), atol=1e-6)
+    np.testing.assert_allclose(result.sum(axis=1), 1, atol=1e-6)
 
 
 def test_storage_in_half_precision_changes_no_order_but_to_a_tie_and_keeps_small_probabilities():

@@ -1,4 +1,4 @@
-"""Exactly the budget is drawn, each row as often as its probability says, and weights make up for it."""
+"""Exactly the budget is drawn, each row with its probability, and weights correct for it."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def test_probabilities_are_of_the_published_form_and_sum_to_the_budget(scores, r
 def test_exactly_the_budget_each_row_once_by_falling_score(scores, rate, seed):
     scores = np.array(scores)
     budget = int(rate * len(scores))
-    order, weights = systematic_sample(scores, budget, rng(seed))
-    assert len(set(order.tolist())) == len(weights) == budget
-    assert (np.diff(scores[order]) <= 0).all()
-    np.testing.assert_allclose(weights, 1 / inclusion_probabilities(scores, budget)[order])
+    indices, weights = systematic_sample(scores, budget, rng(seed))
+    assert len(set(indices.tolist())) == len(weights) == budget
+    assert (np.diff(scores[indices]) <= 0).all()
+    np.testing.assert_allclose(weights, 1 / inclusion_probabilities(scores, budget)[indices])
 
 
 def test_each_row_is_drawn_with_its_probability():
@@ -55,6 +55,6 @@ def test_each_row_is_drawn_with_its_probability():
 
 
 def test_zero_rows_are_drawn_when_there_is_nothing_else():
-    order, weights = systematic_sample(np.array([0, 0.5, 0, 0.5]), 3, rng())
-    assert order[:2].tolist() == [1, 3]
+    indices, weights = systematic_sample(np.array([0, 0.5, 0, 0.5]), 3, rng())
+    assert indices[:2].tolist() == [1, 3]
     np.testing.assert_allclose(weights, [1, 1, 2])

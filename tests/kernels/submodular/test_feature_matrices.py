@@ -4,7 +4,7 @@ import pytest
 from curate.kernels.submodular.feature_matrices import group_features, trigram_features
 
 
-def test_trigrams_that_every_text_has_count_nothing_and_empty_texts_have_none():
+def test_trigrams_of_every_text_have_weight_0_and_empty_texts_have_no_trigrams():
     features = trigram_features(["ab ab", "ab cd", ""]).toarray()
     assert features.shape == (3, 4)
     assert not features[2].any()

@@ -1,4 +1,4 @@
-"""Every way to look for the best rows keeps its promise, against brute force and the greedy from the definition."""
+"""Every search agrees with brute force or with greedy search from the definition, as documented."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def unit_rows(seed, n, *, twins=False):
 
 
 def counts(seed, n):
-    drawn = np.random.default_rng(seed).poisson(0.8, (n, 5)).astype(np.float32)
-    return sparse.csr_array(drawn)
+    draws = np.random.default_rng(seed).poisson(0.8, (n, 5)).astype(np.float32)
+    return sparse.csr_array(draws)
 
 
 OBJECTIVES = {
@@ -53,7 +53,7 @@ every_objective = pytest.mark.parametrize("make", OBJECTIVES.values(), ids=OBJEC
 
 
 def value(f, rows):
-    """f(S), by taking its rows one after the other."""
+    """Return f(S) by adding its rows one by one."""
     f, total = f.fresh(), 0.0
     for row in rows:
         total += float(f.gains(np.array([row]))[0])
@@ -71,9 +71,9 @@ def test_lazy_takes_exactly_the_rows_of_the_naive_greedy(make, n, seed, twins, d
     f = make(seed, n, twins)
     rows = np.array(sorted(data.draw(st.sets(st.integers(0, n - 1)))), np.intp)
     budget = data.draw(st.integers(0, len(rows)))
-    order, gains = lazy(f.fresh(), rows, budget)
+    indices, gains = lazy(f.fresh(), rows, budget)
     expected, expected_gains = naive(f, rows, budget)
-    assert order.tolist() == expected.tolist()
+    assert indices.tolist() == expected.tolist()
     assert gains.tolist() == expected_gains.tolist()
 
 
@@ -89,9 +89,9 @@ def test_values_are_at_least_the_promised_share_of_the_optimum(make, n, seed, k)
     k = min(k, n)
     f, rows = make(seed, n, False), np.arange(n)
     best = optimum(f, n, k)
-    for order, gains in (lazy(f.fresh(), rows, k), threshold(f.fresh(), rows, k, 0.05)):
-        assert len(set(order.tolist())) == k
-        assert gains.sum() == pytest.approx(value(f, order), abs=1e-9)
+    for indices, gains in (lazy(f.fresh(), rows, k), threshold(f.fresh(), rows, k, 0.05)):
+        assert len(set(indices.tolist())) == k
+        assert gains.sum() == pytest.approx(value(f, indices), abs=1e-9)
         assert gains.sum() >= (E - 0.05) * best - 1e-9
 
 
@@ -105,7 +105,7 @@ def test_stochastic_greedy_is_near_the_optimum_on_average_and_greedy_with_every_
     assert exact[0].tolist() == naive(f.fresh(), rows, 12)[0].tolist()
 
 
-def test_stochastic_greedy_looks_at_few_rows():
+def test_stochastic_greedy_evaluates_few_rows():
     seen = 0
 
     class Counted(Modular):
@@ -120,10 +120,10 @@ def test_stochastic_greedy_looks_at_few_rows():
 
 def test_two_rounds_are_near_the_greedy_and_better_than_a_part():
     f, rows = FacilityLocation(DenseSimilarities(unit_rows(7, 300))), np.arange(300)
-    whole = lazy(f.fresh(), rows, 10)[1].sum()
-    order, gains = distributed(f.fresh(), rows, 10, 4, np.random.default_rng(1))
-    assert gains.sum() == pytest.approx(value(f, order))
-    assert gains.sum() >= 0.95 * whole
+    complete = lazy(f.fresh(), rows, 10)[1].sum()
+    indices, gains = distributed(f.fresh(), rows, 10, 4, np.random.default_rng(1))
+    assert gains.sum() == pytest.approx(value(f, indices))
+    assert gains.sum() >= 0.95 * complete
     part = rows[np.random.default_rng(1).integers(4, size=300) == 0]
     assert gains.sum() >= lazy(f.fresh(), part, 10)[1].sum()
 
@@ -131,8 +131,8 @@ def test_two_rounds_are_near_the_greedy_and_better_than_a_part():
 def test_one_part_is_the_greedy_and_parts_smaller_than_the_budget_do():
     f, rows = FacilityLocation(DenseSimilarities(unit_rows(7, 20))), np.arange(20)
     for parts, budget in ((1, 5), (7, 11), (40, 20)):
-        order, _ = distributed(f.fresh(), rows, budget, parts, np.random.default_rng(0))
-        assert len(set(order.tolist())) == budget
+        indices, _ = distributed(f.fresh(), rows, budget, parts, np.random.default_rng(0))
+        assert len(set(indices.tolist())) == budget
     one, _ = distributed(f.fresh(), rows, 5, 1, np.random.default_rng(0))
     assert one.tolist() == lazy(f, rows, 5)[0].tolist()
 
@@ -145,10 +145,10 @@ def test_two_rounds_reach_the_promised_share_of_the_optimum_on_average(make, par
     for seed, n, k in ((0, 10, 2), (1, 9, 4), (2, 8, 3)):
         f = make(seed, n, False)
         draws = [distributed(f.fresh(), np.arange(n), k, parts, np.random.default_rng(draw)) for draw in range(100)]
-        assert all(len(set(order.tolist())) == k for order, _ in draws)
+        assert all(len(set(indices.tolist())) == k for indices, _ in draws)
         assert np.mean([gains.sum() for _, gains in draws]) >= E / 2 * optimum(f, n, k)
-        order, gains = draws[0]
-        assert gains.sum() == pytest.approx(value(f, order), abs=1e-9)
+        indices, gains = draws[0]
+        assert gains.sum() == pytest.approx(value(f, indices), abs=1e-9)
 
 
 def test_rows_go_to_parts_independently():
@@ -203,8 +203,8 @@ def test_two_rounds_complete_the_answer_of_a_part_with_fewer_rows_than_the_budge
 
 
 def test_distorted_greedy_of_three_modular_rows_takes_the_first_and_the_third():
-    order, gains = distorted(Modular(np.array([3.0, 2.0, 1.0])), np.array([1.0, 1.5, 0.2]), np.arange(3), 2)
-    assert sorted(order.tolist()) == [0, 2]
+    indices, gains = distorted(Modular(np.array([3.0, 2.0, 1.0])), np.array([1.0, 1.5, 0.2]), np.arange(3), 2)
+    assert sorted(indices.tolist()) == [0, 2]
     assert gains.sum() == pytest.approx(2.8)
 
 
@@ -214,25 +214,25 @@ def test_distorted_greedy_keeps_the_bound_of_harshaw(n, seed, k, dear):
     k = min(k, n)
     f = OBJECTIVES["facility location"](seed, n, False)
     cost = dear * np.random.default_rng(seed).random(n)
-    order, gains = distorted(f.fresh(), cost, np.arange(n), k)
+    indices, gains = distorted(f.fresh(), cost, np.arange(n), k)
     reached = max(np.cumsum(np.append(0, gains)))
     bound = max(
         E * value(f, chosen) - cost[list(chosen)].sum() for m in range(k + 1) for chosen in combinations(range(n), m)
     )
     assert reached >= bound - 1e-9
-    assert len(set(order.tolist())) == k
+    assert len(set(indices.tolist())) == k
 
 
 def test_without_a_cost_the_distorted_greedy_is_the_greedy():
     f = OBJECTIVES["facility location"](5, 14, True)
     plain = lazy(f.fresh(), np.arange(14), 9)
-    order, gains = distorted(f.fresh(), np.zeros(14), np.arange(14), 9)
-    assert order.tolist() == plain[0].tolist()
+    indices, gains = distorted(f.fresh(), np.zeros(14), np.arange(14), 9)
+    assert indices.tolist() == plain[0].tolist()
     assert gains.tolist() == plain[1].tolist()
 
 
-def test_rows_that_cost_more_than_they_bring_come_last():
+def test_rows_with_negative_net_gain_are_last():
     f = Modular(np.array([1.0, 5.0, 1.0, 1.0]))
-    order, gains = distorted(f, np.array([3.0, 1.0, 2.0, 9.0]), np.arange(4), 3)
-    assert order.tolist() == [1, 2, 0]
+    indices, gains = distorted(f, np.array([3.0, 1.0, 2.0, 9.0]), np.arange(4), 3)
+    assert indices.tolist() == [1, 2, 0]
     assert gains.tolist() == [4, -1, -2]

@@ -10,7 +10,7 @@ from curate.kernels.submodular.lazy_greedy import lazy_greedy
 
 
 class Coverage:
-    """f(S) = total weight of the elements in the union of the sets in S, in whole numbers, so that ties are common."""
+    """f(S) = total weight of the elements in the union of the sets in S; integer weights make ties common."""
 
     def __init__(self, seed: int, n: int = 12, elements: int = 15) -> None:
         rng = np.random.default_rng(seed)
@@ -33,21 +33,21 @@ class Coverage:
 
 
 def naive(function: Coverage, n: int, budget: int) -> tuple[list[int], list[float]]:
-    order: list[int] = []
+    indices: list[int] = []
     gains: list[float] = []
     for _ in range(budget):
-        current = [function.gain(i) if i not in order else -np.inf for i in range(n)]
-        order.append(int(np.argmax(current)))
+        current = [function.gain(i) if i not in indices else -np.inf for i in range(n)]
+        indices.append(int(np.argmax(current)))
         gains.append(max(current))
-        function.take(order[-1])
-    return order, gains
+        function.take(indices[-1])
+    return indices, gains
 
 
 @given(st.integers(0, 10_000), st.integers(0, 12))
 def test_same_sequence_and_gains_as_naive_greedy_with_ties(seed, budget):
     lazy, slow = Coverage(seed), Coverage(seed)
-    order, gains = lazy_greedy(lazy.bounds(), budget, lazy.gains, lazy.take)
-    assert (order.tolist(), gains.tolist()) == naive(slow, 12, budget)
+    indices, gains = lazy_greedy(lazy.bounds(), budget, lazy.gains, lazy.take)
+    assert (indices.tolist(), gains.tolist()) == naive(slow, 12, budget)
 
 
 @given(st.integers(0, 10_000))
@@ -55,8 +55,8 @@ def test_loose_bounds_change_nothing(seed):
     """A bound need not be the gain itself."""
     tight, loose = Coverage(seed), Coverage(seed)
     expected = lazy_greedy(tight.bounds(), 12, tight.gains, tight.take)[0]
-    order = lazy_greedy(np.array(loose.bounds()) + 7, 12, loose.gains, loose.take)[0]
-    assert order.tolist() == expected.tolist()
+    indices = lazy_greedy(np.array(loose.bounds()) + 7, 12, loose.gains, loose.take)[0]
+    assert indices.tolist() == expected.tolist()
 
 
 def test_fewer_evaluations_than_naive():
@@ -67,5 +67,5 @@ def test_fewer_evaluations_than_naive():
 
 
 def test_equal_gains_go_to_the_lowest_index():
-    order, _ = lazy_greedy([1.0, 1.0, 1.0], 3, lambda some: np.ones(len(some)), lambda _: None)
-    assert order.tolist() == [0, 1, 2]
+    indices, _ = lazy_greedy([1.0, 1.0, 1.0], 3, lambda some: np.ones(len(some)), lambda _: None)
+    assert indices.tolist() == [0, 1, 2]

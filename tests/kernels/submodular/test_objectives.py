@@ -1,4 +1,4 @@
-"""Each objective is its formula, whatever the order rows are taken in, and its gains fall."""
+"""Each objective equals its formula in any order of rows, and its gains decrease."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_gains_add_up_to_the_formula(f, formula, rows, size):
 
 
 @every_objective
-def test_gains_fall_are_not_negative_and_do_not_depend_on_who_else_is_asked(f, formula):
+def test_gains_decrease_are_nonnegative_and_independent_of_other_candidates(f, formula):
     f, last = f.fresh(), np.full(N, np.inf)
     for row in range(N):
         left = np.arange(row, N)
@@ -95,7 +95,7 @@ def test_gains_fall_are_not_negative_and_do_not_depend_on_who_else_is_asked(f, f
 
 
 @every_objective
-def test_fresh_has_taken_nothing(f, formula):
+def test_fresh_state_has_no_selected_rows(f, formula):
     first = f.fresh()
     before = first.gains(np.arange(N)).tolist()
     first.take(0)
@@ -128,11 +128,11 @@ def test_the_first_k_rows_reach_1_minus_1_over_e_of_the_optimum_for_every_k(n, s
     """Brute force over all sets of k rows, on similarities in double precision."""
     x = unit_rows(seed, n, 3)
     similarity = np.clip(x.astype(np.float64) @ x.T, 0, 1)
-    order, gains = lazy(FacilityLocation(DenseSimilarities(x)), np.arange(n), n)
+    indices, gains = lazy(FacilityLocation(DenseSimilarities(x)), np.arange(n), n)
     for k in range(1, n + 1):
         optimum = max(similarity[:, list(chosen)].max(axis=1).sum() for chosen in combinations(range(n), k))
-        assert similarity[:, order[:k]].max(axis=1).sum() >= (1 - 1 / np.e) * optimum - 1e-5
-        np.testing.assert_allclose(gains[:k].sum(), similarity[:, order[:k]].max(axis=1).sum(), atol=1e-5)
+        assert similarity[:, indices[:k]].max(axis=1).sum() >= (1 - 1 / np.e) * optimum - 1e-5
+        np.testing.assert_allclose(gains[:k].sum(), similarity[:, indices[:k]].max(axis=1).sum(), atol=1e-5)
     assert (np.diff(gains) <= 0).all()
 
 
@@ -144,7 +144,7 @@ def test_representatives_are_the_rows_that_cover_the_others():
     np.testing.assert_allclose(similarity, np.where(covered, best, np.nan), atol=1e-6)
 
 
-def test_rows_without_features_bring_nothing_wherever_they_stand():
+def test_rows_without_features_have_no_gain():
     f = FeatureBased(sparse.csr_array(np.array([[0, 0], [4, 0], [0, 0], [1, 9], [0, 0]], np.float32)), "sqrt")
     assert f.gains(np.arange(5)).tolist() == [0, 2, 0, 4, 0]
     assert f.gains(np.array([4, 2])).tolist() == [0, 0]
@@ -176,8 +176,8 @@ def test_log_determinant_takes_the_first_of_equal_rows():
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     twice = np.concatenate((x, x))[np.random.default_rng(2).permutation(600)]
     for search in (lazy, naive):
-        order = search(LogDeterminant(twice), np.arange(600), 200)[0]
-        first = (twice @ twice[order].T > 1 - 1e-6).argmax(axis=0)
+        indices = search(LogDeterminant(twice), np.arange(600), 200)[0]
+        first = (twice @ twice[indices].T > 1 - 1e-6).argmax(axis=0)
         new = np.array([row not in first[:i] for i, row in enumerate(first)])
-        assert order[0] == 0
-        assert (order[new] == first[new]).all()
+        assert indices[0] == 0
+        assert (indices[new] == first[new]).all()

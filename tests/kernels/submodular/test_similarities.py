@@ -1,4 +1,4 @@
-"""The two kinds of similarities that sums run over say the same where they store the same."""
+"""The dense and the sparse similarities agree where they store the same values."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def test_the_grid_ends_at_0_and_1():
 def test_totals_lines_and_degrees_are_those_of_the_definition(similar):
     state = np.linspace(0, 1, N)
     rows = np.array([7, 0, 3])
-    total = similar.total(rows, np.minimum, state)
+    total = similar.sum_over_rows(rows, np.minimum, state)
     np.testing.assert_allclose(total, np.minimum(S[rows], state).sum(axis=1), atol=1e-6)
     np.testing.assert_allclose(similarity_sums(similar), S.sum(axis=1), atol=1e-5)
     line = np.zeros(N)
-    others, values = similar.of(4)
+    others, values = similar.row(4)
     line[others] = values
     np.testing.assert_allclose(line, S[4], atol=1e-6)
 
@@ -67,7 +67,7 @@ def graph_of(x, n_neighbors):
 
 
 @given(st.integers(1, 30), st.integers(0, 1000))
-def test_graph_is_complete_when_every_row_is_a_neighbour(n, seed):
+def test_graph_is_complete_when_every_row_is_a_neighbor(n, seed):
     x = unit_rows(seed, n)
     expected = np.clip(x @ x.T, 0, 1)
     np.fill_diagonal(expected, 1)

@@ -18,7 +18,7 @@ texts = st.lists(st.text(), max_size=8)
 
 
 def slow_trigrams(text):
-    """The same in the most obvious way."""
+    """Reference implementation."""
     plain = f" {''.join(' ' if c.isspace() else c for c in text.lower())} "
     return [plain[i - 1 : i + 2] for i in range(1, len(plain) - 1) if plain[i] != " "]
 
@@ -28,7 +28,7 @@ def spelled(grams):
 
 
 @given(texts)
-def test_trigrams_are_those_of_the_obvious_way(sample):
+def test_trigrams_agree_with_brute_force(sample):
     grams, offsets = trigrams(sample)
     assert len(offsets) == len(sample) + 1
     for i, text in enumerate(sample):

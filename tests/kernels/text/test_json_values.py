@@ -1,4 +1,4 @@
-"""Every Arrow type has a JSON value and a text, in one form, also beyond what Python holds."""
+"""Every Arrow type has a JSON value and a text form, also outside the range of Python types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The n-gram model is the published one, to the last digit that is stored, and a distribution."""
+"""The n-gram model equals the published one to the stored precision, and is a distribution."""
 
 from __future__ import annotations
 
@@ -69,18 +69,18 @@ class Textbook:
 @pytest.mark.parametrize("order", [1, 2, 3, 5])
 @given(texts=sentences)
 def test_is_the_textbook_one(order, texts):
-    asked = [[1, 2, 3], [], [9, 1], [4, 4, 4, 4, 4, 4], *texts[:3]]
+    queries = [[1, 2, 3], [], [9, 1], [4, 4, 4, 4, 4, 4], *texts[:3]]
     slow = Textbook(texts, order)
-    found = word_probabilities(fit_kneser_ney(*packed(texts), order), *packed(asked))
-    np.testing.assert_allclose(found, [p for text in asked for p in slow.of(text, order)], rtol=2e-6)
+    result = word_probabilities(fit_kneser_ney(*packed(texts), order), *packed(queries))
+    np.testing.assert_allclose(result, [p for text in queries for p in slow.of(text, order)], rtol=2e-6)
 
 
 def test_the_discounts_of_the_paper_are_used_where_counts_define_them():
     slow = Textbook(ENOUGH, 3)
     assert all(discount != [0.5, 1, 1.5] for discount in slow.discount)
-    asked = [[1, 2, 999, 1], *ENOUGH[:5]]
-    found = word_probabilities(fit_kneser_ney(*packed(ENOUGH), 3), *packed(asked))
-    np.testing.assert_allclose(found, [p for text in asked for p in slow.of(text, 3)], rtol=2e-6)
+    queries = [[1, 2, 999, 1], *ENOUGH[:5]]
+    result = word_probabilities(fit_kneser_ney(*packed(ENOUGH), 3), *packed(queries))
+    np.testing.assert_allclose(result, [p for text in queries for p in slow.of(text, 3)], rtol=2e-6)
 
 
 @pytest.mark.parametrize("order", [1, 2, 4])
@@ -89,11 +89,11 @@ def test_probabilities_of_all_that_may_follow_add_up_to_1(order, before):
     """Of every word, one that is unknown, and the end."""
     model = fit_kneser_ney(*packed(ENOUGH), order)
     texts = [*([*before, int(word)] for word in model.vocabulary), [*before, 999], before]
-    found, starts = word_probabilities(model, *packed(texts)), np.cumsum([0, *(len(text) + 1 for text in texts)])[:-1]
-    assert found[starts + len(before)].sum() == pytest.approx(1, abs=1e-5)
+    result, starts = word_probabilities(model, *packed(texts)), np.cumsum([0, *(len(text) + 1 for text in texts)])[:-1]
+    assert result[starts + len(before)].sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_a_text_costs_the_same_whatever_stands_beside_it_and_a_model_survives_being_saved():
+def test_perplexity_does_not_depend_on_other_texts_or_on_saving_the_model():
     model = fit_kneser_ney(*packed(ENOUGH), 3)
     again = NGramModel.from_state(model.to_state())
     texts = [[1, 2, 3], [], [42], [7, 7, 7, 7]]
@@ -101,6 +101,6 @@ def test_a_text_costs_the_same_whatever_stands_beside_it_and_a_model_survives_be
     assert word_probabilities(again, *packed(texts)).tolist() == np.concatenate(alone).tolist()
 
 
-def test_no_text_at_all_leaves_every_word_alike():
+def test_without_texts_all_words_are_equally_likely():
     model = fit_kneser_ney(*packed([]), 3)
     assert word_probabilities(model, *packed([[5]])).tolist() == [0.5, 0.5]  # an unknown word, or the end

@@ -1,4 +1,4 @@
-"""Lines, paragraphs and sentences are where a reader sees them, and duplicates are those that came before."""
+"""Lines, paragraphs and sentences are split as documented, and duplicates are repeats of earlier ones."""
 
 from __future__ import annotations
 

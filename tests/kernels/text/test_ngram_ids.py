@@ -1,4 +1,4 @@
-"""N-grams by their prefixes are those of a dictionary, and are found again."""
+"""N-gram ids by prefix agree with a dictionary, and lookups find them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from curate.kernels.text.ngram_ids import find_ngrams, nested_ngrams, shift_righ
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_same_n_grams_as_a_dictionary_has_and_none_over_a_border(seed):
+def test_same_n_grams_as_a_dictionary_and_none_across_texts(seed):
     r = np.random.default_rng(seed)
     sequences = [r.integers(0, 3, r.integers(1, 9)) for _ in range(6)]
     symbols, back = np.concatenate(sequences), np.concatenate([np.arange(len(one)) for one in sequences])
-    places = [tuple(one[max(0, end - 3) : end + 1]) for one in sequences for end in range(len(one))]
+    positions = [tuple(one[max(0, end - 3) : end + 1]) for one in sequences for end in range(len(one))]
     context = None
     for n, (grams, numbers) in enumerate(nested_ngrams(symbols, 4, back, 3), start=1):
-        told = [place[-n:] if len(place) >= n else None for place in places]
-        assert (numbers >= 0).tolist() == [gram is not None for gram in told]
+        message = [position[-n:] if len(position) >= n else None for position in positions]
+        assert (numbers >= 0).tolist() == [gram is not None for gram in message]
         names = {}
-        for gram, number in zip(told, numbers.tolist(), strict=True):
+        for gram, number in zip(message, numbers.tolist(), strict=True):
             assert gram is None or names.setdefault(gram, number) == number
         assert sorted(names.values()) == list(range(len(grams)))
         again = find_ngrams(grams, None if context is None else shift_right(context), symbols, 3)

@@ -1,4 +1,4 @@
-"""Shared runs of words and similar embeddings are those of the obvious way."""
+"""Shared n-grams and similar embeddings agree with brute force."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ texts = st.lists(letters, max_size=5)
 
 
 def slow_words(text):
-    """As the docstring says."""
+    """Reference implementation of the definition in the docstring."""
     text = unicodedata.normalize("NFKC", text)
     removed = string.punctuation + INVISIBLE
     kept = "".join(c for c in text if not unicodedata.category(c).startswith("P") and c not in removed)
@@ -47,13 +47,13 @@ def has(text, ngram):
 def test_every_shared_ngram_is_found_and_no_other(evaluation, pool, length, min_words):
     ngrams = NgramIndex.from_texts(evaluation, length, min_words)
     rows, numbers = ngrams.find(pool)
-    found = {
+    result = {
         (row, tuple(ngrams.ngram_words(number))) for row, number in zip(rows.tolist(), numbers.tolist(), strict=True)
     }
     wanted = {ngram for text in evaluation for ngram in slow_ngrams(text, length, min_words)}
     assert len(ngrams) == len(wanted)
-    assert found == {(row, ngram) for row, text in enumerate(pool) for ngram in wanted if has(text, ngram)}
-    assert len(found) == len(rows)
+    assert result == {(row, ngram) for row, text in enumerate(pool) for ngram in wanted if has(text, ngram)}
+    assert len(result) == len(rows)
 
 
 @given(texts, letters, st.integers(1, 3), st.sampled_from([0.0, 0.5, 1.0]))
@@ -67,15 +67,15 @@ def test_overlaps_are_those_of_sets(evaluation, text, length, min_rate):
         shared = {ngram for ngram in wanted if has(text, ngram)}
         if shared and len(shared) / len(wanted) >= min_rate:
             rates[number] = len(shared) / len(wanted)
-    found = ngrams.overlaps(own, groups, min_rate)
-    assert sorted(found) == sorted({number % 2 for number in rates})
-    for group, one in found.items():
-        mine = {number: rate for number, rate in rates.items() if number % 2 == group}
-        assert (one.rate, list(one.texts)) == (max(mine.values()), sorted(mine))
-        assert one.text == min(number for number, rate in mine.items() if rate == one.rate)
-        words = ngrams.longest_shared_span(one.text, own).split()
+    result = ngrams.overlaps(own, groups, min_rate)
+    assert sorted(result) == sorted({number % 2 for number in rates})
+    for group, one in result.items():
+        local_rows = {number: rate for number, rate in rates.items() if number % 2 == group}
+        assert (one.rate, list(one.texts)) == (max(local_rows.values()), sorted(local_rows))
+        assert one.best_text == min(number for number, rate in local_rows.items() if rate == one.rate)
+        words = ngrams.longest_shared_span(one.best_text, own).split()
         assert all(has(text, tuple(words[i : i + length])) for i in range(len(words) - length + 1))
-        assert has(evaluation[one.text], tuple(words))
+        assert has(evaluation[one.best_text], tuple(words))
 
 
 def test_what_hashes_propose_is_compared_word_by_word(monkeypatch):
@@ -100,10 +100,10 @@ def test_blocks_of_texts_are_numbered_through(monkeypatch):
 
 
 @pytest.mark.parametrize("evaluation", [[], [""], ["too short"], ["?!", " "]])
-def test_nothing_to_look_for_is_found_nowhere(evaluation):
+def test_an_empty_query_is_found_nowhere(evaluation):
     ngrams = NgramIndex.from_texts(evaluation, 3, 3)
-    assert [found.tolist() for found in ngrams.find(["too short", ""])] == [[], []]
-    assert ngrams.different.tolist() == [0] * len(evaluation)
+    assert [result.tolist() for result in ngrams.find(["too short", ""])] == [[], []]
+    assert ngrams.n_distinct.tolist() == [0] * len(evaluation)
 
 
 def test_the_most_similar_of_many_blocks(monkeypatch):
@@ -113,11 +113,11 @@ def test_the_most_similar_of_many_blocks(monkeypatch):
     x, among = (rng.standard_normal((n, 5)).astype(np.float32) for n in (10, 13))
     among[9] = among[2]
     x, among = (m / np.linalg.norm(m, axis=1, keepdims=True) for m in (x, among))
-    similarity, place, similar = match_embeddings(x, among, 0.4)
-    whole = x @ among.T
-    np.testing.assert_allclose(similarity, whole.max(axis=1), rtol=1e-6)
-    assert place.tolist() == whole.argmax(axis=1).tolist()
-    assert similar.tolist() == (whole >= 0.4).sum(axis=1).tolist()
+    similarity, position, similar = match_embeddings(x, among, 0.4)
+    complete = x @ among.T
+    np.testing.assert_allclose(similarity, complete.max(axis=1), rtol=1e-6)
+    assert position.tolist() == complete.argmax(axis=1).tolist()
+    assert similar.tolist() == (complete >= 0.4).sum(axis=1).tolist()
 
 
 @pytest.mark.parametrize(

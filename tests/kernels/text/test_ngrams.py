@@ -1,4 +1,4 @@
-"""Repeated n-grams are those that counting every n-gram finds."""
+"""Repeated n-grams agree with a count of every n-gram."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ texts = st.lists(
 
 
 def slow(text, n):
-    """Where a text's n-grams stand: by n-gram, in the order of reading."""
+    """Return the positions of each n-gram of a text, in reading order."""
     tokens = split_words(text)
-    found: dict[tuple[str, ...], list[int]] = {}
-    for place in range(len(tokens) - n + 1):
-        found.setdefault(tuple(tokens[place : place + n]), []).append(place)
-    return found
+    result: dict[tuple[str, ...], list[int]] = {}
+    for position in range(len(tokens) - n + 1):
+        result.setdefault(tuple(tokens[position : position + n]), []).append(position)
+    return result
 
 
 def slow_rate(text, places, n):
     tokens = split_words(text)
-    within = {place + further for place in places for further in range(n)}
-    return sum(len(tokens[place]) for place in within) / max(1, sum(map(len, tokens)))
+    within = {position + further for position in places for further in range(n)}
+    return sum(len(tokens[position]) for position in within) / max(1, sum(map(len, tokens)))
 
 
 def slow_top(text, n):
-    several = {gram: places for gram, places in slow(text, n).items() if len(places) > 1}
+    several = {gram: positions for gram, positions in slow(text, n).items() if len(positions) > 1}
     if not several:
         return 0
     best = max(several, key=lambda gram: (len(several[gram]), sum(map(len, gram)), -several[gram][0]))
@@ -44,12 +44,12 @@ def slow_top(text, n):
 
 
 def slow_duplicate(text, n):
-    return slow_rate(text, [place for places in slow(text, n).values() for place in places[1:]], n)
+    return slow_rate(text, [position for positions in slow(text, n).values() for position in positions[1:]], n)
 
 
 @given(texts)
 def test_both_rates_are_those_of_counting_every_ngram(sample):
-    top, duplicate = repetition_rates(*number_words(sample), top=LENGTHS, duplicate=LENGTHS)
+    top, duplicate = repetition_rates(*number_words(sample), top_sizes=LENGTHS, duplicate_sizes=LENGTHS)
     for n in LENGTHS:
         assert top[n].tolist() == [slow_top(text, n) for text in sample]
         assert duplicate[n].tolist() == [slow_duplicate(text, n) for text in sample]
@@ -58,16 +58,18 @@ def test_both_rates_are_those_of_counting_every_ngram(sample):
 @given(texts)
 def test_the_ngrams_found_are_all_that_a_text_has_twice_and_no_other(sample):
     numbers, _, offsets = number_words(sample)
-    for n, places, grams in repeated_ngrams(numbers, 6):
+    for n, positions, grams in repeated_ngrams(numbers, 6):
         expected = sorted(
-            offsets[row] + place
+            offsets[row] + position
             for row, text in enumerate(sample)
             for some in slow(text, n).values()
-            for place in some
+            for position in some
             if len(some) > 1
         )
-        assert places.tolist() == expected
-        meanings = {(gram, tuple(numbers[place : place + n])) for place, gram in zip(places, grams, strict=True)}
+        assert positions.tolist() == expected
+        meanings = {
+            (gram, tuple(numbers[position : position + n])) for position, gram in zip(positions, grams, strict=True)
+        }
         assert max(Counter(gram for gram, _ in meanings).values(), default=1) == 1
         assert len(meanings) == len({meaning for _, meaning in meanings})
 
@@ -83,23 +85,25 @@ def test_the_ngrams_found_are_all_that_a_text_has_twice_and_no_other(sample):
     ],
 )
 def test_the_most_frequent_2gram(text, rate):
-    assert repetition_rates(*number_words([text]), top=[2], duplicate=[])[0][2].tolist() == [rate]
+    assert repetition_rates(*number_words([text]), top_sizes=[2], duplicate_sizes=[])[0][2].tolist() == [rate]
 
 
 def test_ngrams_do_not_reach_from_a_text_into_the_next():
-    """Two pairs of neighbours, in which the end of one and the start of the next are the same."""
-    top, duplicate = repetition_rates(*number_words(["x a", "b y", "", "z a", "b w"]), top=[2], duplicate=[2])
+    """Two pairs of neighbors, in which the end of one and the start of the next are the same."""
+    top, duplicate = repetition_rates(
+        *number_words(["x a", "b y", "", "z a", "b w"]), top_sizes=[2], duplicate_sizes=[2]
+    )
     assert not top[2].any()
     assert not duplicate[2].any()
 
 
-def test_only_the_lengths_asked_for_are_given():
-    top, duplicate = repetition_rates(*number_words(["a a a a"]), top=[3], duplicate=[])
+def test_only_the_requested_lengths_are_returned():
+    top, duplicate = repetition_rates(*number_words(["a a a a"]), top_sizes=[3], duplicate_sizes=[])
     assert list(top) == [3]
     assert duplicate == {}
 
 
 def test_no_texts():
-    top, duplicate = repetition_rates(*number_words([]), top=[2], duplicate=[5])
+    top, duplicate = repetition_rates(*number_words([]), top_sizes=[2], duplicate_sizes=[5])
     assert top[2].shape == duplicate[5].shape == (0,)
     assert top[2].dtype == duplicate[5].dtype == np.float64

@@ -1,4 +1,4 @@
-"""Personal data and secrets: what is found, what is not, and how long the worst texts take."""
+"""Personal data and secrets: what is found, what is not, and the time for the worst texts."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ texts = st.lists(st.sampled_from(PIECES), max_size=12).map(" ".join) | st.text(m
 
 @given(text=texts, kinds=st.sets(st.sampled_from(PII_KINDS)))
 def test_spans_are_apart_and_what_is_masked_is_gone(text, kinds):
-    places = [place for start, end, _ in find_pii(text) for place in (start, end)]
-    assert places == sorted(places)
+    positions = [position for start, end, _ in find_pii(text) for position in (start, end)]
+    assert positions == sorted(positions)
     assert all(start < end for start, end, _ in find_pii(text))
     hidden, counted = mask_pii(text, kinds)
     assert not {kind for _, _, kind in find_pii(hidden)} & kinds

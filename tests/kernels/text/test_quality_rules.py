@@ -1,4 +1,4 @@
-"""Of the rules that a text fails, the first is its reason; a text at every limit passes."""
+"""The first rule that a text fails is its reason; a text at every limit passes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_reasons_name_the_limit_as_it_is_written(limit, reason, expected):
     assert max_rule("a", limit, reason)[0].reason == expected
 
 
-def test_texts_far_longer_than_what_is_measured_at_once_are_measured_alone():
+def test_very_long_texts_are_processed_alone():
     seen = []
 
     def spy(texts):

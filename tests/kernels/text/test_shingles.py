@@ -1,4 +1,4 @@
-"""Shingles are those of the obvious way, hashed."""
+"""Shingles agree with brute force, hashed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ texts = st.lists(letters | st.text(max_size=30), max_size=6)
 
 
 def slow_shingles(text, length, unit):
-    """As the docstring says."""
+    """Reference implementation of the definition in the docstring."""
     if unit == "word":
         text = "".join(
             f" {c} " if any(a <= ord(c) <= b for a, b in UNSPACED_SCRIPTS) and not c.isspace() else c for c in text
@@ -26,7 +26,7 @@ def slow_shingles(text, length, unit):
 
 
 @given(texts, st.integers(1, 6), st.sampled_from(["word", "character"]))
-def test_equal_hashes_are_equal_shingles_of_the_obvious_way(sample, length, unit):
+def test_equal_hashes_are_equal_reference_shingles(sample, length, unit):
     hashes, offsets = hash_shingles(sample, length, unit)
     slow = [slow_shingles(text, length, unit) for text in sample]
     assert np.diff(offsets).tolist() == [len(some) for some in slow]
@@ -38,7 +38,7 @@ def test_equal_hashes_are_equal_shingles_of_the_obvious_way(sample, length, unit
 
 @given(texts, st.sampled_from(["word", "character"]))
 def test_a_text_has_the_same_hashes_alone_and_among_others(sample, unit):
-    """Beside texts in ASCII, and beside others, which are read in another way."""
+    """Texts in ASCII and other texts, which take another code path, give the same result."""
     hashes, offsets = hash_shingles(["plain", *sample, "café 你"], 2, unit)
     for i, text in enumerate(sample, 1):
         assert hashes[offsets[i] : offsets[i + 1]].tolist() == hash_shingles([text], 2, unit)[0].tolist()
@@ -58,7 +58,7 @@ def test_long_words_are_read_to_their_ends_and_in_order(one, other):
     assert hashes[0] != hashes[1]
 
 
-def test_scripts_without_blanks_are_taken_apart_into_characters_and_korean_into_words():
+def test_scripts_without_spaces_are_split_into_characters_and_korean_into_words():
     assert np.diff(hash_shingles(["这是一个测试文本", "これはペンです", "ภาษาไทย"], 5, "word")[1]).tolist() == [4, 3, 3]
     assert np.diff(hash_shingles(["안녕하세요 세계 여러분"], 2, "word")[1]).tolist() == [2]
     chinese, mixed = (hash_shingles([text], 2, "word")[0] for text in ("你好吗", "say 你好吗 now"))

@@ -1,4 +1,4 @@
-"""Repeated windows are those that a dictionary of every window finds."""
+"""Repeated windows agree with a dictionary of every window."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ texts = st.lists(
 
 
 def found(sample, length, block=3):
-    """The texts and words where each window stands; of its number, only that it tells windows apart."""
+    """Return the texts and word positions of each window; window ids are compared only for equality."""
     windows = find_repeated_windows(lambda: (sample[i : i + block] for i in range(0, len(sample), block)), length)
     assert windows.words.tolist() == [max(1, len(split_words(text))) for text in sample]
     by_number: dict[int, list[tuple[int, int]]] = {}
     for text in range(len(sample)):
         for start, number in zip(*(part.tolist() for part in windows.get(text)), strict=True):
-            assert number < windows.kinds
+            assert number < windows.n_distinct
             by_number.setdefault(number, []).append((text, start))
     return sorted(by_number.values())
 
@@ -39,7 +39,7 @@ def slow(sample, length):
     for text, own in enumerate(split_words(text.lower()) for text in sample):
         for start in range(len(own) - length + 1):
             by_window.setdefault(tuple(own[start : start + length]), []).append((text, start))
-    return sorted(places for places in by_window.values() if len(places) > 1)
+    return sorted(positions for positions in by_window.values() if len(positions) > 1)
 
 
 @given(texts, st.integers(2, 9), st.integers(1, 4))
@@ -48,27 +48,27 @@ def test_they_are_those_of_a_dictionary(sample, length, block):
 
 
 @given(texts, st.integers(2, 5))
-def test_windows_that_share_a_hash_are_told_apart_by_the_other(sample, length):
+def test_windows_with_one_equal_hash_are_distinguished_by_the_other(sample, length):
     """The first hash has two bits."""
-    true = span_index._hashes
+    true = span_index._hash_windows
 
     def weak(words, places, length, seed):
         hashes = true(words, places, length, seed)
         return hashes & np.uint64(3) if seed == 0 else hashes
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(span_index, "_hashes", weak)
+        patch.setattr(span_index, "_hash_windows", weak)
         assert found(sample, length) == slow(sample, length)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("at_once", "passes"), [(40, 33), (4000, 2)])
-def test_more_windows_than_are_held_take_more_passes_and_none_is_lost(monkeypatch, at_once, passes):
+def test_more_windows_than_fit_in_memory_need_more_passes_and_lose_none(monkeypatch, at_once, passes):
     """One of them stands 60 times, which no range of hashes is without."""
-    monkeypatch.setattr(span_index, "_AT_ONCE", at_once)
+    monkeypatch.setattr(span_index, "_MAX_HASHES", at_once)
     monkeypatch.setattr(span_index, "_CHARACTERS", 50)
-    true, held, began = span_index._twice_at_most, [], []
-    monkeypatch.setattr(span_index, "_twice_at_most", lambda *parts: held.append(sum(map(len, parts))) or true(*parts))
+    true, fixed, began = span_index._limit_to_two, [], []
+    monkeypatch.setattr(span_index, "_limit_to_two", lambda *parts: fixed.append(sum(map(len, parts))) or true(*parts))
     r = np.random.default_rng(0)
     sample = [" ".join(f"w{word}" for word in r.integers(0, 6, 9)) for _ in range(240)] + ["always the same text"] * 60
 
@@ -80,10 +80,10 @@ def test_more_windows_than_are_held_take_more_passes_and_none_is_lost(monkeypatc
     assert len(windows.starts) == sum(map(len, expected))
     assert len(np.unique(windows.numbers)) == len(expected)
     assert len(began) == passes
-    assert max(held) <= at_once + 50
+    assert max(fixed) <= at_once + 50
 
 
-def test_texts_of_a_word_or_none_have_no_window():
+def test_texts_of_at_most_one_word_have_no_window():
     windows = find_repeated_windows(lambda: [["", "", "a", "a", " \n"]], 2)
     assert windows.words.tolist() == [1] * 5
     assert windows.offsets.tolist() == [0] * 6
@@ -102,14 +102,14 @@ def test_a_text_is_held_against_itself():
 
 
 @given(texts, st.integers(2, 5))
-def test_what_is_cut_is_what_came_before_and_the_rest_stays(sample, length):
+def test_repeats_are_removed_and_the_rest_is_kept(sample, length):
     seen: dict[tuple[str, ...], tuple[int, int]] = {}
-    gone = [set() for _ in sample]
+    removed = [set() for _ in sample]
     for text, own in enumerate(split_words(text.lower()) for text in sample):
         for start in range(len(own) - length + 1):
             where = seen.setdefault(tuple(own[start : start + length]), (text, start))
             if where[0] != text or where[1] + length <= start:
-                gone[text] |= set(range(start, start + length))
+                removed[text] |= set(range(start, start + length))
     runs = list(
         zip(
             *(part.tolist() for part in find_repeated_spans(find_repeated_windows(lambda: [sample], length))),
@@ -118,15 +118,15 @@ def test_what_is_cut_is_what_came_before_and_the_rest_stays(sample, length):
     )
     for text, before in enumerate(sample):
         own = [(first, end) for of, first, end in runs if of == text]
-        assert {word for run in own for word in range(*run)} == gone[text]
+        assert {word for run in own for word in range(*run)} == removed[text]
         assert all(one[1] < other[0] for one, other in pairwise(own))
         assert split_words(remove_spans(before, own)) == [
-            word for i, word in enumerate(split_words(before)) if i not in gone[text]
+            word for i, word in enumerate(split_words(before)) if i not in removed[text]
         ]
 
 
 @given(st.text(max_size=60))
-def test_words_stand_where_windows_count_them(text):
+def test_word_positions_match_the_windows(text):
     assert max(1, len(word_spans(text))) == find_repeated_windows(lambda: [[text]], 2).words[0]
 
 

@@ -1,4 +1,4 @@
-"""Two texts are the same by one definition, and a text that shows nothing is none."""
+"""Text identity has one definition, and a text without visible characters is empty."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_difference_is_removed_by_its_name_and_by_no_other(same, needed):
 
 
 @given(characters, differences)
-def test_a_normalized_text_stays_as_it_is_whatever_the_order(text, chosen):
+def test_a_normalized_text_is_unchanged(text, chosen):
     done = normalize(text, chosen)
     assert normalize(done, chosen) == done
     assert normalize(text, chosen[::-1]) == done

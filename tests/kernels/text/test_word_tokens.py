@@ -1,4 +1,4 @@
-"""Words are those of the obvious way, and equal numbers are equal words of one text."""
+"""Words agree with brute force, and equal ids are equal words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hierarchical k-means gives about as many clusters as asked for, more evenly spread than plain k-means."""
+"""Hierarchical k-means gives about the requested number of clusters, more evenly spread than plain k-means."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def unit_rows(n, d=4):
         ({"branching": 4}, {"clusters": 30, "levels": 2, "first_clusters": 120}),
     ],
 )
-def test_the_last_level_has_the_clusters_asked_for(fields, facts):
+def test_the_last_level_has_the_requested_clusters(fields, facts):
     assert fit(HierarchicalKMeans(resamplings=1, **fields), unit_rows(900)).facts == facts
 
 

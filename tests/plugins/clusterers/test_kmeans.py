@@ -48,7 +48,7 @@ def test_rows_that_are_all_the_same_make_one_cluster():
     assert clustering.facts["converged"] == 1
 
 
-def test_facts_say_what_the_fit_did():
+def test_facts_describe_the_fit():
     x = unit(np.random.default_rng(6), 500, 4)
     clustering = KMeans(n_clusters=8, max_iterations=3, tolerance=0.0).fit(
         Vectors.from_array(x), np.random.default_rng(0)

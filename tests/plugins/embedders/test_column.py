@@ -1,4 +1,4 @@
-"""Vectors that the user already has."""
+"""Vectors from a column of the input."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ rows = st.lists(st.one_of(st.none(), st.lists(number, max_size=3)), max_size=12)
 
 
 def slow_vectors(lists, dimensions):
-    """The same, list by list."""
+    """Reference implementation, list by list."""
     out = np.full((len(lists), dimensions), np.nan, np.float32)
     for i, values in enumerate(lists):
         if values is not None and len(values) == dimensions and None not in values:
@@ -29,7 +29,7 @@ def slow_vectors(lists, dimensions):
 
 
 @given(rows, st.integers(0, 3), st.sampled_from([pa.list_, pa.large_list]), st.integers(0, 3))
-def test_vectors_are_those_of_the_obvious_loop(lists, dimensions, list_type, skip):
+def test_vectors_agree_with_a_loop(lists, dimensions, list_type, skip):
     array = pa.array(lists, list_type(pa.float64()))
     for values in (array, pa.chunked_array([array[:skip], array[skip:]], array.type)):
         np.testing.assert_array_equal(vectors(values, dimensions), slow_vectors(lists, dimensions))
@@ -50,7 +50,7 @@ def test_lists_of_every_number_type_are_read(kind, list_type):
     np.testing.assert_array_equal(result, np.array([[1, 2], [NAN, NAN], [3, 4]], np.float32))
 
 
-def test_what_a_float32_cannot_hold_is_set_aside():
+def test_lists_with_values_outside_float32_become_nan():
     result = vectors(pa.array([[1e300, 1.0], [1.0, 2.0]]), 2)
     np.testing.assert_array_equal(result, np.array([[NAN, NAN], [1, 2]], np.float32))
 
@@ -75,6 +75,6 @@ def test_a_column_without_any_value_has_no_vectors():
 
 @pytest.mark.parametrize("values", [pa.array(["a"]), pa.array([["a"]]), pa.array([1.0]), pa.array([[True]])], ids=str)
 def test_a_column_of_something_else_is_an_error_that_names_its_type(values):
-    with pytest.raises(PluginError, match=f"the column of vectors is of type {values.type}") as caught:
+    with pytest.raises(PluginError, match=f"the vector column has type {values.type}") as caught:
         vectors(values, 2)
-    assert caught.value.hint == "name a column whose values are lists of numbers"
+    assert caught.value.hint == "use a column whose values are lists of numbers"

@@ -1,4 +1,4 @@
-"""The embedder that learns nothing."""
+"""The hashing embedder, which is not fitted."""
 
 from __future__ import annotations
 

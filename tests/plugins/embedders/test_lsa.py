@@ -44,7 +44,7 @@ def unit(vectors):
 
 
 def slow_tfidf(texts):
-    """(n, f) unit TF-IDF vectors, feature by feature."""
+    """Return (n, f) unit TF-IDF vectors, computed feature by feature."""
     counts = [Counter(trigrams([text])[0].tolist()) for text in texts]
     documents = Counter(gram for count in counts for gram in count)
     features = sorted(documents)
@@ -69,7 +69,7 @@ def test_at_full_rank_cosines_are_those_of_the_tfidf_vectors():
 
 @pytest.mark.parametrize("dimensions", [1, 3, 8])
 def test_cosines_are_those_in_the_space_of_the_leading_singular_vectors(dimensions):
-    """The whole decomposition in float64 is the reference for the randomised one."""
+    """The full decomposition in float64 is the reference for the randomized one."""
     expected = slow_tfidf(TEXTS)
     directions = np.linalg.svd(expected, full_matrices=False)[2][:dimensions]
     reference = unit(expected @ directions.T)
@@ -87,7 +87,7 @@ def test_texts_about_one_thing_are_nearer_than_texts_about_others():
 
 
 @given(sample=st.lists(words, min_size=1, max_size=8), others=st.lists(words, max_size=6))
-def test_a_vector_does_not_depend_in_any_bit_on_the_texts_beside_it(sample, others):
+def test_a_vector_is_bitwise_independent_of_other_texts(sample, others):
     embedder = fitted(sample)
     texts = [*sample, *others]
     together = embedder.encode(texts)
@@ -150,11 +150,11 @@ def test_of_a_sample_that_is_too_large_a_random_part_is_used(monkeypatch):
     texts = [f"{chr(97 + i) * 9} " for i in range(20)]
     features = {Lsa().fit(texts, np.random.default_rng(seed))["features"].tobytes() for seed in range(3)}
     assert len(features) > 1
-    whole = Lsa().fit([texts[0] * 20], np.random.default_rng(0))
-    assert len(whole["features"]) == 3, "one text is always taken"
+    complete = Lsa().fit([texts[0] * 20], np.random.default_rng(0))
+    assert len(complete["features"]) == 3, "one text is always taken"
 
 
-def test_what_is_learnt_is_arrays_that_numpy_saves_without_pickle(tmp_path):
+def test_fitted_state_is_arrays_that_numpy_saves_without_pickle(tmp_path):
     plugin = Lsa(dimensions=5)
     state = plugin.fit(TEXTS, np.random.default_rng(0))
     np.savez(tmp_path / "state.npz", allow_pickle=False, **state)
@@ -193,7 +193,7 @@ def test_98_of_100_texts_have_the_nearest_neighbor_of_the_exact_decomposition(mo
     rows = [json.loads(line) for file in files for line in file.read_text().splitlines() if line.endswith("}")]
     texts = [text for text in dict.fromkeys(f"{row['instruction']} {row['output']}" for row in rows) if len(text) > 30]
     assert len(texts) > 1000
-    found = {dimensions: neighbors(texts, dimensions) for dimensions in (32, 128)}
+    result = {dimensions: neighbors(texts, dimensions) for dimensions in (32, 128)}
 
     @cache  # the matrix is the same for both
     def eigenvectors():
@@ -207,6 +207,6 @@ def test_98_of_100_texts_have_the_nearest_neighbor_of_the_exact_decomposition(mo
         return values[:count], (matrices[0].T @ vectors[:, :count] / values[:count]).T
 
     matrices = []
-    monkeypatch.setattr(lsa, "_singular", exact)
-    for dimensions, nearest in found.items():
+    monkeypatch.setattr(lsa, "_truncated_svd", exact)
+    for dimensions, nearest in result.items():
         assert (nearest == neighbors(texts, dimensions)).mean() >= 0.98

@@ -1,4 +1,4 @@
-"""Models of the sentence-transformers library: a tiny one that is built here, and a real one from a package."""
+"""Models of the sentence-transformers library: a tiny one that is built here, and one from a package."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ TEXTS = [
 
 
 def needs_library(test):
-    """Mark a test that loads the library, and torch with it: that alone takes seconds."""
+    """Mark a test that loads the library and torch, which takes seconds."""
     return pytest.mark.slow(pytest.mark.skipif(not INSTALLED, reason="sentence-transformers is not installed")(test))
 
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch, tmp_path_factory):
-    """No test reaches for the hub, and none finds a model that happens to be in the user's cache."""
+    """Forbid access to the hub and to the user's model cache."""
     empty = tmp_path_factory.mktemp("hub")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     if INSTALLED:
@@ -57,7 +57,7 @@ def offline(monkeypatch, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """A model of two layers with random weights from a seed; mean pooling is what the library adds by itself."""
+    """Save a two-layer model with seeded random weights; the library adds mean pooling."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
@@ -96,17 +96,17 @@ def cosines(a, b):
 
 @given(st.lists(st.integers(0, 9)), st.integers(1, 20), st.none() | st.integers(1, 5))
 def test_batches_hold_every_row_once_longest_first_and_full(lengths, tokens, size):
-    found = [rows.tolist() for rows in batches(np.array(lengths, np.int64), tokens, size)]
-    flat = [row for rows in found for row in rows]
+    result = [rows.tolist() for rows in batches(np.array(lengths, np.int64), tokens, size)]
+    flat = [row for rows in result for row in rows]
     assert flat == sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
-    for rows in found[:-1]:
+    for rows in result[:-1]:
         longest = max(1, lengths[rows[0]])
         padded = longest * len(rows)
         assert len(rows) == size if size else padded <= max(tokens, longest) < padded + longest
 
 
 @needs_library
-def test_texts_are_batched_by_tokens_over_the_whole_shard(tiny, monkeypatch):
+def test_texts_are_batched_by_tokens_over_the_shard(tiny, monkeypatch):
     """Many characters in few tokens go with few tokens."""
     texts = ["the dog", "x" * 400, "a small dog runs in the park", "interest rates were raised by the central bank"]
     seen = []
@@ -128,10 +128,10 @@ def test_vectors_are_those_of_the_library_in_the_order_of_the_texts(tiny, batch_
     from sentence_transformers import SentenceTransformer
 
     expected = SentenceTransformer(str(tiny), device="cpu").encode(TEXTS, show_progress_bar=False)
-    found = SentenceTransformers(model=str(tiny), device="cpu", batch_size=batch_size).encode(TEXTS)
-    assert found.dtype == np.float32
-    assert found.flags.c_contiguous
-    np.testing.assert_allclose(found, expected, atol=2e-6)
+    result = SentenceTransformers(model=str(tiny), device="cpu", batch_size=batch_size).encode(TEXTS)
+    assert result.dtype == np.float32
+    assert result.flags.c_contiguous
+    np.testing.assert_allclose(result, expected, atol=2e-6)
 
 
 @needs_library
@@ -150,7 +150,7 @@ def test_no_texts_give_no_vectors_of_the_models_length(tiny):
 
 
 @needs_library
-def test_prompt_truncation_and_tokens_do_what_they_say(tiny):
+def test_prompt_truncation_and_tokens_work_as_documented(tiny):
     def encode(texts, **fields):
         return SentenceTransformers(model=str(tiny), device="cpu", **fields).encode(texts)
 
@@ -172,7 +172,7 @@ def test_bfloat16_is_another_result_near_the_first(tiny):
 
 @pytest.fixture
 def released():
-    """Loaded models go with the test, while the warning that their folders give is still ignored."""
+    """Release loaded models at the end of a test, while the warning about their folders is ignored."""
     yield
     module.load.cache_clear()
     gc.collect()
@@ -181,25 +181,25 @@ def released():
 @needs_library
 @pytest.mark.usefixtures("released")
 @pytest.mark.parametrize("backend", ["openvino", "onnx"])
-def test_an_exported_model_gives_the_same_vectors_and_leaves_the_models_folder_alone(tiny, backend):
+def test_an_exported_model_gives_the_same_vectors_without_writing_to_its_folder(tiny, backend):
     pytest.importorskip(f"optimum.{'intel' if backend == 'openvino' else 'onnxruntime'}")
     before = hash_content(tiny)
     expected = SentenceTransformers(model=str(tiny), device="cpu").encode(TEXTS)
-    found = SentenceTransformers(model=str(tiny), backend=backend, device="cpu").encode(TEXTS)
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    result = SentenceTransformers(model=str(tiny), backend=backend, device="cpu").encode(TEXTS)
+    np.testing.assert_allclose(result, expected, atol=1e-4)
     assert hash_content(tiny) == before
 
 
 @pytest.mark.slow
 @needs_minilm
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_pretrained_model_knows_what_texts_mean(minilm, dtype):
+def test_a_pretrained_model_embeds_meaning(minilm, dtype):
     from sentence_transformers import SentenceTransformer
 
-    found = SentenceTransformers(model=minilm, device="cpu", dtype=dtype).encode(TEXTS)
+    result = SentenceTransformers(model=minilm, device="cpu", dtype=dtype).encode(TEXTS)
     expected = SentenceTransformer(minilm, device="cpu").encode(TEXTS, show_progress_bar=False)
-    assert cosines(found, expected).min() > 0.9999
-    similarity = found @ found.T
+    assert cosines(result, expected).min() > 0.9999
+    similarity = result @ result.T
     assert similarity[0, 3] > similarity[0, 2] + 0.2
     assert similarity[2, 5] > similarity[2, 3] + 0.2
 
@@ -245,23 +245,27 @@ def test_a_model_in_the_hubs_cache_is_used_and_its_revision_is_its_commit(tiny, 
 @pytest.mark.parametrize(
     ("name", "message", "hint"),
     [
-        ("./no/model", "no model: there is no folder {here}/no/model", "give the path of a model's folder"),
+        (
+            "./no/model",
+            "no model: there is no directory {here}/no/model",
+            "set `model` to the path of a model directory",
+        ),
         (
             "maker/model",
-            "the model 'maker/model' cannot be loaded: ",
-            "there is no folder {here}/maker/model, nor a copy in the hub's cache; with access to the hub, run: "
+            "cannot load the model 'maker/model': ",
+            "there is no directory {here}/maker/model, and no copy in the hub cache; with access to the hub, run: "
             "HF_HUB_OFFLINE=0 hf download maker/model",
         ),
         (
             "all-MiniLM-L6-v2",
-            "the model 'all-MiniLM-L6-v2' cannot be loaded: ",
-            "there is no folder {here}/all-MiniLM-L6-v2, nor a copy in the hub's cache; with access to the hub, run: "
+            "cannot load the model 'all-MiniLM-L6-v2': ",
+            "there is no directory {here}/all-MiniLM-L6-v2, and no copy in the hub cache; with access to the hub, run: "
             "HF_HUB_OFFLINE=0 hf download sentence-transformers/all-MiniLM-L6-v2",
         ),
     ],
 )
 @pytest.mark.parametrize("ask", ["encode", "revision"])
-def test_a_model_that_cannot_be_reached_says_where_it_was_looked_for(tmp_path, monkeypatch, name, message, hint, ask):
+def test_an_unreachable_model_names_the_searched_location(tmp_path, monkeypatch, name, message, hint, ask):
     monkeypatch.chdir(tmp_path)
     plugin = SentenceTransformers(model=name, device="cpu")
     with pytest.raises(PluginError) as caught:
@@ -272,8 +276,8 @@ def test_a_model_that_cannot_be_reached_says_where_it_was_looked_for(tmp_path, m
 
 
 @needs_library
-def test_a_folder_that_holds_no_model_is_named(tmp_path):
-    with pytest.raises(PluginError, match="the model in this folder cannot be loaded: ") as caught:
+def test_a_folder_without_a_model_is_named(tmp_path):
+    with pytest.raises(PluginError, match="cannot load the model in this directory: ") as caught:
         SentenceTransformers(model=str(tmp_path), device="cpu").encode(["a"])
     assert caught.value.where == str(tmp_path)
     assert len(caught.value.message) < 300
@@ -288,7 +292,7 @@ def test_a_folder_that_holds_no_model_is_named(tmp_path):
         ("onnxruntime", "onnx", "onnxruntime", "onnx"),
     ],
 )
-def test_a_missing_extra_says_what_to_install(monkeypatch, missing, backend, package, extra):
+def test_a_missing_extra_names_the_package_to_install(monkeypatch, missing, backend, package, extra):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else object())
     with pytest.raises(PluginError) as caught:
         module.load("a/b", backend, "cpu", "float32", None)
@@ -301,7 +305,7 @@ def test_a_missing_extra_says_what_to_install(monkeypatch, missing, backend, pac
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"truncate_dimension": 17}, "truncate_dimension is 17, but '{model}' gives vectors of 16 numbers"),
+        ({"truncate_dimension": 17}, "truncate_dimension is 17, but vectors of '{model}' have 16 numbers"),
         ({"max_tokens": 49}, "max_tokens is 49, but the model '{model}' reads at most 48 tokens"),
         ({"backend": "onnx", "dtype": "bfloat16"}, "backend 'onnx' computes in float32, not in bfloat16"),
         ({"backend": "openvino", "device": "cuda"}, "backend 'openvino' runs on the CPU, not on 'cuda'"),

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 
 from curate.errors import PluginError
-from curate.plugins.exporters.jsonl import ROWS_AT_ONCE, Jsonl
+from curate.plugins.exporters.jsonl import ROWS_PER_BATCH, Jsonl
 
 
 def written(column: pa.Array, tmp_path: Path) -> list[object]:
-    """What the file holds for a column, read by a parser that refuses NaN and Infinity."""
+    """Return the values of a column in the file, read by a parser that refuses NaN and Infinity."""
 
     def refuse(word: str) -> None:
         raise AssertionError(f"{word} is not JSON")
@@ -81,7 +81,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("column", "expected"), CASES)
-def test_every_type_is_written_as_the_docstring_says(column: pa.Array, expected: list[object], tmp_path: Path) -> None:
+def test_every_type_is_written_as_documented(column: pa.Array, expected: list[object], tmp_path: Path) -> None:
     assert written(column, tmp_path) == expected
 
 
@@ -109,7 +109,7 @@ def test_keys_are_in_column_order_and_lines_end_in_one_newline(tmp_path: Path) -
 
 
 def test_rows_on_both_sides_of_a_block_are_written_in_order(tmp_path: Path) -> None:
-    assert written(pa.array(range(ROWS_AT_ONCE + 3)), tmp_path) == list(range(ROWS_AT_ONCE + 3))
+    assert written(pa.array(range(ROWS_PER_BATCH + 3)), tmp_path) == list(range(ROWS_PER_BATCH + 3))
 
 
 def test_gzip_carries_neither_time_nor_name(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from curate.plugins.exporters.parquet import ROWS_PER_GROUP, Parquet
 
 
-def test_types_come_back_as_they_were(tmp_path: Path) -> None:
+def test_types_are_restored(tmp_path: Path) -> None:
     table = pa.table(
         {
             "vector": pa.array([[0.5, 1.0], None], pa.list_(pa.float32(), 2)),
@@ -40,12 +40,12 @@ def test_a_higher_level_gives_a_smaller_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pieces", [2, 7])
 def test_bytes_do_not_depend_on_how_the_table_is_cut(tmp_path: Path, pieces: int) -> None:
-    whole = pa.table({"text": [f"row {i} é" for i in range(3_000)]})
-    cut = pa.concat_tables([whole.slice(i * 3_000 // pieces, 3_000 // pieces + 1) for i in range(pieces)]).slice(
+    complete = pa.table({"text": [f"row {i} é" for i in range(3_000)]})
+    cut = pa.concat_tables([complete.slice(i * 3_000 // pieces, 3_000 // pieces + 1) for i in range(pieces)]).slice(
         0, 3_000
     )
-    whole = cut.combine_chunks()
-    Parquet().write(whole, tmp_path / "whole.parquet")
+    complete = cut.combine_chunks()
+    Parquet().write(complete, tmp_path / "complete.parquet")
     Parquet().write(cut, tmp_path / "cut.parquet")
     assert cut.column("text").num_chunks > 1
-    assert (tmp_path / "whole.parquet").read_bytes() == (tmp_path / "cut.parquet").read_bytes()
+    assert (tmp_path / "complete.parquet").read_bytes() == (tmp_path / "cut.parquet").read_bytes()

@@ -1,4 +1,4 @@
-"""Rows to measure on."""
+"""Fixtures of rows to measure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def unit(x):
 
 @pytest.fixture
 def rows():
-    """Makes (n, d) unit rows."""
+    """Return a function that generates (n, d) unit rows."""
 
     def made(n, d, seed=0):
         return unit(np.random.default_rng(seed).standard_normal((n, d)))
@@ -23,20 +23,20 @@ def rows():
 
 
 @pytest.fixture
-def labelled():
-    """Makes a trial of three groups around three directions, each its label, and test rows of the same groups."""
+def labeled():
+    """Return a function that generates three labeled clusters and test rows from the same clusters."""
 
-    def made(n=90, tests=60, chosen=None, seed=0, noise=0.4, **parts):
+    def made(n=90, tests=60, selected=None, seed=0, noise=0.4, **parts):
         rng = np.random.default_rng(seed)
-        centres = np.eye(4)[:3]
+        centers = np.eye(4)[:3]
         label, test_label = rng.integers(0, 3, n).astype(np.int32), rng.integers(0, 3, tests).astype(np.int32)
         supplied = {
-            "embeddings": unit(centres[label] + noise * rng.standard_normal((n, 4))),
+            "embeddings": unit(centers[label] + noise * rng.standard_normal((n, 4))),
             "label": label,
             "classes": ("a", "b", "c"),
-            "test_embeddings": unit(centres[test_label] + noise * rng.standard_normal((tests, 4))),
+            "test_embeddings": unit(centers[test_label] + noise * rng.standard_normal((tests, 4))),
             "test_label": test_label,
         } | parts
-        return MetricInput(n=n, chosen=np.arange(n) if chosen is None else chosen, **supplied)
+        return MetricInput(n=n, selected=np.arange(n) if selected is None else selected, **supplied)
 
     return made

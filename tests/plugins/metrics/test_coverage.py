@@ -1,4 +1,4 @@
-"""Coverage is the area under the radius that covers a share of the pool, and its radius is k-center's."""
+"""Coverage is the area under the curve of radius and covered share, and its radius is that of k-center."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from curate.plugins.selectors.coverage.k_center import k_center
 
 def measure(x, chosen, cluster):
     return Coverage().measure(
-        MetricInput(n=len(x), chosen=chosen, embeddings=x, cluster=cluster), np.random.default_rng(0)
+        MetricInput(n=len(x), selected=chosen, embeddings=x, cluster=cluster), np.random.default_rng(0)
     )
 
 
@@ -22,25 +22,25 @@ def test_mean_distance_is_the_area_under_the_smallest_radius_of_each_share(rows)
     x, chosen = rows(500, 4), np.arange(0, 500, 25)
     distances = np.linalg.norm(x[:, None] - x[chosen], axis=2).min(axis=1)
     radius = [np.quantile(distances, p, method="inverted_cdf") for p in (np.arange(500) + 0.5) / 500]
-    found = measure(x, chosen, np.zeros(500, np.int32)).values
-    assert found["mean_distance"] == pytest.approx(np.mean(radius), abs=1e-5)
-    assert found["radius"] == pytest.approx(distances.max(), abs=1e-5)
+    result = measure(x, chosen, np.zeros(500, np.int32)).values
+    assert result["mean_distance"] == pytest.approx(np.mean(radius), abs=1e-5)
+    assert result["radius"] == pytest.approx(distances.max(), abs=1e-5)
 
 
-def test_k_center_has_a_smaller_radius_than_an_even_choice_and_at_most_twice_the_optimum(rows):
+def test_k_center_has_a_smaller_radius_than_a_uniform_sample_and_at_most_twice_the_optimum(rows):
     x = rows(12, 3)
-    centres = k_center(x, 2)[0]
+    centers = k_center(x, 2)[0]
     between = np.linalg.norm(x[:, None] - x, axis=2)
     optimum = min(np.minimum(between[i], between[j]).max() for i in range(12) for j in range(i))
-    assert distance_to_nearest(x, x[centres]).max() <= 2 * optimum + 1e-5
+    assert distance_to_nearest(x, x[centers]).max() <= 2 * optimum + 1e-5
 
 
 def test_distances_are_exact_over_many_blocks(rows):
     x, chosen = rows(9_000, 5), np.random.default_rng(1).choice(9_000, 5_000, replace=False)
-    found = distance_to_nearest(x, x[chosen])
+    result = distance_to_nearest(x, x[chosen])
     check = np.random.default_rng(2).choice(9_000, 50)
     expected = np.linalg.norm(x[check, None] - x[chosen], axis=2).min(axis=1)
-    np.testing.assert_allclose(found[check], expected, rtol=1e-3)
+    np.testing.assert_allclose(result[check], expected, rtol=1e-3)
 
 
 def test_clusters_without_rows_and_rows_without_a_cluster():

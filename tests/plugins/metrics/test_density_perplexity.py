@@ -1,4 +1,4 @@
-"""The kernel density is a density, that of SciPy's von Mises-Fisher where it has one, and its width is the pool's."""
+"""The kernel density agrees with SciPy's von Mises-Fisher density; its bandwidth comes from the pool."""
 
 from __future__ import annotations
 
@@ -19,25 +19,27 @@ from curate.plugins.metrics.density_perplexity import (
 @pytest.mark.parametrize("concentration", [0.5, 30.0])
 def test_one_kernel_is_the_density_of_scipy(rows, d, concentration):
     x, test = rows(1, d), rows(9, d, seed=1)
-    found, effective = kernel_density(x, np.ones(1, np.float32), test, concentration)
+    result, effective = kernel_density(x, np.ones(1, np.float32), test, concentration)
     even = vonmises_fisher(x[0] / np.linalg.norm(x[0].astype(float)), 1e-9).logpdf(x[0])
     peer = vonmises_fisher(x[0].astype(float) / np.linalg.norm(x[0].astype(float)), concentration)
-    np.testing.assert_allclose(found, peer.logpdf(test / np.linalg.norm(test, axis=1, keepdims=True)) - even, atol=1e-4)
+    np.testing.assert_allclose(
+        result, peer.logpdf(test / np.linalg.norm(test, axis=1, keepdims=True)) - even, atol=1e-4
+    )
     np.testing.assert_allclose(effective, 1)
 
 
 def test_it_integrates_to_1_over_the_sphere(rows):
     x, everywhere = rows(20, 3), rows(200_000, 3, seed=2)
-    found, _ = kernel_density(x, np.linspace(1, 2, 20, dtype=np.float32), everywhere, 5.0)
-    assert np.exp(found).mean() == pytest.approx(1, abs=0.02)
+    result, _ = kernel_density(x, np.linspace(1, 2, 20, dtype=np.float32), everywhere, 5.0)
+    assert np.exp(result).mean() == pytest.approx(1, abs=0.02)
 
 
 def test_sums_over_many_blocks_are_those_of_plain_numbers(rows):
     x, test = rows(9_000, 3), rows(40, 3, seed=1)
     weight = np.random.default_rng(0).random(9_000).astype(np.float32) + 0.1
     parts = weight / weight.sum() * np.exp(40.0 * (test.astype(float) @ x.T))
-    found, effective = kernel_density(x, weight, test, 40.0)
-    np.testing.assert_allclose(found, np.log(parts.sum(axis=1)) + log_height(40.0, 3), atol=1e-4)
+    result, effective = kernel_density(x, weight, test, 40.0)
+    np.testing.assert_allclose(result, np.log(parts.sum(axis=1)) + log_height(40.0, 3), atol=1e-4)
     np.testing.assert_allclose(effective, parts.sum(axis=1) ** 2 / (parts**2).sum(axis=1), rtol=1e-4)
 
 
@@ -60,14 +62,14 @@ def test_width_does_not_depend_on_the_choice_and_nearer_choices_are_better(rows)
     near, far = np.flatnonzero(x[:, 0] > 0.2), np.flatnonzero(x[:, 0] < -0.2)
     values = [
         DensityPerplexity().measure(
-            MetricInput(n=400, chosen=chosen, embeddings=x, test_embeddings=test), np.random.default_rng(0)
+            MetricInput(n=400, selected=chosen, embeddings=x, test_embeddings=test), np.random.default_rng(0)
         )
         for chosen in (near, far)
     ]
     assert values[0].values[""] < 0 < values[1].values[""]
 
 
-def test_a_density_of_single_rows_is_told(rows):
-    trial = MetricInput(n=50, chosen=np.arange(3), embeddings=rows(50, 3), test_embeddings=rows(9, 3, seed=1))
+def test_a_density_of_single_rows_is_noted(rows):
+    trial = MetricInput(n=50, selected=np.arange(3), embeddings=rows(50, 3), test_embeddings=rows(9, 3, seed=1))
     measured = DensityPerplexity(concentration=500.0).measure(trial, np.random.default_rng(0))
-    assert measured.notes[0].startswith("the density at a test row is made up by 1.")
+    assert measured.notes[0].startswith("the density at a test row depends on only 1.")

@@ -1,4 +1,4 @@
-"""Duplicates are counted among the chosen rows only."""
+"""Duplicates are counted among the selected rows only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CONTENT = np.array([4, 4, 4, 1, 2, 3], np.int32)
 
 
 def counted(chosen, **fields):
-    trial = MetricInput(n=6, chosen=np.array(chosen), embeddings=X, content=CONTENT)
+    trial = MetricInput(n=6, selected=np.array(chosen), embeddings=X, content=CONTENT)
     return tuple(Duplicates(**fields).measure(trial, np.random.default_rng(0)).values.values())
 
 
@@ -33,6 +33,6 @@ def test_a_threshold_of_1_finds_all_of_100_equal_pairs_and_no_other(rows):
     assert ((x[:100] * x[100:]).sum(axis=1) < 1).any()
     others = rows(50, 384, seed=1)
     content = np.arange(250, dtype=np.int32)
-    trial = MetricInput(n=250, chosen=np.arange(250), embeddings=np.concatenate([x, others]), content=content)
-    found = Duplicates(min_similarity=1.0).measure(trial, np.random.default_rng(0)).values
-    assert found == {"exact": 0, "near": 200}
+    trial = MetricInput(n=250, selected=np.arange(250), embeddings=np.concatenate([x, others]), content=content)
+    result = Duplicates(min_similarity=1.0).measure(trial, np.random.default_rng(0)).values
+    assert result == {"exact": 0, "near": 200}

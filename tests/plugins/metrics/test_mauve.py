@@ -1,4 +1,4 @@
-"""MAUVE has the reference's values, and not its trap of equal histograms."""
+"""MAUVE agrees with the reference implementation, except for its error with equal histograms."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from curate.plugins.batches import MetricInput
-from curate.plugins.metrics.mauve import Mauve, buckets, frontier_integral, mauve
+from curate.plugins.metrics.mauve import Mauve, assign_buckets, frontier_integral, mauve
 
 
 @pytest.mark.parametrize(
@@ -42,10 +42,12 @@ def test_frontier_integral_is_the_integral_it_is_the_closed_form_of():
 
 
 def measure(x, chosen, **fields):
-    return Mauve(**fields).measure(MetricInput(n=len(x), chosen=chosen, embeddings=x), np.random.default_rng(0)).values
+    return (
+        Mauve(**fields).measure(MetricInput(n=len(x), selected=chosen, embeddings=x), np.random.default_rng(0)).values
+    )
 
 
-def test_a_choice_from_one_side_is_less_alike_than_an_even_one(rows):
+def test_a_one_sided_selection_differs_more_than_a_uniform_one(rows):
     x = rows(600, 3)
     one_side, even = np.flatnonzero(x[:, 0] > 0.3), np.random.default_rng(1).choice(600, 200, replace=False)
     left, right = measure(x, one_side), measure(x, even)
@@ -54,7 +56,7 @@ def test_a_choice_from_one_side_is_less_alike_than_an_even_one(rows):
     assert left["frontier_integral"] > 2 * right["frontier_integral"]
 
 
-def test_smoothing_makes_small_samples_more_alike_and_scaling_less(rows):
+def test_smoothing_raises_mauve_of_small_samples_and_scaling_lowers_it(rows):
     x = rows(300, 3)
     plain = measure(x, np.arange(40))[""]
     assert measure(x, np.arange(40), smoothing=0.5)[""] > plain > measure(x, np.arange(40), scaling=20)[""]
@@ -63,7 +65,7 @@ def test_smoothing_makes_small_samples_more_alike_and_scaling_less(rows):
 def test_the_best_of_several_starts_is_taken(rows):
     def inertia(starts):
         x = rows(300, 3)
-        code = buckets(x, 12, starts, np.random.default_rng(3))
+        code = assign_buckets(x, 12, starts, np.random.default_rng(3))
         return sum(len(x[code == c]) - np.linalg.norm(x[code == c].sum(axis=0)) for c in np.unique(code))
 
     assert inertia(8) < inertia(1)

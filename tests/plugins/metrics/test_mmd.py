@@ -1,4 +1,4 @@
-"""Maximum mean discrepancy: by its definition, and without bias over even choices."""
+"""Maximum mean discrepancy agrees with its definition, and is unbiased over uniform samples."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def test_is_its_definition_with_and_without_rows_in_common(rows):
         assert squared_mmd(x, a, b, 0.7) == pytest.approx(by_definition(x, a, b, 0.7), abs=1e-6)
 
 
-def test_even_choices_have_none_on_average(rows):
+def test_uniform_selections_have_zero_on_average(rows):
     x = rows(120, 3)
     generator = np.random.default_rng(5)
-    found = [squared_mmd(x, generator.choice(120, 15, replace=False), np.arange(120), 1.0) for _ in range(400)]
-    assert abs(np.mean(found)) < 4 * np.std(found) / 20
+    result = [squared_mmd(x, generator.choice(120, 15, replace=False), np.arange(120), 1.0) for _ in range(400)]
+    assert abs(np.mean(result)) < 4 * np.std(result) / 20
 
 
 def test_bandwidth_is_the_median_distance_between_rows_of_the_pool(rows):
@@ -41,15 +41,15 @@ def test_bandwidth_is_the_median_distance_between_rows_of_the_pool(rows):
 def test_a_pool_of_copies_but_for_a_few_still_has_a_bandwidth():
     x = np.repeat(np.eye(2, dtype=np.float32), [20, 2], axis=0)
     assert median_distance(x) > 0
-    found = MMD().measure(MetricInput(n=22, chosen=np.array([20, 21]), embeddings=x), np.random.default_rng(0))
-    assert found.values[""] > 0.5
+    result = MMD().measure(MetricInput(n=22, selected=np.array([20, 21]), embeddings=x), np.random.default_rng(0))
+    assert result.values[""] > 0.5
 
 
 def test_a_choice_from_one_side_is_farther_than_an_even_one(rows):
     x = rows(400, 4)
     one_side, even = np.flatnonzero(x[:, 0] > 0.2), np.random.default_rng(1).choice(400, 150, replace=False)
     far, near = (
-        MMD().measure(MetricInput(n=400, chosen=chosen, embeddings=x), np.random.default_rng(0)).values[""]
+        MMD().measure(MetricInput(n=400, selected=chosen, embeddings=x), np.random.default_rng(0)).values[""]
         for chosen in (one_side, even)
     )
     assert far > 0.05 > 10 * abs(near)

@@ -1,4 +1,4 @@
-"""Sliced Wasserstein: exact on each line, exact in all where the control variate is, and steadier with it."""
+"""Sliced Wasserstein is exact in one dimension, and the control variate lowers its variance."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from curate.plugins.metrics.sliced_wasserstein import SlicedWasserstein, _quanti
 
 
 def directions(count, d, seed=0):
-    drawn = np.random.default_rng(seed).standard_normal((count, d))
-    return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+    draws = np.random.default_rng(seed).standard_normal((count, d))
+    return (draws / np.linalg.norm(draws, axis=1, keepdims=True)).astype(np.float32)
 
 
 @pytest.mark.parametrize("count", [2, 5, 50])
 @pytest.mark.parametrize("seed", range(4))
-def test_two_points_are_as_far_as_they_are_whatever_the_directions(count, seed):
+def test_two_points_have_their_distance_for_any_directions(count, seed):
     """The squared distance is |(1, 2, 2)|² / 3 = 3; without the control variate it is only near it."""
     a, b = np.zeros((1, 3), np.float32), np.array([[1, 2, 2]], np.float32)
     with_it, without = sliced_wasserstein(a, b, directions(count, 3, seed))
@@ -28,10 +28,10 @@ def test_two_points_are_as_far_as_they_are_whatever_the_directions(count, seed):
 @pytest.mark.parametrize("control", ["lower", "upper"])
 def test_control_variate_does_not_raise_the_variance_and_keeps_the_mean(rows, control):
     a, b = rows(40, 5), rows(70, 5, seed=1) + np.float32(0.4)
-    found = np.array([sliced_wasserstein(a, b, directions(10, 5, seed), control) for seed in range(200)]) ** 2
-    assert found[:, 0].var() < 0.5 * found[:, 1].var()
+    result = np.array([sliced_wasserstein(a, b, directions(10, 5, seed), control) for seed in range(200)]) ** 2
+    assert result[:, 0].var() < 0.5 * result[:, 1].var()
     truth = sliced_wasserstein(a, b, directions(20_000, 5, 9), control)[1] ** 2
-    assert found[:, 0].mean() == pytest.approx(truth, rel=0.02)
+    assert result[:, 0].mean() == pytest.approx(truth, rel=0.02)
 
 
 @pytest.mark.parametrize(("k", "n"), [(1, 7), (3, 7), (4, 8), (7, 3)])
@@ -48,7 +48,7 @@ def test_a_choice_from_one_side_is_farther_than_an_even_one(rows):
     one_side, even = np.flatnonzero(x[:, 0] > 0.2), np.random.default_rng(1).choice(400, 150, replace=False)
     far, near = (
         SlicedWasserstein()
-        .measure(MetricInput(n=400, chosen=chosen, embeddings=x), np.random.default_rng(0))
+        .measure(MetricInput(n=400, selected=chosen, embeddings=x), np.random.default_rng(0))
         .values[""]
         for chosen in (one_side, even)
     )

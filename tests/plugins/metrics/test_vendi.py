@@ -1,4 +1,4 @@
-"""The Vendi score is that of the full kernel, and counts what it should."""
+"""The Vendi score agrees with that of the full kernel, and counts distinct rows."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def test_rows_that_are_the_same_are_one_and_orthogonal_rows_count_each():
 
 def test_a_higher_order_counts_rare_rows_less():
     x = np.repeat(np.eye(2, dtype=np.float32), [99, 1], axis=0)
-    scores = [vendi_score(x, order) for order in (0.1, 1.0, 10.0)]
+    scores = [vendi_score(x, indices) for indices in (0.1, 1.0, 10.0)]
     assert scores == sorted(scores, reverse=True)
     assert scores[0] > 1.5
     assert scores[2] < 1.02
 
 
-def test_only_the_chosen_rows_count_and_the_field_is_the_order():
+def test_only_the_selected_rows_count_and_the_field_is_the_order():
     x = np.eye(4, dtype=np.float32)[[0, 0, 1, 2, 3]]
-    trial = MetricInput(n=5, chosen=np.array([0, 1, 2]), embeddings=x)
-    found = [Vendi(order=order).measure(trial, np.random.default_rng(0)).values[""] for order in (1.0, 2.0)]
-    assert found == [pytest.approx(1.8899, abs=1e-4), pytest.approx(9 / 5)]
+    trial = MetricInput(n=5, selected=np.array([0, 1, 2]), embeddings=x)
+    result = [Vendi(order=indices).measure(trial, np.random.default_rng(0)).values[""] for indices in (1.0, 2.0)]
+    assert result == [pytest.approx(1.8899, abs=1e-4), pytest.approx(9 / 5)]

@@ -3,7 +3,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from curate.kernels.stats.softmax import softmax
-from curate.plugins.proxies.logistic import Logistic, descend
+from curate.plugins.proxies.logistic import Logistic, train_softmax_regression
 
 
 def pool(n=60, d=4, classes=3):
@@ -15,19 +15,19 @@ def pool(n=60, d=4, classes=3):
 
 def weights(x, labels, seed=0, **fields):
     plain = {"epochs": 3, "learning_rate": 0.5, "momentum": 0.0, "batch_size": 7, "weight_decay": 0.0}
-    return descend(x, labels, 3, np.random.default_rng(seed), **{**plain, **fields})
+    return train_softmax_regression(x, labels, 3, np.random.default_rng(seed), **{**plain, **fields})
 
 
 @pytest.mark.parametrize(("momentum", "weight_decay"), [(0.0, 0.0), (0.9, 0.0), (0.5, 0.01)])
 def test_equals_the_slow_version(momentum, weight_decay):
     x, labels = pool()
-    found = weights(x, labels, momentum=momentum, weight_decay=weight_decay)
+    result = weights(x, labels, momentum=momentum, weight_decay=weight_decay)
     rng, w, b = np.random.default_rng(0), np.zeros((4, 3)), np.zeros(3)
     dw, db = np.zeros_like(w), np.zeros_like(b)
     for epoch in range(3):
-        order = rng.permutation(60)
+        indices = rng.permutation(60)
         for start in range(0, 60, 7):
-            rows = order[start : start + 7]
+            rows = indices[start : start + 7]
             gradient_w, gradient_b = weight_decay * w, np.zeros(3)
             for row in rows:
                 error = softmax((x[row] @ w + b)[None])[0] - np.eye(3)[labels[row]]
@@ -35,7 +35,7 @@ def test_equals_the_slow_version(momentum, weight_decay):
                 gradient_b = gradient_b + error / len(rows)
             dw, db = momentum * dw + gradient_w, momentum * db + gradient_b
             w, b = w - 0.5 * dw, b - 0.5 * db
-        np.testing.assert_allclose(found[epoch], np.vstack([w, b]), atol=1e-4)
+        np.testing.assert_allclose(result[epoch], np.vstack([w, b]), atol=1e-4)
 
 
 def test_in_the_end_it_is_the_model_that_another_library_fits():

@@ -1,4 +1,4 @@
-"""What a log's lines are taken for, and which lines are none."""
+"""The lines of a log are parsed, and malformed ones refused."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def read(**columns):
 
 
 def test_probabilities_are_divided_by_their_sum():
-    found = read(probabilities=[[0.2, 0.79], [1.0, 0.0]])
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, [[0.2 / 0.99, 0.79 / 0.99], [1, 0]], rtol=1e-6)
+    result = read(probabilities=[[0.2, 0.79], [1.0, 0.0]])
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, [[0.2 / 0.99, 0.79 / 0.99], [1, 0]], rtol=1e-6)
 
 
 def test_logits_become_probabilities_also_as_texts():
@@ -25,17 +25,17 @@ def test_logits_become_probabilities_also_as_texts():
 
 
 @pytest.mark.parametrize(
-    ("columns", "told"),
+    ("columns", "message"),
     [
-        ({"loss": [1.0]}, "no column 'probabilities' and none 'logits'"),
-        ({"probabilities": [[0.5, 0.5], [1.0]]}, "not a list of numbers"),
-        ({"probabilities": ["[0.5, "]}, "not a list of numbers"),
-        ({"probabilities": [0.5]}, "not a list of numbers"),
+        ({"loss": [1.0]}, "neither a column 'probabilities' nor 'logits'"),
+        ({"probabilities": [[0.5, 0.5], [1.0]]}, "needs a list with one number for each class"),
+        ({"probabilities": ["[0.5, "]}, "needs a list with one number for each class"),
+        ({"probabilities": [0.5]}, "needs a list with one number for each class"),
         ({"logits": [[1.0, float("inf")]]}, "NaN or infinity"),
-        ({"probabilities": [[1.2, -0.2]]}, "negative, or do not sum to 1"),
-        ({"probabilities": [[0.5, 0.4]]}, "negative, or do not sum to 1"),
+        ({"probabilities": [[1.2, -0.2]]}, "negative or do not sum to 1"),
+        ({"probabilities": [[0.5, 0.4]]}, "negative or do not sum to 1"),
     ],
 )
-def test_a_log_without_probabilities_is_refused(columns, told):
-    with pytest.raises(DataError, match=told):
+def test_a_log_without_probabilities_is_refused(columns, message):
+    with pytest.raises(DataError, match=message):
         read(**columns)

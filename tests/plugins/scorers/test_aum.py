@@ -7,7 +7,7 @@ from curate.plugins.scorers.aum import AUM
 
 
 def score(probabilities, labels, **fields):
-    """Of (runs, epochs, n, classes) probabilities."""
+    """Score (runs, epochs, n, classes) probabilities."""
     p = np.asarray(probabilities, np.float32)
     judged = Dynamics(
         np.asarray(labels, np.int32), p.shape[-1], p.shape[0], p.shape[1], lambda run, epoch: p[run, epoch]
@@ -32,15 +32,15 @@ def test_on_probabilities_it_is_the_sum_that_the_code_of_ccs_takes_over_the_numb
 
 
 @pytest.mark.parametrize("margin", ["logits", "probabilities"])
-def test_a_row_that_its_label_does_not_fit_is_lowest_and_a_row_without_a_label_has_none(margin):
+def test_a_mislabeled_row_is_lowest_and_an_unlabeled_row_is_null(margin):
     p = [[[[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.5, 0.5]]]]
-    found = score(p, [0, 1, 0, -1], margin=margin)
-    assert np.argsort(found[:3]).tolist() == [1, 2, 0]
-    assert found[1] < 0 < found[2]
-    assert np.isnan(found[3])
+    result = score(p, [0, 1, 0, -1], margin=margin)
+    assert np.argsort(result[:3]).tolist() == [1, 2, 0]
+    assert result[1] < 0 < result[2]
+    assert np.isnan(result[3])
 
 
 def test_a_probability_of_0_leaves_a_finite_margin():
-    found = score([[[[1.0, 0.0], [0.0, 1.0]]]], [0, 0])
-    assert 80 < found[0] < 90
-    assert found[1] == -found[0]
+    result = score([[[[1.0, 0.0], [0.0, 1.0]]]], [0, 0])
+    assert 80 < result[0] < 90
+    assert result[1] == -result[0]

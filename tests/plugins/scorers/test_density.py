@@ -28,12 +28,12 @@ def density(x, centroids=None, cluster=None, **fields):
 
 
 def slow(x, k, m):
-    """ρ = k / ((n - 1) V r_kᵐ), a row at a time in float64."""
-    found = []
+    """Return ρ = k / ((n - 1) V r_kᵐ) row by row, in float64."""
+    result = []
     for i, row in enumerate(x.astype(np.float64)):
         r = np.sort(np.delete(np.linalg.norm(x - row, axis=1), i))[k - 1]
-        found.append(math.log(k / (len(x) - 1)) - (m / 2 * math.log(math.pi) - gammaln(m / 2 + 1)) - m * math.log(r))
-    return found
+        result.append(math.log(k / (len(x) - 1)) - (m / 2 * math.log(math.pi) - gammaln(m / 2 + 1)) - m * math.log(r))
+    return result
 
 
 @pytest.mark.parametrize(("n", "k", "m"), [(2, 1, 1), (12, 3, 2), (200, 10, 7)])
@@ -103,7 +103,7 @@ def test_probing_clusters_hardly_changes_the_scores(monkeypatch):
     exact = density(x, dimensions=5)
     monkeypatch.setattr(knn, "EXACT_ROWS", 100)
     probed = density(x, centroids, assign(x, centroids)[0], dimensions=5)
-    assert (probed <= exact + 1e-3).all()  # a missed neighbour makes a row look rarer
+    assert (probed <= exact + 1e-3).all()  # a missed neighbor makes a row look rarer
     assert np.mean(np.abs(probed - exact) < 1e-3) > 0.95
 
 

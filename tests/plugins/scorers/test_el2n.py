@@ -8,7 +8,7 @@ LABELS = np.array([1, 0, -1], np.int32)
 
 
 def dynamics(*runs):
-    """Of rows of two classes, from the probability of class 0 by run, epoch and row."""
+    """Return two-class dynamics from the probability of class 0 by run, epoch and row."""
     p = np.array(runs, np.float32)
 
     def read(run, epoch):
@@ -27,8 +27,8 @@ def test_the_published_figure():
 
 
 def test_a_right_and_sure_row_scores_0_and_a_wrong_and_sure_one_root_2():
-    found = error_norm(np.array([[1, 0], [1, 0]], np.float32), np.array([0, 1], np.int32))
-    assert found.tolist() == [0, np.float32(np.sqrt(2))]
+    result = error_norm(np.array([[1, 0], [1, 0]], np.float32), np.array([0, 1], np.int32))
+    assert result.tolist() == [0, np.float32(np.sqrt(2))]
 
 
 def test_it_is_the_mean_over_runs_and_their_first_epochs():
@@ -50,7 +50,7 @@ def test_ten_epochs_are_a_tenth_of_the_sum_that_the_code_of_ccs_takes():
     np.testing.assert_allclose(score(judged)[:2], total / 10, rtol=1e-5)
 
 
-def test_a_row_without_a_label_has_none():
+def test_a_row_without_a_label_has_no_score():
     assert np.isnan(score(dynamics([[0.9, 0.9, 0.5]]))).tolist() == [False, False, True]
 
 

@@ -6,7 +6,7 @@ from curate.plugins.scorers.forgetting import Forgetting
 
 
 def score(*runs, **fields):
-    """Of rows that are right (1) or wrong (0), a string of epochs for each row; the last row has no label."""
+    """Score rows given as strings of correct (1) and wrong (0) epochs; the last row has no label."""
     right = np.array([[[int(epoch) for epoch in row] for row in run.split()] for run in runs], np.float32)
     n, epochs = right.shape[1:]
     labels = np.append(np.zeros(n - 1, np.int32), np.int32(-1))
@@ -28,12 +28,12 @@ def test_it_is_the_mean_over_runs():
     assert score("1010 1111", "1111 1111")[0] == 1
 
 
-def test_a_row_never_learnt_comes_before_every_other_or_counts_none():
+def test_a_never_learned_row_ranks_first_or_has_no_score():
     """Of five epochs no row can be forgotten more than twice."""
     assert score("00000 10101 11111", never_learned="most")[:2] == [3, 2]
     assert score("00000 10101 11111", never_learned="none")[:2] == [0, 2]
     assert score("00000 11111", "10101 11111", never_learned="most")[0] == 2.5
 
 
-def test_a_row_without_a_label_has_none():
+def test_a_row_without_a_label_has_no_score():
     assert np.isnan(score("1010 1010")[1])

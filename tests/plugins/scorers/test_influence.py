@@ -1,4 +1,4 @@
-"""Influence is the first-order fall of the mean loss, with the Hessian told by Kronecker factors."""
+"""Influence is the first-order fall of the mean loss, with the Hessian approximated by Kronecker factors."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def test_with_much_damping_it_is_the_fall_of_the_mean_loss_in_a_gradient_step_on
     """By finite differences, up to one factor for all rows."""
     x, weights, labels = setting()
     p = softmax(x @ weights)
-    found = layer_influence(x, p, labels, 1e9)
+    result = layer_influence(x, p, labels, 1e9)
     step, falls = 1e-5, []
     for i in range(len(x)):
         gradient = np.outer(x[i], p[i] - np.eye(3)[labels[i]])
         falls.append(mean_loss(x, weights, labels) - mean_loss(x, weights - step * gradient, labels))
     falls = np.array(falls) / step
-    np.testing.assert_allclose(found / np.abs(found).max(), falls / np.abs(falls).max(), atol=1e-3)
+    np.testing.assert_allclose(result / np.abs(result).max(), falls / np.abs(falls).max(), atol=1e-3)
 
 
 def test_rows_with_a_wrong_label_have_the_lowest_influence():
@@ -57,8 +57,8 @@ def test_rows_with_a_wrong_label_have_the_lowest_influence():
     wrong = np.arange(200) % 10 == 0
     labels = np.where(wrong, 1 - side, side).astype(np.int32)
     p = softmax(x[:, :2])
-    found = layer_influence(x, p, labels, 0.1)
-    assert found[wrong].max() < 0 < found[~wrong].min()
+    result = layer_influence(x, p, labels, 0.1)
+    assert result[wrong].max() < 0 < result[~wrong].min()
 
 
 def test_nothing_wrong_is_no_influence():
@@ -66,15 +66,15 @@ def test_nothing_wrong_is_no_influence():
     assert layer_influence(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), labels, 0.1).tolist() == [0, 0]
 
 
-def test_the_mean_over_runs_after_the_epoch_asked_for_or_the_last():
+def test_the_mean_over_runs_after_the_requested_or_the_last_epoch():
     x, _, labels = setting()
     labels[:5] = -1
     p = softmax(np.random.default_rng(2).standard_normal((2 * 3 * 60, 3))).reshape(2, 3, 60, 3)
     dynamics = Dynamics(labels, 3, 2, 3, lambda run, epoch: p[run, epoch])
-    for epoch, asked in ((2, 1), (9, 2)):
-        found = influence(x, dynamics, epoch, 0.1)
-        runs = [layer_influence(x[5:], p[run, asked, 5:], labels[5:], 0.1) for run in range(2)]
-        assert np.isnan(found[:5]).all()
-        np.testing.assert_allclose(found[5:], np.mean(runs, axis=0), rtol=1e-6)
-    unlabelled = Dynamics(np.full(60, -1, np.int32), 3, 2, 3, lambda run, epoch: p[run, epoch])
-    assert np.isnan(influence(x, unlabelled, 1, 0.1)).all()
+    for epoch, queries in ((2, 1), (9, 2)):
+        result = influence(x, dynamics, epoch, 0.1)
+        runs = [layer_influence(x[5:], p[run, queries, 5:], labels[5:], 0.1) for run in range(2)]
+        assert np.isnan(result[:5]).all()
+        np.testing.assert_allclose(result[5:], np.mean(runs, axis=0), rtol=1e-6)
+    unlabeled = Dynamics(np.full(60, -1, np.int32), 3, 2, 3, lambda run, epoch: p[run, epoch])
+    assert np.isnan(influence(x, unlabeled, 1, 0.1)).all()

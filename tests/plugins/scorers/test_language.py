@@ -1,4 +1,4 @@
-"""The language of a text."""
+"""The language of a text, and its probability."""
 
 from __future__ import annotations
 
@@ -54,20 +54,20 @@ def test_languages_add_up_in_any_order():
 
 
 @pytest.mark.parametrize("text", ["", " \n", "a", "!!!", "\0", "\ud800"])
-def test_a_text_without_evidence_has_the_share_of_the_languages_asked_for(text):
+def test_a_text_without_evidence_has_the_share_of_the_configured_languages(text):
     assert language([text], ["en"])[0] == pytest.approx(1 / len(module._model().nb_classes), rel=0.02)
 
 
 @pytest.mark.slow
 def test_a_million_marks_on_one_letter_are_no_bomb():
-    """The package normalises texts, which takes more than half an hour for these."""
+    """The package normalizes texts, which takes more than half an hour for these."""
     above_and_below, ordered = language(
         ["e" + "\u0301\u0316" * 500_000, "e" + "\u0316" * 500_000 + "\u0301" * 500_000], ["en"]
     )
     assert above_and_below == ordered
 
 
-def test_one_word_tells_little_and_a_mixture_is_divided():
+def test_one_word_is_weak_evidence_and_a_mixture_is_split():
     word, mixed = language(["hello", f"{SENTENCES['zh']} {SENTENCES['en']}"], ["en"])
     assert word < 0.1
     assert 0 < mixed < 0.9
@@ -76,11 +76,11 @@ def test_one_word_tells_little_and_a_mixture_is_divided():
 
 def test_the_languages_are_those_of_the_model():
     assert set(module._model().labels) == LANGUAGES
-    with pytest.raises(ConfigErrors, match=r"score\.0\.languages: 'english' is none of ace, af, "):
+    with pytest.raises(ConfigErrors, match=r"score\.0\.languages: unknown language 'english'; available: ace, af, "):
         config_from_dict(sections(Path(), [{"use": "language", "languages": ["english"]}]))
 
 
-def test_a_missing_extra_says_what_to_install(monkeypatch):
+def test_a_missing_extra_names_the_package_to_install(monkeypatch):
     module._model.cache_clear()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(PluginError, match="scorer 'language' needs the package 'py3langid'") as caught:

@@ -1,4 +1,4 @@
-"""Heuristics that tell prose from junk."""
+"""Heuristics that separate prose from junk."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ def test_every_value_is_a_number_in_the_declared_range(sample):
 
 
 @given(st.lists(texts, min_size=1, max_size=5))
-def test_a_score_does_not_depend_on_the_texts_beside_it(sample):
+def test_a_score_does_not_depend_on_other_texts(sample):
     alone = np.concatenate([lexical_quality([text]) for text in sample])
     np.testing.assert_array_equal(lexical_quality(sample), alone)
 
 
 def test_blocks_do_not_change_a_score(monkeypatch):
     sample = [PROSE, "", "a b", "word " * 50]
-    whole = lexical_quality(sample)
+    complete = lexical_quality(sample)
     monkeypatch.setattr(module, "_BLOCK", 10)
-    np.testing.assert_array_equal(lexical_quality(sample), whole)
+    np.testing.assert_array_equal(lexical_quality(sample), complete)
 
 
 @given(st.lists(st.sampled_from(["ab", "cd", "efg", "a"]), min_size=1, max_size=14).map(" ".join))

@@ -20,9 +20,9 @@ def test_equals_the_slow_version(n, k, seed):
     for row, c in zip(x, cluster, strict=True):
         cosine = [float(row @ centroid) for centroid in centroids]
         slow.append(1 - (cosine[c] if c >= 0 else max(cosine)))
-    found = distance_to_centroid(x, cluster, centroids)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, slow, atol=1e-6)
+    result = distance_to_centroid(x, cluster, centroids)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, slow, atol=1e-6)
 
 
 @pytest.mark.parametrize(("row", "distance"), [([1, 0], 0), ([0, 1], 1), ([-1, 0], 2)])
@@ -40,8 +40,8 @@ def test_rounding_never_leaves_the_range():
 
 def test_a_row_in_no_cluster_is_measured_to_the_most_similar_centroid():
     x = np.array([[0.6, 0.8]], np.float32)
-    found = distance_to_centroid(x, np.array([-1], np.int32), np.eye(2, dtype=np.float32))
-    np.testing.assert_allclose(found, [0.2], atol=1e-6)
+    result = distance_to_centroid(x, np.array([-1], np.int32), np.eye(2, dtype=np.float32))
+    np.testing.assert_allclose(result, [0.2], atol=1e-6)
 
 
 def test_without_any_centroid_every_distance_is_one():

@@ -1,4 +1,4 @@
-"""The classifier tells planted junk, its probabilities are true, and noise teaches it nothing."""
+"""The classifier detects planted junk, is calibrated, and gives no signal on noise."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def fitted(good, bad, **fields):
 
 
 def drawn(rng, n, share):
-    """n texts of eight words, each from one of two vocabularies; the second with probability ``share``."""
+    """Draw n texts of eight words, each from the second of two vocabularies with probability ``share``."""
     return [" ".join(f"{'b' if rng.random() < share else 'a'}{rng.integers(50)}" for _ in range(8)) for _ in range(n)]
 
 
 @pytest.mark.slow
-def test_planted_junk_is_told_from_clean_rows():
+def test_planted_junk_is_separated_from_clean_rows():
     kinds = dict(pl.read_parquet(SAMPLES / "key.parquet").select("id", "kind").iter_rows())
     rows = []
     for path in sorted((SAMPLES / "pool").glob("*.jsonl")):
@@ -39,9 +39,9 @@ def test_planted_junk_is_told_from_clean_rows():
             if row.get("id"):
                 rows.append((kinds.get(row["id"], "clean"), f"{row['instruction']}\n{row['output']}"))
     clean, junk = ([text for kind, text in rows if kind == one] for one in ("clean", "junk"))
-    learnt, score = fitted(clean[::2], junk[::2])
-    assert learnt.facts["auc"] > 0.99
-    assert learnt.facts["auc_low"] > 0.95
+    report, score = fitted(clean[::2], junk[::2])
+    assert report.facts["auc"] > 0.99
+    assert report.facts["auc_low"] > 0.95
     assert (score(clean[1::2]) > 0.5).mean() > 0.99
     assert (score(junk[1::2]) < 0.5).mean() > 0.95
 
@@ -49,21 +49,21 @@ def test_planted_junk_is_told_from_clean_rows():
 @pytest.mark.exhaustive
 def test_probabilities_are_those_that_texts_were_drawn_with():
     rng = RNG(1)
-    learnt, score = fitted(drawn(rng, 3000, 0.4), drawn(rng, 3000, 0.6), ngram=1)
-    assert learnt.facts["calibration_error"] < 0.03
-    asked = drawn(rng, 2000, 0.5)
-    second = np.array([sum(word[0] == "b" for word in text.split()) for text in asked])
+    report, score = fitted(drawn(rng, 3000, 0.4), drawn(rng, 3000, 0.6), ngram=1)
+    assert report.facts["calibration_error"] < 0.03
+    queries = drawn(rng, 2000, 0.5)
+    second = np.array([sum(word[0] == "b" for word in text.split()) for text in queries])
     true = expit((8 - 2 * second) * np.log(0.6 / 0.4))
-    assert np.abs(score(asked) - true).mean() < 0.06
+    assert np.abs(score(queries) - true).mean() < 0.06
 
 
 @pytest.mark.exhaustive
 def test_labels_that_mean_nothing_teach_nothing():
     rng = RNG(2)
     texts = drawn(rng, 1200, 0.5)
-    learnt, score = fitted(texts[:600], texts[600:])
-    assert learnt.facts["auc_low"] <= 0.5 <= learnt.facts["auc_high"] + 0.02
-    assert "cannot tell them apart" in learnt.summary
+    report, score = fitted(texts[:600], texts[600:])
+    assert report.facts["auc_low"] <= 0.5 <= report.facts["auc_high"] + 0.02
+    assert "the classes are indistinguishable" in report.summary
     assert np.abs(score(texts) - 0.5).mean() < 0.1  # also of those that it was shown
 
 
@@ -72,25 +72,29 @@ def test_copies_are_on_one_side_of_every_split_so_that_remembering_them_gains_no
     rng = RNG(3)
     texts = drawn(rng, 400, 0.5)
     copied = [f" {text.upper()}\n" for text in texts]
-    learnt, _ = fitted(texts[:200] + copied[:200], texts[200:] + copied[200:])
-    assert (learnt.facts["positive"], learnt.facts["negative"]) == (200, 200)
-    assert learnt.facts["auc_low"] <= 0.5
+    report, _ = fitted(texts[:200] + copied[:200], texts[200:] + copied[200:])
+    assert (report.facts["positive"], report.facts["negative"]) == (200, 200)
+    assert report.facts["auc_low"] <= 0.5
 
 
 @pytest.mark.exhaustive
-def test_a_text_among_both_is_a_good_one():
+def test_a_text_in_both_classes_is_positive():
     rng = RNG(4)
     good, bad = drawn(rng, 100, 0.1), drawn(rng, 100, 0.9)
     assert fitted(good, bad + good)[0].facts == fitted(good, bad)[0].facts
-    with pytest.raises(DataError, match="bad: 0 different texts that are no good examples too, and 20 are needed"):
+    with pytest.raises(
+        DataError, match="bad: 0 distinct texts that are not positive examples, but at least 20 are needed"
+    ):
         fitted(good, good)
 
 
 @pytest.mark.parametrize("few", [[], ["one", "two"], [" ", ""] * 50, ["same"] * 100])
 def test_too_few_texts_are_refused(few):
-    with pytest.raises(DataError, match=r"quality_classifier\.positive: [012] different texts, and 20 are needed"):
+    with pytest.raises(
+        DataError, match=r"quality_classifier\.positive: [012] distinct texts, but at least 20 are needed"
+    ):
         fitted(few, drawn(RNG(5), 50, 0.5))
-    with pytest.raises(DataError, match=r"quality_classifier\.negative: [012] different texts"):
+    with pytest.raises(DataError, match=r"quality_classifier\.negative: [012] distinct texts"):
         fitted(drawn(RNG(5), 50, 0.5), few)
 
 
@@ -98,11 +102,11 @@ def test_too_few_texts_are_refused(few):
 def test_hostile_texts_have_a_score():
     rng = RNG(6)
     _, score = fitted(drawn(rng, 50, 0.1), drawn(rng, 50, 0.9))
-    found = score(["", " ", "\ud800", "\0", "你好吗" * 1000, "x" * 1_000_000, "עברית", "a1"])
-    assert ((found >= 0) & (found <= 1)).all()
+    result = score(["", " ", "\ud800", "\0", "你好吗" * 1000, "x" * 1_000_000, "עברית", "a1"])
+    assert ((result >= 0) & (result <= 1)).all()
 
 
-def test_each_ngram_counts_by_the_logarithm_of_how_often_it_stands_there():
+def test_ngrams_are_weighted_by_the_logarithm_of_their_count():
     one = hashed_ngrams(["a b b"], 1, 18)
     assert sorted((one.data / one.data.min()).round(4)) == [1, pytest.approx(1 + np.log(2), abs=1e-4)]
     assert np.square(hashed_ngrams(["a b b", "c"], 2, 18).toarray()).sum(axis=1) == pytest.approx([1, 1])

@@ -1,4 +1,4 @@
-"""Texts for filters that judge one text at a time, and what they make of them."""
+"""Fixtures of texts for filters, and of their outcomes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LINES = (
 
 @pytest.fixture(scope="session")
 def junk():
-    """600 texts of a few kinds of lines each, of which some repeat; hostile ones among them."""
+    """Return 600 texts of varied, partly repeated lines, including adversarial ones."""
     draw = random.Random(1)
     texts = ["", " \n\n", "word", "\ud800", "。" * 60, ". " * 60, "\n" * 60]
     while len(texts) < 600:
@@ -50,7 +50,7 @@ def junk():
 
 @pytest.fixture(scope="session")
 def outcomes():
-    """Why a filter drops each text; "" for those it keeps."""
+    """Return the reason a filter drops each text; "" for kept texts."""
 
     def outcomes(plugin, texts, block=7):
         n = len(texts)

@@ -1,4 +1,4 @@
-"""The curve of rows kept by threshold: its numbers are true, and what it cannot see is said."""
+"""Tests of the curve of kept rows by threshold."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from curate.kernels.neighbors.retention import RecallSample, Retention, merge_retention
-from curate.report.charts.threshold_curve import of_retention, title
+from curate.report.charts.threshold_curve import draw_retention, title
 from curate.report.report_data import EntryRetention
 
 
@@ -16,38 +16,38 @@ def retained(**parts):
     return EntryRetention(**{**given, **parts})
 
 
-def test_the_title_tells_what_is_dropped_at_below_and_above_the_threshold():
+def test_the_title_gives_the_dropped_share_at_below_and_above_the_threshold():
     assert title(retained()) == "minhash: duplicates are 10 % of the rows at 0.8, 15 % at 0.7, 5 % at 0.9"
     assert title(retained(threshold=0.95)).endswith("2.5 % of the rows at 0.95, 7.5 % at 0.85")
 
 
 def test_the_curve_is_the_share_of_rows_at_each_threshold():
-    (line,) = of_retention(0, retained()).data
+    (line,) = draw_retention(0, retained()).data
     assert (line["x"][0], line["x"][-1]) == (0.3, 1)
     assert (line["y"][0], line["y"][-1]) == (130 / 200, 1)
-    assert of_retention(0, retained(threshold=0.2)).data[0]["x"][0] == 0.1
+    assert draw_retention(0, retained(threshold=0.2)).data[0]["x"][0] == 0.1
 
 
 def test_what_is_compared_too_seldom_is_drawn_beside_it():
-    figure = of_retention(0, retained(found=tuple(t / 100 for t in range(101))))
-    assert [line["name"] for line in figure.data] == ["Rows kept", "Pairs compared"]
+    figure = draw_retention(0, retained(compared_rates=tuple(t / 100 for t in range(101))))
+    assert [line["name"] for line in figure.data] == ["Rows kept", "Probability of comparison"]
     assert "lower min_similarity" in figure.note
-    assert "lower min_similarity" not in of_retention(0, retained(found=(1.0,) * 101)).note
+    assert "lower min_similarity" not in draw_retention(0, retained(compared_rates=(1.0,) * 101)).note
 
 
-def test_how_many_duplicates_are_missed_is_told_where_it_was_measured():
-    figure = of_retention(0, retained(sample=RecallSample(rows=1000, pairs=200, missed=3)))
-    assert "of the 200 pairs of duplicates that they are in, 3 (1.5 %) are missed" in figure.note
-    assert "in no pair of duplicates" in of_retention(0, retained(sample=RecallSample(rows=9, pairs=0, missed=0))).note
+def test_the_share_of_missed_duplicates_is_mentioned_if_it_was_measured():
+    figure = draw_retention(0, retained(sample=RecallSample(rows=1000, pairs=200, missed=3)))
+    assert "3 of 200 pairs of duplicates (1.5 %) were missed" in figure.note
+    assert "there are no duplicates" in draw_retention(0, retained(sample=RecallSample(rows=9, pairs=0, missed=0))).note
 
 
-@pytest.mark.parametrize("parts", [{"kept": (1,) * 100}, {"found": (1.0,)}, {"threshold": 7.0}])
+@pytest.mark.parametrize("parts", [{"kept": (1,) * 100}, {"compared_rates": (1.0,)}, {"threshold": 7.0}])
 def test_another_shape_is_refused(parts):
-    with pytest.raises(ValueError, match=r"steps of 0\.01"):
+    with pytest.raises(ValueError, match=r"one entry per threshold"):
         retained(**parts)
 
 
-def test_rows_kept_are_those_with_nothing_as_similar_before_them():
+def test_kept_rows_have_no_earlier_row_of_that_similarity():
     nearest = np.array([-1, 0.8, 0.5, 1 - 1e-7], np.float32)
     kept = Retention("cosine similarity", 0.9, nearest).kept()
     assert [kept[t] for t in (0, 50, 51, 80, 81, 100)] == [1, 1, 2, 2, 3, 3]

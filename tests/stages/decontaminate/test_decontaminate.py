@@ -145,7 +145,7 @@ def test_embeddings_find_what_words_miss(planted, checked):
     assert same["similarity"] == pytest.approx(1)
     assert near["shared"] is None
     reason = ledger().filter(id="r0007")["reason"].to_list()
-    assert reason == ["has an embedding similar to one of the evaluation set 'math.jsonl'"]
+    assert reason == ["has an embedding similar to a text of the evaluation set 'math.jsonl'"]
     curate.run(checked({"ngram_size": None, "min_similarity": 1.0}))
     assert dropped() == ["r0008"]
 
@@ -247,7 +247,7 @@ def test_a_guardrail_counts_what_is_dropped_here(planted, checked):
 
 def test_a_pool_of_evaluation_texts_alone_is_refused(planted, checked):
     planted(dict.fromkeys(range(60), QUESTION), math=[QUESTION])
-    with pytest.raises(GuardrailError, match="every one of 60 rows shares too much with an evaluation text"):
+    with pytest.raises(GuardrailError, match="all 60 rows overlap an evaluation text"):
         curate.run(checked())
     assert len(found()) == 60
 
@@ -351,7 +351,7 @@ def test_any_number_of_workers_gives_the_same_bytes_and_so_does_an_interruption(
 
     serial = done("serial", Serial())
     assert done("one", Processes(1)) == done("two", Processes(2)) == serial
-    real, calls = decontaminate._list, []
+    real, calls = decontaminate._write_hits, []
 
     def dies(listing):
         calls.append(listing)
@@ -359,10 +359,10 @@ def test_any_number_of_workers_gives_the_same_bytes_and_so_does_an_interruption(
             raise KeyboardInterrupt
         return real(listing)
 
-    monkeypatch.setattr(decontaminate, "_list", dies)
+    monkeypatch.setattr(decontaminate, "_write_hits", dies)
     with pytest.raises(KeyboardInterrupt):
         done("cut", Serial())
-    monkeypatch.setattr(decontaminate, "_list", real)
+    monkeypatch.setattr(decontaminate, "_write_hits", real)
     assert done("cut", Serial()) == serial
 
 
@@ -466,7 +466,7 @@ def test_a_column_that_is_missing_names_the_set(planted, checked):
 def test_the_exports_of_a_run_are_no_evaluation_files_of_its_own(planted, checked):
     planted({}, math=[QUESTION])
     curate.run(checked())
-    with pytest.raises(ConfigError, match=r"decontaminate.files: this file lies in the run folder"):
+    with pytest.raises(ConfigError, match=r"decontaminate.files: the file is inside the run directory"):
         curate.run(checked({"files": "run/export/current/data/*.parquet", "text": "text"}))
 
 

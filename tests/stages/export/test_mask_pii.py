@@ -74,12 +74,12 @@ def test_two_keys_that_are_masked_alike_both_stay():
     ids=str,
 )
 def test_a_type_whose_text_cannot_be_masked_is_an_error_that_names_it(kind):
-    with pytest.raises(DataError, match=r"text column 'x' holds .*, whose text can be neither masked nor cut"):
+    with pytest.raises(DataError, match=r"text column 'x' has the type .*, whose text can be neither masked nor cut"):
         mask(pa.table({"x": pa.nulls(2, kind)}), [("x",)], ["email"])
 
 
 def test_bytes_that_are_not_utf8_are_an_error():
-    with pytest.raises(DataError, match="text column 'x' holds bytes that are not UTF-8"):
+    with pytest.raises(DataError, match="text column 'x' is not valid UTF-8"):
         mask(pa.table({"x": [[b"\xff"]]}), [("x",)], ["email"])
 
 
@@ -94,7 +94,7 @@ def test_a_text_column_that_cannot_be_masked_is_refused_before_anything_is_embed
             "export": {"use": "parquet", "mask_pii": ["email"]},
         }
     )
-    with pytest.raises(DataError, match="text column 'text' holds fixed_size_binary"):
+    with pytest.raises(DataError, match="text column 'text' has the type fixed_size_binary"):
         pipeline.run(config, Serial())
     assert not (tmp_path / "run" / "embed").exists()
 
@@ -212,14 +212,14 @@ def test_workers_and_a_mask_that_comes_back_give_the_same_bytes(people, config):
         ({"export": {"use": "parquet", "mask_pii": ["mail"]}}, "export.mask_pii.0: must be one of 'key', 'email'"),
         (
             {"export": {"use": "parquet", "mask_pii": ["key", "key"]}},
-            "export.mask_pii.1: 'key' stands in the list already",
+            "export.mask_pii.1: 'key' is listed twice",
         ),
         (
             {
                 "input": {"files": "pool/*.jsonl", "id": "id", "text": "{id}: {text}"},
                 "export": {"use": "parquet", "mask_pii": ["key"]},
             },
-            "export.mask_pii: column 'id' is part of the text and the id, and ids are never masked",
+            "export.mask_pii: column 'id' is in input.text and is also the id, and ids are never masked",
         ),
     ],
 )

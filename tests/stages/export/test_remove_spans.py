@@ -113,7 +113,7 @@ def test_what_is_left_is_masked(notices, config):
 
 def test_ids_are_never_cut(config):
     with pytest.raises(
-        ConfigErrors, match=r"export\.remove_repeated_spans: column 'id' is part of the text and the id"
+        ConfigErrors, match=r"export\.remove_repeated_spans: column 'id' is in input.text and is also the id"
     ):
         config_from_dict(
             config(

@@ -89,7 +89,7 @@ def test_every_file_is_in_the_manifest_with_its_lines_and_rows(tmp_path):
     assert sum(count[1] for count in counted.values()) == source.rows == record.count.kept
     assert sum(count[2] for count in counted.values()) == record.count.quarantined == len(quarantined(tmp_path))
     [warning] = guardrails.check_files(configured(tmp_path, {}), record)
-    assert warning.startswith("2 of 5 input files have no row that can be used")
+    assert warning.startswith("2 of 5 input files have no usable row")
     assert "c.csv (8 bytes)" in warning
     with pytest.raises(DataError, match=r"2 of 5 input files .*guard.max_empty_file_rate allows 30.00%"):
         guardrails.check_files(configured(tmp_path, {}, guard={"max_empty_file_rate": 0.3}), record)
@@ -119,7 +119,7 @@ def test_a_mistyped_row_is_quarantined_with_its_file_and_line(tmp_path):
     assert [row["n"] for row in rows(source)] == [one["n"] for one in good]
     [(file, line, reason)] = quarantined(tmp_path)
     assert (file, line) == ("a.jsonl", 8)
-    assert reason == "column 'n' is text, and in most records of the file a number"
+    assert reason == "column 'n' is text, but a number in most records of the file"
 
 
 @pytest.mark.parametrize("rows_per_shard", [1, 2, 3, 5, 100])
@@ -283,7 +283,7 @@ def test_ids_may_be_of_any_type(tmp_path, ids, names):
 def test_a_type_that_cannot_be_stored_names_its_column(tmp_path):
     table = pa.table({"text": ["x"], "s": pa.array([{"a": 1}])})
     twice = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
-    with pytest.raises(DataError, match=r"a\.parquet: column 's': objects with two fields of one name"):
+    with pytest.raises(DataError, match=r"a\.parquet: column 's': an object with two fields of the same name"):
         ingested(tmp_path, {"a.parquet": table.set_column(1, "s", twice)})
 
 
@@ -391,7 +391,7 @@ def test_folders_are_columns_of_one_type(tmp_path):
 def test_a_column_of_token_counts_must_be_in_every_file(tmp_path, names):
     files = {f"{names[0]}.jsonl": lines({"text": "x", "n": 5}), f"{names[1]}.jsonl": lines({"text": "y"})}
     with pytest.raises(
-        DataError, match=rf"{names[1]}\.jsonl: input.tokens: the file has no column 'n', and .*{names[0]}"
+        DataError, match=rf"{names[1]}\.jsonl: input.tokens: the file has no column 'n', but .*{names[0]}"
     ):
         ingested(tmp_path, files, tokens="n")
 

@@ -47,7 +47,7 @@ def test_what_is_no_text_is_refused_whatever_its_name_is(write, kind, name):
     with pytest.raises(ConfigError) as refused:
         detect_layout([path])
     first, *columns = str(refused.value).splitlines()
-    assert first == "a.jsonl: no column looks like a text; name one: curate init --text COLUMN"
+    assert first == "a.jsonl: no column looks like a text; choose one: curate init --text COLUMN"
     assert [line.split(",")[0].split(" has no")[0] for line in columns] == [
         f"a.jsonl: column {name!r}",
         "a.jsonl: column 'n'",
@@ -101,7 +101,7 @@ def test_a_text_that_only_some_files_have_is_not_taken(write):
 def test_rows_without_a_text_are_counted(write):
     found = detect_layout([write({"text": f"{TEXT} {n}" if n else None} for n in range(40))])
     assert (found.text, found.blank, found.rows) == ("text", 1, 40)
-    assert "1 of the 40 rows that were read have no text: a run quarantines such rows" in [*found.lines()]
+    assert "1 of the 40 examined rows have no text; a run quarantines such rows" in [*found.lines()]
 
 
 CHAT = [{"id": n, "messages": [{"role": "user", "content": TEXT}], "text": TEXT} for n in range(40)]
@@ -110,20 +110,20 @@ CHAT = [{"id": n, "messages": [{"role": "user", "content": TEXT}], "text": TEXT}
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("txet", "no column 'txet' in a.jsonl; did you mean 'text'?"),
-        ("{id}: {txet}", "no column 'txet' in a.jsonl; did you mean 'text'?"),
-        ("nothing", "no column 'nothing' in a.jsonl; there are: id, messages, text"),
+        ("txet", "a.jsonl has no column 'txet'; did you mean 'text'?"),
+        ("{id}: {txet}", "a.jsonl has no column 'txet'; did you mean 'text'?"),
+        ("nothing", "a.jsonl has no column 'nothing'; there are: id, messages, text"),
         (
             "messages",
-            "column 'messages' holds lists or objects, not text; the texts in it are \"{messages[].content}\"",
+            "column 'messages' contains lists or objects, not text; to use the texts in it, "
+            'pass --text "{messages[].content}"',
         ),
         (
             "id",
-            "column 'id' holds numbers, not text; to use it as text all the same, write it as a template: "
-            '--text "{id}"',
+            "column 'id' contains numbers, not text; to use it as text anyway, write it as a template: --text \"{id}\"",
         ),
-        ("{messages[].contnet}", 'gives no row of a.jsonl a text; did you mean "{messages[].content}"?'),
-        ("{messages[]content}", "'messages[]content' is no path into a list"),
+        ("{messages[].contnet}", 'selects no text in any row of a.jsonl; did you mean "{messages[].content}"?'),
+        ("{messages[]content}", "'messages[]content' is not a valid path into a list"),
     ],
 )
 def test_a_text_that_is_named_wrongly_is_an_error_with_the_right_one(write, text, hint):
@@ -142,7 +142,7 @@ def test_files_without_a_row_and_of_unknown_formats_are_errors(write, tmp_path):
     with pytest.raises(DataError, match="there are no rows"):
         detect_layout([write([])])
     (tmp_path / "a.txt").write_text(TEXT)
-    with pytest.raises(DataError, match="cannot tell the format"):
+    with pytest.raises(DataError, match="the file name has no known format"):
         detect_layout(["a.txt"])
 
 

@@ -88,13 +88,15 @@ def test_a_path_that_does_not_match_is_named_before_anything_is_read(pool):
 def test_a_pool_with_a_column_file_says_which_is_meant(pool):
     path = Path("pool/de/web-1.jsonl")
     path.write_text('{"id": "x", "text": "y", "file": "z"}\n')
-    with pytest.raises(DataError, match=r"input\.source: 'file' is the path .*, and the pool has a column 'file'"):
+    with pytest.raises(
+        DataError, match=r"input\.source: 'file' is ambiguous: it means the path .*, but the pool has a column"
+    ):
         curate.run(pool("file"))
 
 
 @pytest.mark.parametrize("path", ["pool/*.jsonl", "{source}/{source}.jsonl"])
 def test_a_pattern_names_the_source_once(pool, path):
-    with pytest.raises(ConfigError, match=r"input\.source\.path: must have \{source\} once"):
+    with pytest.raises(ConfigError, match=r"input\.source\.path: must contain \{source\} exactly once"):
         config_from_dict(pool({"path": path}))
 
 

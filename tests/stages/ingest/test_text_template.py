@@ -101,7 +101,9 @@ def test_a_map_is_a_list_of_keys_and_values():
 
 @pytest.mark.parametrize("template", ["{[]}", "{a[]b}", "{a[].}", "{a[]..b}", "{.a[]}", "{a[][0]}"])
 def test_what_is_no_path_is_an_error_that_shows_one(template):
-    with pytest.raises(ValueError, match=r"is no path into a list; write one as \"\{messages\[\]\.content\}\""):
+    with pytest.raises(
+        ValueError, match=r"is not a valid path into a list; write it like \"\{messages\[\]\.content\}\""
+    ):
         text_template.template_columns(template)
 
 

@@ -171,7 +171,7 @@ def test_a_row_without_a_label_trains_nothing_and_has_no_score_and_selectors_say
 @pytest.mark.parametrize(("label", "told"), [(None, "no row has a label"), ("same", "every label is 'same'")])
 def test_fewer_than_two_classes_are_refused(pool, config, label, told):
     edit(pool, topic={f"r{number:04d}": label for number in range(60)})
-    with pytest.raises(DataError, match=f"proxy logistic: {told}; a proxy needs two classes"):
+    with pytest.raises(DataError, match=f"proxy logistic: {told}; a proxy needs at least two classes"):
         scored(config(**READS))
 
 
@@ -277,20 +277,20 @@ def test_the_classes_of_a_log_are_in_the_order_that_is_said(pool, config):
     recorded = {"use": "recorded", "files": files, "classes": ["t3", "t2", "t1", "t0", "t9"]}
     scored(config(**READS | {"proxy": recorded}))
     assert (scores()["score_el2n"] == 0).all()
-    with pytest.raises(DataError, match=r"the log has 5 classes, the pool 4 labels; name all the classes"):
+    with pytest.raises(DataError, match=r"the log has 5 classes, but the pool has 4 labels; list all classes"):
         scored(config(**READS | {"proxy": {"use": "recorded", "files": files}}))
-    with pytest.raises(DataError, match=r"proxy\.classes: the pool has the label 't0' too"):
+    with pytest.raises(DataError, match=r"proxy\.classes: the list lacks the label 't0' of the pool"):
         scored(config(**READS | {"proxy": {**recorded, "classes": ["t3", "t2", "t1", "t8", "t9"]}}))
 
 
 WRONG = [
     ({"epoch": None}, r"log\.jsonl:1: the log has no column 'epoch', or a null in it"),
-    ({"epoch": "x"}, r"column 'epoch' does not hold numbers"),
+    ({"epoch": "x"}, r"column 'epoch' of the log does not contain numbers"),
     ({"probabilities": [0.5, 0.1, 0.1, 0.1]}, r"they are negative, or do not sum to 1; call the column 'logits'"),
     ({"probabilities": [0.5, 0.5]}, r"probabilities: not a list of numbers, one for each class"),
     ({"probabilities": None}, r"probabilities: not a list of numbers, one for each class"),
-    ({"id": "r0001"}, r"log\.jsonl:\d+: the log has this row twice in epoch 0"),
-    ({"epoch": 7}, r"the log has not the row 'r00\d\d' in epoch"),
+    ({"id": "r0001"}, r"log\.jsonl:\d+: the log has a second line for this row in epoch 0"),
+    ({"epoch": 7}, r"the log has no row 'r00\d\d' in epoch"),
 ]
 
 
@@ -309,7 +309,7 @@ def test_a_log_that_is_wrong_is_told_where(pool, config, wrong, told):
 
 def test_a_log_whose_runs_differ_in_length_or_of_other_rows_is_refused(pool, config):
     files = log(Path("logs"), "jsonl", [*logged(runs=("a",)), *logged(runs=("b",), epochs=(10,))])
-    with pytest.raises(DataError, match=r"runs are not of the same number of epochs: 3 of 'a', 1 of 'b'"):
+    with pytest.raises(DataError, match=r"runs of the log have different numbers of epochs: 'a' has 3, 'b' has 1"):
         scored(config(**READS | {"proxy": {"use": "recorded", "files": files}}))
     log(Path("logs"), "jsonl", logged(ids=range(100, 110)))
     with pytest.raises(DataError, match="no line of the log is about a row of the pool; compare the ids"):

@@ -24,7 +24,7 @@ def test_what_is_wrong_with_a_key_is_told_before_anything_is_done(pool, config):
     with pytest.raises(DataError, match=r"evaluate.ground_truth: no file matches 'nowhere.csv'"):
         curate.run(config(evaluate={"ground_truth": "nowhere.csv"}))
     Path("key.csv").write_text("id,sort\nr1,junk\n")
-    with pytest.raises(DataError, match="a column 'kind'") as error:
+    with pytest.raises(DataError, match="no column 'kind'") as error:
         curate.run(config(evaluate={"ground_truth": "key.csv"}))
     assert "id, sort" in error.value.hint
     assert not Path("run/input").exists()
@@ -35,18 +35,26 @@ def test_the_report_sets_the_key_beside_what_became_of_the_rows(pool, config, co
     told = config(evaluate={"ground_truth": "key.csv"}, select=[{"use": "uniform", "keep": 59}])
     curate.run(told)
     page = Path("run/report.html").read_text()
-    assert "Compared with the ground truth" in page
-    assert "1 of the key’s rows are not in the pool" in page
+    assert "Comparison with the ground truth" in page
+    assert "1 row of the ground truth is not in the pool" in page
 
 
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        pytest.param(['{"id": "a", "kind": "x"}', "half"], "key.jsonl:2: the answer key does not parse", id="no JSON"),
-        pytest.param(['{"id": "a", "kind": null}'], "key.jsonl:1: the answer key names no kind", id="no kind"),
-        pytest.param(['{"id": "a", "kind": "x"}'] * 2, "key.jsonl:2: the answer key has a row for 'a' already", id="2"),
-        pytest.param(['{"id": "a", "kind": ["x"]}'], "column 'kind' of the answer key is list<", id="a list"),
-        pytest.param([""], "a column 'id'; it has no rows", id="empty"),
+        pytest.param(
+            ['{"id": "a", "kind": "x"}', "half"],
+            "key.jsonl:2: cannot read the ground truth: the line does not parse",
+            id="no JSON",
+        ),
+        pytest.param(
+            ['{"id": "a", "kind": null}'], "key.jsonl:1: the line of the ground truth has no kind", id="no kind"
+        ),
+        pytest.param(
+            ['{"id": "a", "kind": "x"}'] * 2, "key.jsonl:2: the ground truth has a second line for the id 'a'", id="2"
+        ),
+        pytest.param(['{"id": "a", "kind": ["x"]}'], "column 'kind' of the ground truth is list<", id="a list"),
+        pytest.param([""], "no column 'id'; the file has no rows", id="empty"),
     ],
 )
 def test_a_row_that_says_nothing_of_a_row_is_refused_with_its_line(tmp_path, lines, told):

@@ -92,7 +92,7 @@ def test_without_a_report_nothing_out_of_date_is_left(pool, config):
         assert same.report == PAGE.resolve() or PAGE.read_bytes() == page
         changed = pipeline.run(more, serial, report=False)
         assert (changed.report, changed.report_account, PAGE.exists()) == (None, None, False)
-        assert "no report: curate report run writes it" in changed.sentence()
+        assert "no report (write it with: curate report run)" in changed.sentence()
 
         pipeline.report(more)
         assert "30 of 60 rows kept" in PAGE.read_text()

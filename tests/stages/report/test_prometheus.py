@@ -139,13 +139,13 @@ def test_reasons_beyond_the_most_frequent_are_told_together(run, monkeypatch):
 def test_a_file_that_holds_something_else_is_not_overwritten_unasked(run, held):
     FILE.parent.mkdir()
     FILE.write_text(held)
-    with pytest.raises(ConfigError, match=r"curate\.prom: --metrics-file: the file holds something else"):
+    with pytest.raises(ConfigError, match=r"curate\.prom: --metrics-file: the file does not contain metrics"):
         prometheus.check(FILE, overwrite=False)
     assert run("--overwrite")[0] == 0
 
 
 def test_a_folder_is_no_metrics_file(tmp_path):
-    with pytest.raises(ConfigError, match="--metrics-file: this is a folder; name a file in it"):
+    with pytest.raises(ConfigError, match="--metrics-file: this is a folder; pass a file in it"):
         prometheus.check(tmp_path, overwrite=True)
 
 

@@ -71,12 +71,14 @@ def test_how_well_it_learnt_stands_in_the_manifest_the_log_and_the_report(exampl
     assert {"positive": 40, "negative": 40}.items() <= facts["measured"].items()
     measured = facts["measured"]
     assert measured["auc_low"] <= measured["auc"] <= measured["auc_high"]
-    assert "40 good examples and 40 bad ones; held out, its AUC is" in facts["fit_summary"]
-    assert "rows of the pool" in json.loads(Path("run/score/from_pool/manifest.json").read_text())["facts"]["learnt"]
-    assert f"Learnt from {facts['learnt']}." in Path("run/report.html").read_text()
+    assert "40 positive examples and 40 negative examples; held-out AUC" in facts["fit_summary"]
+    assert (
+        "rows of the pool" in json.loads(Path("run/score/from_pool/manifest.json").read_text())["facts"]["fit_summary"]
+    )
+    assert f"Learnt from {facts['fit_summary']}." in Path("run/report.html").read_text()
     Path("c.yaml").write_text(json.dumps(config(**SCORES, run="again")))
     told = command("run", "c.yaml").stderr
-    assert f"score quality_classifier: learnt from {facts['learnt']}" in told
+    assert f"score quality_classifier: fitted to {facts['fit_summary']}" in told
 
 
 @pytest.mark.slow
@@ -165,15 +167,15 @@ def test_examples_may_have_a_text_of_their_own(examples, config):
 WRONG = [
     ({"positive": "none.jsonl"}, DataError, r"score\.0\.positive: no file matches 'none\.jsonl'"),
     ({"text": "body"}, DataError, r"score\.0\.text: no file of score\.0\.positive has a column 'body'"),
-    ({"positive": "few.jsonl"}, DataError, r"score\.0\.positive: 3 texts, and 20 are needed"),
-    ({"positive": "blank.jsonl"}, DataError, r"score quality_classifier: positive: none of the 30 rows can be used"),
+    ({"positive": "few.jsonl"}, DataError, r"score\.0\.positive: there are 3 texts, at least 20 are needed"),
+    ({"positive": "blank.jsonl"}, DataError, r"score quality_classifier: positive: all 30 rows were quarantined"),
     ({"negative": "nothing.jsonl"}, DataError, r"score\.0\.negative: there are no rows"),
     (
         {"negative": "good.jsonl"},
         DataError,
-        r"quality_classifier\.negative: 0 different texts that are no good examples too",
+        r"quality_classifier\.negative: 0 distinct texts that are not positive examples",
     ),
-    ({"positive": "run/config.jsonl"}, ConfigError, r"score\.0\.positive: this file lies in the run folder"),
+    ({"positive": "run/config.jsonl"}, ConfigError, r"score\.0\.positive: the file is inside the run directory"),
 ]
 
 
@@ -202,8 +204,8 @@ def test_a_template_and_a_url_are_checked_with_the_configuration(config):
     with pytest.raises(ConfigErrors) as caught:
         config_from_dict(config(score=[entry]))
     told = str(caught.value)
-    assert "score.0.text: only a plain column's name may stand in braces" in told
-    assert "score.0.negative: holds credentials" in told
+    assert "score.0.text: braces may contain only a column name" in told
+    assert "score.0.negative: contains credentials" in told
     assert "secret" not in told
 
 

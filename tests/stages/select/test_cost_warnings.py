@@ -35,7 +35,7 @@ def entry(**keys):
 
 def test_a_plan_says_so_of_a_quadratic_selector_and_of_no_other(pool, config):
     select = [{"use": "uniform", "keep": 50}, {"use": "top_k", "keep": 45}, entry()]
-    told = f"k_center: {LAW} (up to 45): {GROWTH}; within: cluster bounds it"
+    told = f"k_center: {LAW} (up to 45): {GROWTH}; set within: cluster to limit it"
     assert notes(config(select=select)) == {"k_center": told}
 
 
@@ -55,23 +55,23 @@ def test_a_filter_leaves_no_more_than_came(pool, config):
 
 def test_a_plan_tells_the_largest_group_once_it_is_known(pool, config):
     settings = config(select=[entry(within="cluster")])
-    assert "(those of the largest group of 'cluster', not known yet)" in notes(settings)["k_center"]
+    assert "(those of the largest group of 'cluster', unknown yet)" in notes(settings)["k_center"]
     run(config_from_dict(settings), Serial(), until="score")
     sizes = json.loads((pool.parent / "run/cluster/manifest.json").read_text())["facts"]
     assert sizes["largest"] < cost_warnings.MIN_WARNED_ROWS
     assert notes(settings) == {}
     by_source = notes(config(select=[entry(within="source")]))["k_center"]
-    assert f"(up to 40 in the largest group of 'source'): {GROWTH}; smaller groups bound it" in by_source
+    assert f"(up to 40 in the largest group of 'source'): {GROWTH}; use smaller groups to limit it" in by_source
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
-        ({}, [f"k_center: {LAW} (up to 60): {GROWTH}; within: cluster bounds it"]),
+        ({}, [f"k_center: {LAW} (up to 60): {GROWTH}; set within: cluster to limit it"]),
         (
             {"within": "source"},
-            [f"k_center: {LAW} (up to 40 in the largest group of 'source'): {GROWTH}; smaller groups bound it"],
+            [f"k_center: {LAW} (up to 40 in the largest group of 'source'): {GROWTH}; use smaller groups to limit it"],
         ),
         ({"within": "topic"}, []),
         ({"use": "uniform"}, []),
@@ -118,6 +118,6 @@ def test_the_plan_on_the_command_line_ends_with_the_notes(command, pool, config)
 
 
 def test_the_list_of_plugins_says_so_too(command):
-    assert registry.get("selector", "k_center").description().endswith("the rows that it sees at once.")
-    assert "grows with the square" in command("plugins", "selector", "k_center").stdout
-    assert "grows with the square" not in command("plugins", "selector", "top_k").stdout
+    assert registry.get("selector", "k_center").description().endswith("the number of rows processed together.")
+    assert "Runtime is quadratic" in command("plugins", "selector", "k_center").stdout
+    assert "Runtime is quadratic" not in command("plugins", "selector", "top_k").stdout

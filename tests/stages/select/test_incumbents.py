@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from curate.errors import PluginError
 from curate.plugins.results import Selection
-from curate.stages.select.incumbents import PLACE_TAKEN, Incumbents, keep_incumbents
+from curate.stages.select.incumbents import DISPLACED, Incumbents, keep_incumbents
 
 
 def best(quality, budget):
@@ -59,7 +59,7 @@ def test_the_best_new_rows_get_in_and_the_best_old_ones_stay():
     published = np.array([False] * 4 + [True] * 4)
     chosen = held_to(quality, published, 0.5, 4)
     assert sorted(chosen.indices.tolist()) == [0, 1, 4, 5]
-    assert [chosen.reasons[chosen.reason[row]] for row in (2, 3, 6)] == [PLACE_TAKEN, PLACE_TAKEN, "not chosen"]
+    assert [chosen.reasons[chosen.reason[row]] for row in (2, 3, 6)] == [DISPLACED, DISPLACED, "not selected"]
     assert chosen.gain.tolist() == [9, 8, 5, 4]
 
 
@@ -80,5 +80,5 @@ def test_nothing_that_is_not_chosen_stands_for_another_row():
 
 def test_a_selector_that_weighs_its_rows_is_refused():
     weighed = Selection(np.array([0]), np.ones(1, np.float32), np.ones(1, np.float32))
-    with pytest.raises(PluginError, match="cannot be held to the published rows"):
+    with pytest.raises(PluginError, match="cannot keep published rows"):
         keep_incumbents(weighed, Incumbents(np.array([False, True]), 1.0), lambda rows, held: best(np.ones(1), held))

@@ -68,9 +68,9 @@ def test_a_quota_gives_groups_what_it_names_and_splits_the_rest(quota, budget, a
     [
         ({"d": 3}, "select any: quota: no row that reaches this entry has 'd' as its source; there are: a, b, c"),
         ({"temprature": 3}, "did you mean 'temperature'"),
-        ({"c": 11}, "'c' is to give 11 rows, but only 10 reach this entry; lower it, or add 'at_most: true'"),
-        ({"a": 9, "b": 0.2}, "are to give 11 rows, and the budget is 10; raise the budget"),
-        ({"a": 1, "b": 1, "c": 1}, "7 rows of the budget are left for groups that it does not name, .* only 0"),
+        ({"c": 11}, "'c' requires 11 rows, but only 10 reach this entry; lower the amount, or add 'at_most: true'"),
+        ({"a": 9, "b": 0.2}, "its groups require 11 rows, but the budget is 10; raise the budget"),
+        ({"a": 1, "b": 1, "c": 1}, "7 rows of the budget remain for the other groups, .* only 0"),
     ],
 )
 def test_a_quota_that_cannot_be_met_names_what_there_is(quota, message):

@@ -1,4 +1,4 @@
-"""Facility location: pick rows so that every row of the pool has a similar one among them."""
+"""Facility location: selection of rows so that every row of the pool has a similar selected row."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from annotated_types import Ge
 
-from curate.kernels.submodular import objectives
-from curate.kernels.submodular.greedy import lazy
+from curate.kernels.submodular import greedy, objectives
 from curate.kernels.submodular.objectives import find_representatives
 from curate.kernels.submodular.similarities import GraphSimilarities, similarity_graph
 from curate.kernels.types import Rows, Vector
@@ -22,39 +21,44 @@ if TYPE_CHECKING:
 
 
 def facility_location(graph: sparse.csr_array, budget: int) -> tuple[Rows, Vector, Rows, Vector]:
-    """Greedy maximisation of f(S) = sum over rows i of the largest similarity s_ij to a row j in S.
+    """Maximize f(S) = sum over rows i of the largest similarity s_ij to a row j in S greedily.
+
+    When no gain is left, the remaining rows follow in pool order.
 
     Parameters
     ----------
-    graph : (n, n) symmetric, similarities in [0, 1] as ``similarity_graph`` gives them; what is not stored is 0
+    graph : (n, n) symmetric similarities in [0, 1], as ``similarity_graph`` returns them; missing entries are 0
     budget : number of rows to keep, 0 <= budget <= n
 
     Returns
     -------
-    order : (budget,) rows in the order they were picked
-    gains : (budget,) float32, by how much each raised f, in rows; never growing
-    nearest : (n,) the pick most similar to each row, the earliest of equals; -1 for picks, and where none is in reach
-    similarity : (n,) float32, similarity to that pick, NaN where there is none
+    indices : (budget,) rows in the order they were picked
+    gains : (budget,) float32, increase of f by each, in rows; never growing
+    nearest : (n,) the pick most similar to each row, ties to the earliest; -1 for picks, and if no pick is a neighbor
+    similarity : (n,) float32, similarity to that pick, NaN if there is none
 
-    When nothing is left to gain, the remaining rows follow in the order of the pool.
+    Notes
+    -----
+    Cost: O(n + budget m²) time for rows with m neighbors; O(n) memory plus the graph.
 
-    Cost: O(n + budget m²) time for rows with m neighbours; O(n) memory beside the graph. Guarantee: exactly the naive
-    greedy sequence, so at least (1 − 1/e) of the optimum of f on the graph. On a neighbour graph f is a lower bound of
-    f on all similarities.
+    Guarantee: exactly the naive greedy sequence, so at least (1 − 1/e) of the optimum of f on the graph. On a neighbor
+    graph, f is a lower bound of f on all similarities.
 
     References
     ----------
-    Nemhauser, Wolsey & Fisher (1978), doi:10.1007/BF01588971; on neighbour graphs: Lindgren, Wu & Dimakis
-    (2016), arXiv:1703.02690.
+    Nemhauser, Wolsey & Fisher (1978), doi:10.1007/BF01588971; on neighbor graphs: Lindgren, Wu & Dimakis (2016),
+    arXiv:1703.02690.
 
+    Examples
+    --------
     >>> x = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8], [0, -1]], np.float32)
-    >>> order, gains, nearest, _ = facility_location(similarity_graph(x, np.zeros(4, np.int32), 3), 2)
-    >>> order.tolist(), nearest.tolist()
+    >>> indices, gains, nearest, _ = facility_location(similarity_graph(x, np.zeros(4, np.int32), 3), 2)
+    >>> indices.tolist(), nearest.tolist()
     ([1, 3], [1, -1, 1, -1])
     """
-    similar = GraphSimilarities(graph)
-    order, gains = lazy(objectives.FacilityLocation(similar), np.arange(similar.n), budget)
-    return order, gains.astype(np.float32), *find_representatives(similar, order)
+    similarities = GraphSimilarities(graph)
+    indices, gains = greedy.lazy(objectives.FacilityLocation(similarities), np.arange(similarities.n), budget)
+    return indices, gains.astype(np.float32), *find_representatives(similarities, indices)
 
 
 @selector(
@@ -62,16 +66,19 @@ def facility_location(graph: sparse.csr_array, budget: int) -> tuple[Rows, Vecto
     reads={"embedding", "cluster"},
     prefix=True,
     random=False,
-    cost="a neighbour graph, and O(n + k m²) for m neighbours",
+    cost="a neighbor graph, and O(n + k m²) for m neighbors",
     guarantee="1 − 1/e of the optimum on the graph",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FacilityLocation:
-    """Keep the rows that best represent the pool: typical ones first, then those that nothing kept resembles.
+    """Keep the rows that best represent the pool: typical ones first, then those unlike any kept row.
 
-    Every dropped row names the kept row that is most similar to it, if one is among its neighbours. Gains count rows.
-    Two rows that are each other's best cover tie exactly, and the first in the pool wins. Memory: about 4 kB a row at
-    64 neighbours.
+    Use it by default to choose a diverse, representative subset: it scales to large pools, ignores outliers at
+    first, and names a representative for dropped rows. ``k_center`` bounds the distance of every row, and picks
+    outliers first; ``submodular`` combines it with quality and other objectives.
+
+    Every dropped row names the most similar kept row, if one is among its neighbors. Gains count rows. Two rows that
+    cover each other best tie exactly, and the first in the pool wins. Memory: about 4 kB a row at 64 neighbors.
 
     References
     ----------
@@ -79,13 +86,13 @@ class FacilityLocation:
     """
 
     n_neighbors: Annotated[int, Ge(1)] = 64
-    """Most similar rows that a row can represent, or be represented by; with as many as there are rows, exact."""
+    """Number of most similar rows that a row can represent, or be represented by; exact if it is the number of rows."""
 
     n_probe: Annotated[int, Ge(1)] = 4
-    """Above 20,000 rows: clusters in which the neighbours of a row are looked for; more cost time, and bring little."""
+    """Number of clusters in which neighbors are searched, above 20,000 rows; more cost time and improve little."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:  # noqa: ARG002
         graph = similarity_graph(pool.embeddings, pool.cluster, self.n_neighbors, self.n_probe)
-        order, gains, nearest, similarity = facility_location(graph, budget)
-        reasons = ("adds less coverage than the rows kept",)
-        return Selection(order, gains, reasons=reasons, representative=nearest, similarity=similarity)
+        indices, gains, nearest, similarity = facility_location(graph, budget)
+        reasons = ("adds less coverage than the kept rows",)
+        return Selection(indices, gains, reasons=reasons, representative=nearest, similarity=similarity)

@@ -1,4 +1,4 @@
-"""Hierarchical sampling: share the budget evenly among clusters, from the coarsest level of a tree down to its rows."""
+"""Hierarchical sampling: even shares of the budget at each level of a tree of clusters."""
 
 from __future__ import annotations
 
@@ -18,79 +18,108 @@ from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
 
-Draw = Literal["random", "closest"]
+RowChoice = Literal["random", "closest"]
 
 
 def hierarchical(
-    similarity: Vector, parents: list[Codes], budget: int, rng: np.random.Generator, *, draw: Draw
+    similarity: Vector, parents: list[Codes], budget: int, rng: np.random.Generator, *, draw: RowChoice
 ) -> Rows:
-    """Balanced sampling from a tree of clusters.
+    """Sample from a tree of clusters with balanced shares.
 
-    The budget is shared among the clusters of the highest level as evenly as their sizes allow; the share of each,
-    among its clusters of the level below, and so on. The share of a cluster of the lowest level is drawn from its rows.
+    The budget is shared among the clusters of the highest level as evenly as their sizes allow; the share of each is
+    shared among its clusters of the level below, and so on. The share of a cluster of the lowest level is taken from
+    its rows.
 
     Parameters
     ----------
     similarity : (n,) float32, cosine of each row to the centroid of its cluster; read if ``draw`` is "closest"
-    parents : for each level the cluster of each of its members: rows in the first, clusters of the level below in the
-        others
+    parents : for each level, the cluster of each of its members: rows in the first level, clusters of the level below
+        in the others
     budget : number of rows to keep, 0 <= budget <= n
-    draw : which rows of a cluster: at "random", or those "closest" to its centroid, ties to the lowest index
+    rng : random generator
+    draw : rows of a cluster to take: at "random", or the "closest" to its centroid, ties to the lowest index
 
     Returns
     -------
-    (budget,) rows in random order, so that the first of them are a sample of all clusters too
+    (budget,) rows in random order, so that every prefix is a sample of all clusters
 
+    Notes
+    -----
     Cost: O(n log n) time, O(n) memory.
 
     References
     ----------
     Vo et al. (2024), arXiv:2405.15613.
 
+    Examples
+    --------
     >>> parents = [np.array([0, 0, 0, 0, 1, 2], np.int32), np.array([0, 1, 1], np.int32)]
     >>> rows = hierarchical(np.zeros(6, np.float32), parents, 4, np.random.default_rng(0), draw="closest")
     >>> sorted(rows.tolist())
     [0, 1, 4, 5]
     """
-    sizes = [np.ones(len(similarity), np.int64)]  # rows under each member of each level
-    clusters = [*map(len, parents[1:]), int(parents[-1].max(initial=-1)) + 1]
-    for parent, count in zip(parents, clusters, strict=True):
+    sizes = [np.ones(len(similarity), np.int64)]  # number of rows under each member of each level
+    n_clusters = [*map(len, parents[1:]), int(parents[-1].max(initial=-1)) + 1]
+    for parent, count in zip(parents, n_clusters, strict=True):
         sizes.append(np.bincount(parent, sizes[-1], minlength=count).astype(np.int64))
-    share = water_fill(sizes[-1], budget, rng)
-    for parent, size in zip(parents[:0:-1], sizes[-2:0:-1], strict=True):
-        below = np.zeros(len(size), np.int64)
-        for cluster in np.flatnonzero(share):
+    shares = balanced_shares(sizes[-1], budget, rng)
+    for parent, sizes_of_members in zip(parents[:0:-1], sizes[-2:0:-1], strict=True):
+        shares_below = np.zeros(len(sizes_of_members), np.int64)
+        for cluster in np.flatnonzero(shares):
             members = np.flatnonzero(parent == cluster)
-            below[members] = water_fill(size[members], int(share[cluster]), rng)
-        share = below
-    key = -similarity if draw == "closest" else rng.random(len(similarity))
+            shares_below[members] = balanced_shares(sizes_of_members[members], int(shares[cluster]), rng)
+        shares = shares_below
+    sort_keys = -similarity if draw == "closest" else rng.random(len(similarity))
     cluster_of = parents[0]
-    order = np.lexsort((key, cluster_of))
-    size = np.bincount(cluster_of, minlength=len(share))
-    place = concatenate_ranges(np.zeros_like(size), size)
-    return rng.permutation(order[place < np.repeat(share, size)])
+    order = np.lexsort((sort_keys, cluster_of))
+    sizes_of_members = np.bincount(cluster_of, minlength=len(shares))
+    positions = concatenate_ranges(np.zeros_like(sizes_of_members), sizes_of_members)
+    return rng.permutation(order[positions < np.repeat(shares, sizes_of_members)])
 
 
-def water_fill(sizes: Counts, target: int, rng: np.random.Generator) -> Counts:
-    """min(c, size) of each, for the largest whole c that spends no more than ``target``; one more for random others.
+def balanced_shares(sizes: Counts, target: int, rng: np.random.Generator) -> Counts:
+    """Compute min(c, size) for the largest integer c that spends at most ``target``, plus one for random other groups.
 
-    >>> water_fill(np.array([1, 5, 10, 2]), 9, np.random.default_rng(0)).tolist()
+    Parameters
+    ----------
+    sizes : (g,) int64
+    target : sum of the shares
+    rng : random generator
+
+    Returns
+    -------
+    (g,) int64
+
+    Examples
+    --------
+    >>> balanced_shares(np.array([1, 5, 10, 2]), 9, np.random.default_rng(0)).tolist()
     [1, 3, 3, 2]
     """
     ascending = np.sort(sizes)
-    spent = np.concatenate(([0], np.cumsum(ascending)))
-    open_clusters = len(sizes) - np.arange(len(sizes))
-    full = np.flatnonzero(spent[:-1] + ascending * open_clusters > target)  # the level would rise above the smallest
-    if not len(full):
+    cumulative = np.concatenate(([0], np.cumsum(ascending)))
+    n_open = len(sizes) - np.arange(len(sizes))
+    n_full = np.flatnonzero(cumulative[:-1] + ascending * n_open > target)  # groups up to here are full
+    if not len(n_full):
         return sizes.copy()
-    level = (target - spent[full[0]]) // open_clusters[full[0]]
-    given: Counts = np.minimum(sizes, level)
-    given[rng.permutation(np.flatnonzero(sizes > level))[: target - given.sum()]] += 1
-    return given
+    level = (target - cumulative[n_full[0]]) // n_open[n_full[0]]
+    shares: Counts = np.minimum(sizes, level)
+    shares[rng.permutation(np.flatnonzero(sizes > level))[: target - shares.sum()]] += 1
+    return shares
 
 
-def tree(levels: list[Matrix], embeddings: Matrix) -> tuple[list[Codes], Vector]:
-    """The nearest centroid of the first level for each row, of each next level for each centroid; rows' cosines."""
+def assign_levels(levels: list[Matrix], embeddings: Matrix) -> tuple[list[Codes], Vector]:
+    """Assign rows to the centroids of the first level, and centroids to those of the next level.
+
+    Parameters
+    ----------
+    levels : centroids of each level, (k, d) float32, first level first
+    embeddings : (n, d) float32, rows of unit length
+
+    Returns
+    -------
+    parents : (n,) int32 of rows, then (k,) int32 of the centroids of each level but the last
+    similarity : (n,) float32, cosine of each row to its centroid
+    """
     cluster, similarity = assign(embeddings, levels[0])
     return [cluster, *(assign(below, above)[0] for below, above in pairwise(levels))], similarity
 
@@ -99,37 +128,43 @@ def tree(levels: list[Matrix], embeddings: Matrix) -> tuple[list[Codes], Vector]
     version=1,
     reads={"embedding"},
     cost="O(n log n), and a tree of k-means",
-    guarantee="shares even at every level",
+    guarantee="even shares at every level",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hierarchical:
-    """Keep an even sample of the kinds of rows there are, whatever the number of rows of each kind.
+    """Keep an even sample of all kinds of rows, whatever their numbers.
 
-    Balancing plain clusters does less: k-means spends most of its clusters on crowded regions. A tree of clusters of
-    clusters, each level spread more evenly, undoes that. Gains are cosines to the centroid of the lowest level.
+    Use it for raw, unbalanced pools, such as web crawls, to give rare topics their share. Balancing ``within`` plain
+    clusters does less, because k-means spends most of its clusters on crowded regions; a tree of clusters corrects
+    that. To follow the pool's distribution instead, use ``uniform`` or ``facility_location``.
+
+    Gains are cosines to the centroid of the lowest level.
+
+    Notes
+    -----
+    Deviations: spherical k-means; the number of clusters depends on the number of rows; no row is repeated.
 
     References
     ----------
     Vo et al. (2024), Automatic data curation for self-supervised learning: a clustering-based approach,
     arXiv:2405.15613.
-
-    Deviations: spherical k-means; the number of clusters follows from that of the rows; no row is repeated.
     """
 
     n_clusters: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
-    """Clusters of the lowest level; auto: the whole part of the square root of the number of rows, at most 10,000."""
+    """Number of clusters of the lowest level; auto: the integer part of the square root of the number of rows, at most
+    10,000."""
 
     n_levels: Annotated[int, Ge(1), Le(20)] = 3
-    """Levels of the tree at most; a level of fewer than two clusters is left out."""
+    """Maximum number of levels; levels of fewer than two clusters are omitted."""
 
     branching: Annotated[int, Ge(2), Le(10_000)] = 10
-    """How many clusters of a level there are for each cluster of the next."""
+    """Number of clusters of a level for each cluster of the next."""
 
     resamplings: Annotated[int, Ge(0), Le(1_000)] = 10
-    """How many times k-means is run again at each level, on the members nearest to the centroids."""
+    """Number of times that k-means is repeated at each level, on the members nearest to the centroids."""
 
-    draw: Draw = "random"
-    """Which rows of a cluster of the lowest level: random ones, or those closest to its centroid."""
+    draw: RowChoice = "random"
+    """Rows taken from a cluster of the lowest level: random ones, or those closest to its centroid."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         if not budget:
@@ -142,6 +177,6 @@ class Hierarchical:
             branching=self.branching,
             resamplings=self.resamplings,
         )
-        parents, similarity = tree(levels, pool.embeddings)
-        order = hierarchical(similarity, parents, budget, rng, draw=self.draw)
-        return Selection(order, similarity[order], reasons=("beyond the share of its cluster",))
+        parents, similarity = assign_levels(levels, pool.embeddings)
+        indices = hierarchical(similarity, parents, budget, rng, draw=self.draw)
+        return Selection(indices, similarity[indices], reasons=("beyond the share of its cluster",))

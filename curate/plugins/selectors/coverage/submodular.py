@@ -1,4 +1,4 @@
-"""Submodular selection: a weighted sum of objectives with falling returns, and a greedy way to look for the best."""
+"""Submodular selection: greedy maximization of a weighted sum of objectives with diminishing returns."""
 
 from __future__ import annotations
 
@@ -44,66 +44,95 @@ def submodular(
     prices: Numbers | None = None,
     cost_weight: float = 0.5,
 ) -> GreedyResult:
-    """Maximize a weighted sum of objectives, each as a share of what the search reaches with it alone.
+    """Maximize a weighted sum of objectives, each scaled by the value that the search reaches with it alone.
 
     Parameters
     ----------
-    terms : objectives with no row taken
-    weights : of each objective
+    terms : objectives with an empty set
+    weights : weight of each objective
     budget : number of rows to keep, at least 1
-    search : how ``budget`` rows are looked for
-    prices : (n,) at least 0; given, ``search`` only scales the terms, and the rows are those of ``worth_its_cost``
-    cost_weight : see ``worth_its_cost``
+    search : function that maximizes an objective over sets of ``budget`` rows
+    prices : (n,) at least 0; if given, ``search`` only scales the terms, and the rows are those of
+        ``maximize_net_value``
+    cost_weight : see ``maximize_net_value``
 
     Returns
     -------
-    order : (budget,) rows in the order they were taken
+    indices : (budget,) rows in the order they were taken
     gains : (budget,) float64
 
     Notes
     -----
-    Cost and guarantee: those of the search, and one search more for each term if there are several.
+    Cost and guarantee: those of the search, and one additional search for each term if there are several.
 
     References
     ----------
     Nemhauser, Wolsey & Fisher (1978), doi:10.1007/BF01588971. Bilmes (2022), arXiv:2202.00132.
     """
-    f = normalised(terms, weights, search)
-    return search(f.fresh()) if prices is None else worth_its_cost(f, prices, budget, cost_weight)
+    f = scale_terms(terms, weights, search)
+    return search(f.fresh()) if prices is None else maximize_net_value(f, prices, budget, cost_weight)
 
 
-def normalised(terms: Sequence[Objective], weights: Sequence[float], search: Search) -> Objective:
-    """The sum of ``terms``, each as a share of what ``search`` reaches with it alone, times its weight.
+def scale_terms(terms: Sequence[Objective], weights: Sequence[float], search: Search) -> Objective:
+    """Return the sum of ``terms``, each times its weight and divided by the value that it reaches alone.
 
-    Else a weight would mean nothing: one objective counts rows of the pool, another the logarithm of a volume. A term
-    of which nothing can be had counts 0. One term by itself is left as it is.
+    Without scaling, weights would be meaningless: one objective counts rows of the pool, another the logarithm of a
+    volume. A term whose value is always 0 counts 0. A single term is not scaled.
 
+    Parameters
+    ----------
+    terms : objectives with an empty set
+    weights : weight of each objective
+    search : function that maximizes an objective
+
+    Examples
+    --------
     >>> from curate.kernels.submodular.objectives import Modular
     >>> terms = [Modular(np.array([10.0, 0.0])), Modular(np.array([0.0, 4.0]))]
-    >>> f = normalised(terms, [1.0, 0.5], lambda f: greedy.lazy(f, np.arange(2), 1))
+    >>> f = scale_terms(terms, [1.0, 0.5], lambda f: greedy.lazy(f, np.arange(2), 1))
     >>> f.gains(np.arange(2)).tolist()
     [1.0, 0.5]
     """
     if len(terms) == 1:
         return terms[0]
-    reached = [float(search(term.fresh())[1].sum()) for term in terms]
-    scales = [weight / most if most > 0 else 0.0 for weight, most in zip(weights, reached, strict=True)]
+    values = [float(search(term.fresh())[1].sum()) for term in terms]
+    scales = [weight / value if value > 0 else 0.0 for weight, value in zip(weights, values, strict=True)]
     return WeightedSum(terms, scales)
 
 
-def worth_its_cost(f: Objective, prices: Numbers, budget: int, cost_weight: float) -> GreedyResult:
-    """Distorted greedy for (1 − w) f(S) / f of the greedy − w × price of S / price of ``budget`` average rows."""
+def maximize_net_value(f: Objective, prices: Numbers, budget: int, cost_weight: float) -> GreedyResult:
+    """Run the distorted greedy for a trade-off of value and price.
+
+    The function is (1 − w) f(S) / f of the greedy − w × price of S / price of ``budget`` average rows.
+
+    Parameters
+    ----------
+    f : objective with an empty set
+    prices : (n,) float64, at least 0
+    budget : number of rows to keep
+    cost_weight : w in [0, 1]
+    """
     rows = np.arange(len(prices))
-    reached = float(greedy.lazy(f.fresh(), rows, budget)[1].sum())
-    average = float(prices.mean()) * budget
-    scaled = WeightedSum([f.fresh()], [(1 - cost_weight) / (reached or 1.0)])
-    return greedy.distorted(scaled, prices * (cost_weight / (average or 1.0)), rows, budget)
+    best_value = float(greedy.lazy(f.fresh(), rows, budget)[1].sum())
+    average_cost = float(prices.mean()) * budget
+    scaled_objective = WeightedSum([f.fresh()], [(1 - cost_weight) / (best_value or 1.0)])
+    return greedy.distorted(scaled_objective, prices * (cost_weight / (average_cost or 1.0)), rows, budget)
 
 
-def searcher(
-    optimizer: Optimizer, n: int, budget: int, rng: np.random.Generator, *, epsilon: float, parts: int
+def make_search(
+    optimizer: Optimizer, n: int, budget: int, rng: np.random.Generator, *, epsilon: float, n_partitions: int
 ) -> Search:
-    """Return the search for ``budget`` of n rows that ``optimizer`` names; for "distorted", that of the scales."""
+    """Return the search for ``budget`` of n rows; for "distorted", the search that scales the terms.
+
+    Parameters
+    ----------
+    optimizer : name of the search
+    n : number of rows in the pool
+    budget : number of rows to keep
+    rng : random generator
+    epsilon : see ``Submodular``
+    n_partitions : see ``Submodular``
+    """
     rows = np.arange(n)
     match optimizer:
         case "naive":
@@ -113,33 +142,40 @@ def searcher(
         case "threshold":
             return partial(greedy.threshold, rows=rows, budget=budget, epsilon=epsilon)
         case "distributed":
-            return partial(greedy.distributed, rows=rows, budget=budget, parts=parts, rng=rng)
+            return partial(greedy.distributed, rows=rows, budget=budget, n_parts=n_partitions, rng=rng)
     return partial(greedy.lazy, rows=rows, budget=budget)
 
 
 def similarities(embeddings: Matrix, cluster: Codes, n_neighbors: int | Literal["all"], n_probe: int) -> Similarities:
     """Return the similarities of rows with their ``n_neighbors``.
 
+    Parameters
+    ----------
+    embeddings : (n, d) float32, rows of unit length
+    cluster : (n,) int32, -1 for rows in no cluster
+    n_neighbors : number of neighbors, or "all"
+    n_probe : number of clusters to search
+
     Raises
     ------
-    PluginError : if all similarities are too many to hold
+    PluginError : if there are too many rows for all similarities
     """
     if n_neighbors != "all":
         return GraphSimilarities(similarity_graph(embeddings, cluster, n_neighbors, n_probe))
     if len(embeddings) > DENSE_ROWS:
         raise PluginError(
-            f"submodular: with n_neighbors: all, {len(embeddings):,} rows are too many; the most is {DENSE_ROWS:,}",
-            hint="give a number of neighbours, or select within: cluster",
+            f"submodular: with n_neighbors: all, {len(embeddings):,} rows are too many; the maximum is {DENSE_ROWS:,}",
+            hint="set n_neighbors to a number, or select within: cluster",
         )
     return DenseSimilarities(embeddings)
 
 
-# ---------------------------------------------------------------- objectives as a configuration names them
+# ---------------------------------------------------------------- objectives in the configuration
 
 
 Share = Annotated[float, Ge(0), Le(1)]
 
-KEYS: dict[str, tuple[str, ...]] = {
+OPTIONS: dict[str, tuple[str, ...]] = {
     "facility_location": (),
     "saturated_coverage": ("saturation",),
     "graph_cut": ("redundancy",),
@@ -148,89 +184,92 @@ KEYS: dict[str, tuple[str, ...]] = {
     "group_balance": ("column",),
     "quality": ("by",),
 }
-"""The objectives, and the other keys that each reads."""
+"""Objectives, and the other keys that each uses."""
 
-OF_SIMILARITIES = ("facility_location", "saturated_coverage", "graph_cut")
+SIMILARITY_OBJECTIVES = ("facility_location", "saturated_coverage", "graph_cut")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """One objective with its weight, and the keys that only some objectives read."""
+    """Objective with its weight, and keys that only some objectives use."""
 
     facility_location: Share | None = None
-    """Every row of the pool has a similar one among those kept."""
+    """Weight of a similar kept row for every row of the pool."""
 
     saturated_coverage: Share | None = None
-    """Every row of the pool has enough similar ones among those kept; what is beyond ``saturation`` counts nothing."""
+    """Weight of enough similar kept rows for every row of the pool; similarity beyond ``saturation`` does not count."""
 
     graph_cut: Share | None = None
-    """Rows similar to many of the pool, less ``redundancy`` for what they are similar to among those kept."""
+    """Weight of rows similar to many rows of the pool, minus ``redundancy`` times their similarity to kept rows."""
 
     log_determinant: Share | None = None
-    """Rows that span a large volume: variety."""
+    """Weight of diversity: the volume that the kept rows span."""
 
     feature_based: Share | None = None
-    """Much of every feature, each with falling returns: scores, ``by``, or the character trigrams of ``column``."""
+    """Weight of features with diminishing returns: the scores ``by``, or the character trigrams of ``column``."""
 
     group_balance: Share | None = None
-    """Rows of every group, with falling returns: the values of ``column``, such as source, label or cluster."""
+    """Weight of rows of every group, with diminishing returns: values of ``column``, such as source or label."""
 
     quality: Share | None = None
-    """Rows of high quality, or of a high score ``by``, from 0 for the worst of the pool to 1 for the best."""
+    """Weight of quality, or of the score ``by``, scaled from 0 for the worst row of the pool to 1 for the best."""
 
     by: Annotated[tuple[ScoreName, ...], MinLen(1)] | ScoreName | None = None
-    """The scores that are features, or the score that is quality."""
+    """Scores used as features, or the score used as quality."""
 
     column: ColumnName | None = None
-    """The column of groups, or of texts."""
+    """Column of groups, or of texts."""
 
     saturation: Annotated[float, Gt(0), Le(1)] | None = None
-    """The share of all its similarity that is enough for a row; without it, the budget's share of the pool."""
+    """Share of a row's total similarity that is enough; defaults to the budget's share of the pool."""
 
     redundancy: Annotated[float, Ge(0), Le(0.5)] | None = None
-    """What similarity to a row kept costs; without it 0.5, beyond which fewer rows could be better than more."""
+    """Penalty for similarity to a kept row; defaults to 0.5, above which fewer rows could be better than more."""
 
     concave: Literal["sqrt", "log"] | None = None
-    """How a feature's returns fall: its square root, unless said, or log(1 + x)."""
+    """Function of a feature's diminishing returns: sqrt (default), or log for log(1 + x)."""
 
     def __post_init__(self) -> None:
-        named = [name for name in KEYS if getattr(self, name) is not None]
-        if len(named) != 1:
-            said = " and ".join(named) or "no objective"
-            raise ValueError(f"names {said}: each item has one, with its weight; there are {', '.join(KEYS)}")
+        names = [name for name in OPTIONS if getattr(self, name) is not None]
+        if len(names) != 1:
+            listed = " and ".join(names) or "no objective"
+            raise ValueError(f"each item needs exactly one objective, got {listed}; available: {', '.join(OPTIONS)}")
         for field in fields(self):
-            if field.name not in (*KEYS, *KEYS[named[0]]) and getattr(self, field.name) is not None:
-                raise ValueError(f"{field.name}: {named[0]} reads no {field.name}")
+            if field.name not in (*OPTIONS, *OPTIONS[names[0]]) and getattr(self, field.name) is not None:
+                raise ValueError(f"{field.name}: {names[0]} does not use {field.name}")
         if self.feature_based is not None and (self.by is None) == (self.column is None):
-            raise ValueError("feature_based: give either the scores, by, or the column of texts")
+            raise ValueError("feature_based: set either `by`, the scores, or `column`, the texts")
         if self.group_balance is not None and self.column is None:
-            raise ValueError("group_balance: give the column of groups")
+            raise ValueError("group_balance: set `column`, the groups")
         if self.quality is not None and isinstance(self.by, tuple):
-            raise ValueError("by: quality is one score")
+            raise ValueError("by: quality takes a single score")
 
     @property
     def name(self) -> str:
-        """The objective's name."""
-        return next(name for name in KEYS if getattr(self, name) is not None)
+        """Name of the objective."""
+        return next(name for name in OPTIONS if getattr(self, name) is not None)
 
     @property
     def weight(self) -> float:
-        """The objective's weight."""
+        """Weight of the objective."""
         return float(getattr(self, self.name))
 
 
-def function(  # noqa: PLR0911 - one for each objective
+def make_objective(  # noqa: PLR0911 - one return per objective
     term: Term, pool: Pool, budget: int, similar: Callable[[], Similarities]
 ) -> Objective:
-    """The function that ``term`` stands for.
+    """Return the objective function of ``term``.
 
     Parameters
     ----------
-    similar : gives the similarities of the pool's rows; asked only by objectives that read them
+    term : objective and its keys
+    pool : rows to select from
+    budget : number of rows to keep
+    similar : function that returns the similarities of the pool's rows; called only if they are needed
 
     Raises
     ------
-    PluginError : if a score or a column has values that the objective is not defined for
+    PluginError : if a score or a column has values for which the objective is undefined
     """
     match term.name:
         case "facility_location":
@@ -249,33 +288,38 @@ def function(  # noqa: PLR0911 - one for each objective
     return objectives.Modular(min_max_scale(quality))
 
 
-def at_least_0(values: pl.Series | Vector, what: str) -> Numbers:
-    """(n,) float64.
+def nonnegative(values: pl.Series | Vector, source: str) -> Numbers:
+    """Return values as (n,) float64.
+
+    Parameters
+    ----------
+    values : n numbers
+    source : description of the values, for the error
 
     Raises
     ------
-    PluginError : naming ``what``, if a value is missing, infinite or negative
+    PluginError : if a value is missing, infinite or negative
     """
     if isinstance(values, pl.Series):
         if not values.dtype.is_numeric():
-            raise PluginError(f"{what} holds {values.dtype}, no numbers", hint="name a column of numbers")
+            raise PluginError(f"{source} contains {values.dtype}, not numbers", hint="use a column of numbers")
         values = values.cast(pl.Float64).fill_null(np.nan).to_numpy()
-    if wrong := np.count_nonzero(~(np.isfinite(values) & (values >= 0))):
+    if n_invalid := np.count_nonzero(~(np.isfinite(values) & (values >= 0))):
         raise PluginError(
-            f"{what} is missing, infinite or negative for {wrong} rows",
-            hint="drop those with an entry {use: where}, or name another",
+            f"{source} is missing, infinite or negative for {n_invalid} rows",
+            hint="drop these rows with an entry {use: where}, or use another one",
         )
     return values.astype(np.float64)
 
 
 def _prices(pool: Pool, column: str) -> Numbers:
-    return at_least_0(require(pool.frame)[column], f"submodular: the column {column!r}")
+    return nonnegative(require(pool.frame)[column], f"submodular: the column {column!r}")
 
 
 def _representatives(functions: Sequence[Objective], order: Rows) -> tuple[Rows, Vector] | tuple[None, None]:
-    """Return what ``find_representatives`` does where facility location is among the objectives, else nothing."""
-    covering = next((f for f in functions if isinstance(f, FacilityLocation)), None)
-    return (None, None) if covering is None else find_representatives(covering.similar, order)
+    """Return the representatives if facility location is among the objectives, otherwise None."""
+    facility_location = next((f for f in functions if isinstance(f, FacilityLocation)), None)
+    return (None, None) if facility_location is None else find_representatives(facility_location.similarities, order)
 
 
 def _features(term: Term, pool: Pool) -> sparse.csr_array:
@@ -284,12 +328,12 @@ def _features(term: Term, pool: Pool) -> sparse.csr_array:
     if term.column is not None:
         return trigram_features(require(pool.frame)[term.column].cast(pl.String).fill_null("").to_list())
     names = (term.by,) if isinstance(term.by, str) else term.by or ()
-    scores = [at_least_0(pool.scores[name], f"feature_based: the score {name!r}") for name in names]
+    scores = [nonnegative(pool.scores[name], f"feature_based: the score {name!r}") for name in names]
     return sparse.csr_array(np.stack(scores, axis=1))
 
 
 def _groups(values: pl.Series) -> sparse.csr_array:
-    """Return the features of groups; rows without a value are a group too."""
+    """Return the one-hot features of groups; rows without a value form a group."""
     return group_features(values.rank("dense").fill_null(0).to_numpy().astype(np.int64))
 
 
@@ -297,84 +341,91 @@ def _groups(values: pl.Series) -> sparse.csr_array:
     version=2,
     reads={"embedding", "quality", "cluster", "scores", "frame"},
     random={"optimizer": ("stochastic", "distributed")},
-    cost="a neighbour graph, and some gains a row",
-    guarantee="by optimizer: 1 − 1/e of the optimum on the graph; less ε; half of it on average",
+    cost="a neighbor graph, and a few gains per row",
+    guarantee="by optimizer: 1 − 1/e of the optimum on the graph; minus ε; half of it in expectation",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submodular:
-    """Keep the rows that are best by a weighted sum of objectives, each with falling returns.
+    """Keep the rows that maximize a weighted sum of objectives with diminishing returns.
 
-    The objectives are monotone and submodular, so taking the best row again and again comes near the best set there is.
-    With several, each counts as a share of what the same search reaches with it alone at the same budget: weights of 1
-    and 0.5 mean that the first matters twice as much. That takes one search more for each. Gains are such shares; with
-    one objective, in its own unit. Where facility location is among them, dropped rows name the kept row most similar.
+    Use it to combine aims, such as coverage, diversity, balance of groups and quality, with weights, or to buy rows for
+    a price (``cost``). For coverage alone, ``facility_location`` is simpler and the same.
 
-    With a ``cost``, the search looks for rows that are worth their price. The rest of the budget goes to the rows that
-    lose least, and their gains are negative.
+    The objectives are monotone and submodular, so taking the best row repeatedly comes close to the best set. With
+    several objectives, each is scaled by the value that the same search reaches with it alone at the same budget:
+    weights of 1 and 0.5 mean that the first matters twice as much. This takes one additional search for each. Gains are
+    such shares; with a single objective, they are in its unit. With facility location, dropped rows name the most
+    similar kept row.
+
+    With a ``cost``, the search looks for rows that are worth their price. The rest of the budget is filled with the
+    rows that lose least, and their gains are negative.
 
     Notes
     -----
-    Shares of the optimum that are guaranteed for the weighted sum, on the neighbor graph where similarities are read:
-    ``lazy`` and ``naive`` 1 − 1/e; ``threshold`` 1 − 1/e − ε; ``stochastic`` 1 − 1/e − ε in expectation;
-    ``distributed`` (1 − 1/e) / 2 in expectation. ``distorted`` guarantees f(S) − cost(S) >= (1 − 1/e) f(O) − cost(O)
-    for every set O within the budget, before the rest of the budget is filled.
+    Guaranteed shares of the optimum of the weighted sum, on the neighbor graph if similarities are used: ``lazy`` and
+    ``naive`` 1 − 1/e; ``threshold`` 1 − 1/e − ε; ``stochastic`` 1 − 1/e − ε in expectation; ``distributed`` (1 − 1/e) /
+    2 in expectation. ``distorted`` guarantees f(S) − cost(S) >= (1 − 1/e) f(O) − cost(O) for every set O within the
+    budget, before the rest of the budget is filled.
 
     Deviations: character trigrams replace words among features.
 
     References
     ----------
     Nemhauser, Wolsey & Fisher (1978), doi:10.1007/BF01588971. Bilmes (2022), "Submodularity in machine learning and
-    artificial intelligence", arXiv:2202.00132. Each objective and search names its source in ``curate.kernels``.
+    artificial intelligence", arXiv:2202.00132. Sources of each objective and search are in ``curate.kernels``.
     """
 
     objective: Annotated[tuple[Term, ...], MinLen(1)] = (Term(facility_location=1.0),)
     """Objectives and their weights, such as [{facility_location: 1.0}, {quality: 0.5, by: el2n}]."""
 
     optimizer: Optimizer = "lazy"
-    """``lazy``: the greedy; ``naive``: the same rows, slowly; ``stochastic``: the best of a random sample each time;
-    ``threshold``: all that reach a falling threshold; ``distributed``: the greedy in random parts, then among what
-    those gave; ``distorted``: for objectives less a cost."""
+    """Search: ``lazy``, the greedy; ``naive``, the same rows, slowly; ``stochastic``, the best of a random sample in
+    each step; ``threshold``, all rows that reach a falling threshold; ``distributed``, the greedy in random parts, then
+    on their results; ``distorted``, for objectives minus a cost."""
 
     n_neighbors: Annotated[int, Ge(1)] | Literal["all"] = 64
-    """Most similar rows that a row is compared with; all: every row, for pools or groups of up to 16,384."""
+    """Number of most similar rows that a row is compared with; all: every row, for pools or groups of up to 16,384."""
 
     n_probe: Annotated[int, Ge(1)] = 4
-    """Above 20,000 rows: clusters in which the neighbours of a row are looked for; more cost time, and bring little."""
+    """Number of clusters in which neighbors are searched, above 20,000 rows; more cost time and improve little."""
 
     epsilon: Annotated[float, Gt(0), Lt(1)] = 0.01
-    """What stochastic and threshold may lose of the guarantee, for speed."""
+    """Loss of guarantee that stochastic and threshold trade for speed."""
 
     n_partitions: Annotated[int, Ge(1), Le(100_000)] = 8
-    """The number of parts of distributed."""
+    """Number of parts of distributed."""
 
     cost: ColumnName | None = None
-    """A column of prices, at least 0, such as tokens; goes with distorted."""
+    """Column of prices, at least 0, such as tokens; requires optimizer distorted."""
 
     cost_weight: Share = 0.5
-    """0: prices do not count; 1: nothing else does. A price counts as a share of that of as many average rows."""
+    """Weight of prices: 0 ignores them, 1 considers nothing else. A price is relative to that of the same number of
+    average rows."""
 
     def __post_init__(self) -> None:
         if not any(term.weight for term in self.objective):
-            raise ValueError("objective: every weight is 0")
+            raise ValueError("objective: all weights are 0")
         if (self.cost is not None) != (self.optimizer == "distorted"):
-            raise ValueError("optimizer: distorted and a cost go together")
+            raise ValueError("optimizer: `cost` requires optimizer distorted, and distorted requires `cost`")
 
     def columns(self) -> tuple[str, ...]:
-        """The columns of groups, texts and prices."""
+        """Return the columns of groups, texts and prices."""
         return tuple(dict.fromkeys(name for name in (*(t.column for t in self.objective), self.cost) if name))
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         terms = [term for term in self.objective if term.weight]
-        compared = f", as {self.n_neighbors} neighbours tell" * any(t.name in OF_SIMILARITIES for t in terms)
-        reason = f"adds less to the objective than the rows kept{compared}"
+        suffix = f", by {self.n_neighbors} neighbors" * any(t.name in SIMILARITY_OBJECTIVES for t in terms)
+        reason = f"adds less to the objective than the kept rows{suffix}"
         if not budget:
             return Selection(np.empty(0, np.intp), np.empty(0, np.float32), reasons=(reason,))
-        similar = cache(partial(similarities, pool.embeddings, pool.cluster, self.n_neighbors, self.n_probe))
-        functions = [function(term, pool, budget, similar) for term in terms]
-        search = searcher(self.optimizer, len(pool), budget, rng, epsilon=self.epsilon, parts=self.n_partitions)
+        get_similarities = cache(partial(similarities, pool.embeddings, pool.cluster, self.n_neighbors, self.n_probe))
+        functions = [make_objective(term, pool, budget, get_similarities) for term in terms]
+        search = make_search(
+            self.optimizer, len(pool), budget, rng, epsilon=self.epsilon, n_partitions=self.n_partitions
+        )
         prices = None if self.cost is None else _prices(pool, self.cost)
-        order, gains = submodular(functions, [t.weight for t in terms], budget, search, prices, self.cost_weight)
-        nearest, similarity = _representatives(functions, order)
+        indices, gains = submodular(functions, [t.weight for t in terms], budget, search, prices, self.cost_weight)
+        nearest, similarity = _representatives(functions, indices)
         return Selection(
-            order, gains.astype(np.float32), reasons=(reason,), representative=nearest, similarity=similarity
+            indices, gains.astype(np.float32), reasons=(reason,), representative=nearest, similarity=similarity
         )

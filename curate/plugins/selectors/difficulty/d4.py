@@ -1,4 +1,4 @@
-"""D4: drop near-duplicates, cluster what is left again, and keep the rows far from the new centroids."""
+"""D4: near-duplicates are dropped, the rest is clustered again, and rows far from the new centroids are kept."""
 
 from __future__ import annotations
 
@@ -30,60 +30,66 @@ def d4(
     dedup_rate: float,
     n_clusters: int | Literal["auto"],
 ) -> tuple[Rows, Vector, Flags]:
-    """Document de-duplication and diversification: SemDeDup, k-means on what it leaves, SSL prototypes on that.
+    """Run document deduplication and diversification: SemDeDup, k-means on the remaining rows, SSL prototypes.
 
-    SemDeDup keeps a row while its similarity to every earlier row of its cluster is below a threshold; here the
-    threshold is the one that leaves ``dedup_rate`` of the rows.
+    SemDeDup keeps a row if its similarity to every earlier row of its cluster is below a threshold; here the threshold
+    is the one that keeps ``dedup_rate`` of the rows.
 
     Parameters
     ----------
     embeddings : (n, d) float32, rows of unit length
-    cluster : (n,) int32; where duplicates are looked for: see ``Cells.from_clusters``
+    cluster : (n,) int32; duplicates are searched within clusters: see ``Cells.from_clusters``
     budget : number of rows to keep, 0 <= budget <= n
+    rng : random generator
     dedup_rate : share of the rows that the first step keeps, in (0, 1]; never fewer rows than the budget
-    n_clusters : of the second k-means; "auto": the whole part of the square root of the number of rows left
+    n_clusters : number of clusters of the second k-means; "auto": the integer part of the square root of the number of
+        rows
 
     Returns
     -------
-    order : (budget,) rows, farthest from their centroid first
+    indices : (budget,) rows, farthest from their centroid first
     distance : (budget,) float32, 1 - cosine of each to the nearest centroid
-    distinct : (n,) bool, rows that the first step kept
+    is_distinct : (n,) bool, rows that the first step kept
 
-    Cost: that of ``similarity_to_earlier``, O(sum of n_c² d) over clusters of n_c rows, large ones split, and of
-    k-means, O(m k d) a pass for the m rows left; O(n + k d) memory besides 65,536 rows.
+    Notes
+    -----
+    Cost: that of ``similarity_to_earlier``, O(sum of n_c² d) over clusters of n_c rows, where large ones are split, and
+    of k-means, O(m k d) a pass for the m remaining rows; O(n + k d) memory plus 65,536 rows.
+
+    Deviations: the order in a cluster and the similarities are those of the selector ``semdedup``. Equally similar rows
+    at the threshold are kept in pool order until the share is met; SemDeDup would drop them all.
 
     References
     ----------
     Tirumala, Simig, Aghajanyan & Morcos (2023), D4, arXiv:2308.12284.
 
-    Deviations: the order in a cluster and the similarities are those of the selector ``semdedup``. Equally similar
-    rows at the threshold are kept in the order of the pool until the share is met, where SemDeDup would drop them all.
-
+    Examples
+    --------
     >>> x = np.array([[1, 0], [1, 0], [0.6, 0.8], [0, 1]], np.float32)
     >>> one = np.zeros(4, np.int32)
     >>> d4(x, one, 3, np.random.default_rng(0), dedup_rate=0.75, n_clusters=1)[2].tolist()
     [True, False, True, True]
     """
     n = len(embeddings)
-    left = max(budget, min(n, int(dedup_rate * n + 0.5)))
-    unused = np.zeros(n, np.float32)
-    cells = Cells.from_clusters(embeddings, cluster, unused, first="farthest")
+    n_distinct = max(budget, min(n, int(dedup_rate * n + 0.5)))
+    no_quality = np.zeros(n, np.float32)
+    cells = Cells.from_clusters(embeddings, cluster, no_quality, first="farthest")
     nearest = similarity_to_earlier(embeddings, cells)
-    distinct = np.zeros(n, np.bool_)
-    distinct[np.argsort(nearest, kind="stable")[:left]] = True
-    rows = np.flatnonzero(distinct)
+    is_distinct = np.zeros(n, np.bool_)
+    is_distinct[np.argsort(nearest, kind="stable")[:n_distinct]] = True
+    rows = np.flatnonzero(is_distinct)
     if not budget:
-        return rows[:0], np.empty(0, np.float32), distinct
+        return rows[:0], np.empty(0, np.float32), is_distinct
 
     def blocks() -> Iterator[Matrix]:
-        return (embeddings[rows[block]] for block in block_slices(left, _ROWS))
+        return (embeddings[rows[block]] for block in block_slices(n_distinct, _ROWS))
 
-    vectors = Vectors(left, embeddings.shape[1], blocks)
-    k = default_n_clusters(left) if n_clusters == "auto" else n_clusters
+    vectors = Vectors(n_distinct, embeddings.shape[1], blocks)
+    k = default_n_clusters(n_distinct) if n_clusters == "auto" else n_clusters
     centroids = spherical_kmeans(vectors, k, rng).centroids
     distance = 1 - np.concatenate([assign(block, centroids)[1] for block in blocks()])
-    chosen = np.argsort(-distance, kind="stable")[:budget]
-    return rows[chosen], distance[chosen], distinct
+    farthest = np.argsort(-distance, kind="stable")[:budget]
+    return rows[farthest], distance[farthest], is_distinct
 
 
 @selector(
@@ -96,9 +102,12 @@ def d4(
 class D4:
     """Drop near-duplicates, cluster the rest again, and keep the rows far from the new centroids.
 
-    Dense groups of near-duplicates draw centroids to themselves; clusters made without them tell better what is
-    unusual. The first step leaves a share of the rows, and the second what the budget leaves of those: both rates
-    multiply to the rate that is kept. Gains are distances (1 - cosine) to the new centroids.
+    Use it on large web pools with many near-duplicates, in place of ``semdedup`` followed by ``ssl_prototypes``. Rows
+    far from centroids may be noise: drop junk first, and compare with ``uniform``.
+
+    Groups of near-duplicates attract centroids; clusters fitted without them are better at finding unusual rows. The
+    first step keeps a share of the rows, and the second step the budget's share of those: both rates multiply to the
+    final keep rate. Gains are distances (1 - cosine) to the new centroids.
 
     References
     ----------
@@ -107,14 +116,15 @@ class D4:
     """
 
     dedup_rate: Annotated[float, Gt(0), Le(1)] = 0.75
-    """Share of the rows that are left when near-duplicates are dropped; more are, if the budget is larger."""
+    """Share of the rows kept after dropping near-duplicates; more are kept if the budget is larger."""
 
     n_clusters: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
-    """Clusters made of the rows left (the paper: 11,000); auto: the whole part of the square root of their number."""
+    """Number of clusters of the remaining rows (the paper: 11,000); auto: the integer part of the square root of their
+    number."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        order, distance, distinct = d4(
+        indices, distance, is_distinct = d4(
             pool.embeddings, pool.cluster, budget, rng, dedup_rate=self.dedup_rate, n_clusters=self.n_clusters
         )
-        reasons = ("near-duplicate of another row of its cluster", "nearer to its prototype than the rows kept")
-        return Selection(order, distance, reasons=reasons, reason=distinct.astype(np.int16))
+        reasons = ("near-duplicate of another row of its cluster", "closer to its prototype than the kept rows")
+        return Selection(indices, distance, reasons=reasons, reason=is_distinct.astype(np.int16))

@@ -1,4 +1,4 @@
-"""Moderate coreset: keep the rows whose distance to the prototype of their class is neither small nor large."""
+"""Moderate coreset: selection of rows at a median distance to the prototype of their class."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _ROWS = 65_536
 
 
 def moderate(distance: Vector, budget: int) -> tuple[Rows, Flags]:
-    """The ``budget`` rows whose distances stand in the middle of all, by rank.
+    """Return the ``budget`` rows whose distances are in the middle of all, by rank.
 
-    Ranks run from ⌊(n − budget) / 2⌋, counted from 0 for the smallest distance.
+    Ranks start at ⌊(n − budget) / 2⌋, counted from 0 for the smallest distance.
 
     Parameters
     ----------
@@ -32,62 +32,71 @@ def moderate(distance: Vector, budget: int) -> tuple[Rows, Flags]:
 
     Returns
     -------
-    order : (budget,) rows, from the middle outwards, the nearer to the prototype first
-    far : (n,) bool, whether a row's distance ranks above the middle
+    indices : (budget,) rows, from the middle outwards, the nearer to the prototype first
+    is_far : (n,) bool, whether a row's distance ranks above the middle
 
+    Notes
+    -----
     Cost: O(n log n) time, O(n) memory. Ties in distance go to the lowest index.
 
     References
     ----------
     Xia, Liu, Yu, Shen, Han & Liu (2023), Moderate coreset, ICLR.
 
+    Examples
+    --------
     >>> moderate(np.array([5, 1, 4, 2, 3], np.float32), 3)[0].tolist()
     [4, 3, 2]
     """
     n = len(distance)
     by_distance = np.argsort(distance, kind="stable")
-    outwards = np.argsort(np.abs(2 * np.arange(n) - (n - 1)), kind="stable")
-    far = np.empty(n, np.bool_)
-    far[by_distance] = 2 * np.arange(n) > n - 1
-    return by_distance[outwards[:budget]], far
+    by_middle_distance = np.argsort(np.abs(2 * np.arange(n) - (n - 1)), kind="stable")
+    is_far = np.empty(n, np.bool_)
+    is_far[by_distance] = 2 * np.arange(n) > n - 1
+    return by_distance[by_middle_distance[:budget]], is_far
 
 
 def distance_to_prototype(embeddings: Matrix, cluster: Codes, prototype: Prototype) -> Vector:
-    """Euclidean distance of each row to the mean, or to the coordinate-wise median, of the rows of its cluster.
+    """Compute the Euclidean distance of each row to the mean, or coordinate-wise median, of its cluster.
 
     Parameters
     ----------
     embeddings : (n, d) float32, rows of unit length
-    cluster : (n,) int32; a row in no cluster (-1) is measured to the cluster of most similar mean direction, and if
-        there is none at all, to the prototype of all rows
+    cluster : (n,) int32; a row in no cluster (-1) is compared with the cluster of most similar mean direction, or with
+        the prototype of all rows if there are no clusters
+    prototype : "mean" or "median"
 
     Returns
     -------
     (n,) float32 in [0, 2]
 
+    Notes
+    -----
     Cost: O(n d) time, O(n log n d) for medians, and O(k d) for each row in no cluster of k; O(n) memory, and a copy of
     the largest cluster.
 
+    Examples
+    --------
     >>> x = np.array([[1, 0], [0, 1], [-1, 0]], np.float32)
     >>> distance_to_prototype(x, np.zeros(3, np.int32), "median").tolist()
     [1.0, 1.0, 1.0]
     """
-    members = group_rows(cluster) or [np.arange(len(cluster))] * bool(len(cluster))
-    own = np.empty(len(cluster), np.intp)
-    for group, rows in enumerate(members):
-        own[rows] = group
-    strays = np.flatnonzero(cluster < 0)
-    if len(strays) < len(cluster):
-        directions = mean_directions(embeddings, members)
-        for block in block_slices(len(strays), _ROWS):
-            own[strays[block]] = assign(embeddings[strays[block]], directions)[0]
-    prototypes = np.empty((len(members), embeddings.shape[1]), np.float32)
-    for group, rows in enumerate(members):
+    groups = group_rows(cluster) or [np.arange(len(cluster))] * bool(len(cluster))
+    group_of_row = np.empty(len(cluster), np.intp)
+    for group, rows in enumerate(groups):
+        group_of_row[rows] = group
+    unassigned = np.flatnonzero(cluster < 0)
+    if len(unassigned) < len(cluster):
+        mean_vectors = mean_directions(embeddings, groups)
+        for block in block_slices(len(unassigned), _ROWS):
+            group_of_row[unassigned[block]] = assign(embeddings[unassigned[block]], mean_vectors)[0]
+    prototypes = np.empty((len(groups), embeddings.shape[1]), np.float32)
+    for group, rows in enumerate(groups):
         x = embeddings[rows]
         prototypes[group] = np.median(x, axis=0) if prototype == "median" else x.mean(axis=0, dtype=np.float64)
     distance = np.empty(len(cluster), np.float32)
     for block in block_slices(len(cluster), _ROWS):
-        distance[block] = np.linalg.norm(embeddings[block] - prototypes[own[block]], axis=1)
+        distance[block] = np.linalg.norm(embeddings[block] - prototypes[group_of_row[block]], axis=1)
     return distance
 
 
@@ -101,10 +110,12 @@ def distance_to_prototype(embeddings: Matrix, cluster: Codes, prototype: Prototy
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moderate:
-    """Keep the rows of middling distance to the prototype of their cluster: not the plainest, not the oddest.
+    """Keep the rows of medium distance to the prototype of their cluster: neither plain nor odd.
 
-    The paper's classes are the pool's clusters: cluster by the label's column to have its setting. All clusters are
-    ranked together. Gains are distances.
+    Use it if both typical rows and outliers are undesirable, for example with noisy labels: cluster by the label's
+    column to have the setting of the paper. To keep one end instead, use ``ssl_prototypes``.
+
+    All clusters are ranked together. Gains are distances.
 
     References
     ----------
@@ -113,11 +124,11 @@ class Moderate:
     """
 
     prototype: Prototype = "mean"
-    """What stands for a cluster: the mean of its rows, as in the paper, or the median of each coordinate, as in the
+    """Prototype of a cluster: the mean of its rows, as in the paper, or the median of each coordinate, as in the
     authors' code."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:  # noqa: ARG002
         distance = distance_to_prototype(pool.embeddings, pool.cluster, self.prototype)
-        order, far = moderate(distance, budget)
-        reasons = ("nearer to its prototype than the rows kept", "farther from its prototype than the rows kept")
-        return Selection(order, distance[order], reasons=reasons, reason=far.astype(np.int16))
+        indices, is_far = moderate(distance, budget)
+        reasons = ("closer to its prototype than the kept rows", "farther from its prototype than the kept rows")
+        return Selection(indices, distance[indices], reasons=reasons, reason=is_far.astype(np.int16))

@@ -1,4 +1,4 @@
-"""Self-supervised prototypes: keep the rows farthest from the centres of their clusters, or those nearest to them."""
+"""Self-supervised prototypes: selection of rows farthest from, or nearest to, the centroids of their clusters."""
 
 from __future__ import annotations
 
@@ -21,23 +21,28 @@ _ROWS = 65_536
 
 
 def ssl_prototypes(distance: Vector, budget: int, prefer: Prefer) -> Rows:
-    """The ``budget`` rows of largest distance to their prototypes ("hard") or of smallest ("easy").
+    """Return the ``budget`` rows of largest distance to their prototypes ("hard") or of smallest ("easy").
 
     Parameters
     ----------
     distance : (n,) float32, finite
     budget : number of rows to keep, 0 <= budget <= n
+    prefer : "hard" or "easy"
 
     Returns
     -------
     (budget,) rows, the hardest or the easiest first, ties to the lowest index
 
+    Notes
+    -----
     Cost: O(n log n) time, O(n) memory.
 
     References
     ----------
     Sorscher, Geirhos, Shekhar, Ganguli & Morcos (2022), arXiv:2206.14486, section 6.
 
+    Examples
+    --------
     >>> ssl_prototypes(np.array([0.1, 0.3, 0.2], np.float32), 2, "hard").tolist()
     [1, 2]
     """
@@ -45,31 +50,35 @@ def ssl_prototypes(distance: Vector, budget: int, prefer: Prefer) -> Rows:
 
 
 def distance_to_mean_direction(embeddings: Matrix, cluster: Codes) -> Vector:
-    """1 - cosine of each row to the mean direction of the rows of its cluster.
+    """Compute 1 - cosine of each row to the mean direction of its cluster.
 
     Parameters
     ----------
     embeddings : (n, d) float32, rows of unit length
-    cluster : (n,) int32; a row in no cluster (-1) is measured to the most similar mean direction
+    cluster : (n,) int32; a row in no cluster (-1) is compared with the most similar mean direction
 
     Returns
     -------
     (n,) float32 in [0, 2]; 1 everywhere if no row is in a cluster
 
+    Notes
+    -----
     Cost: O(n d) time, plus O(k d) for each row in no cluster of k; O(n + k d) memory, and a copy of a cluster.
 
+    Examples
+    --------
     >>> x = np.array([[1, 0], [1, 0], [-1, 0]], np.float32)
     >>> distance_to_mean_direction(x, np.array([0, 0, -1], np.int32)).tolist()
     [0.0, 0.0, 2.0]
     """
     distance = np.ones(len(cluster), np.float32)
-    members = group_rows(cluster)
-    centres = mean_directions(embeddings, members)
-    for rows, centre in zip(members, centres, strict=True):
-        distance[rows] = 1 - np.einsum("ij,j->i", embeddings[rows], centre)
-    strays = np.flatnonzero(cluster < 0)
-    for block in block_slices(len(strays) if members else 0, _ROWS):
-        distance[strays[block]] = 1 - assign(embeddings[strays[block]], centres)[1]
+    groups = group_rows(cluster)
+    centroids = mean_directions(embeddings, groups)
+    for rows, centroid in zip(groups, centroids, strict=True):
+        distance[rows] = 1 - np.einsum("ij,j->i", embeddings[rows], centroid)
+    unassigned = np.flatnonzero(cluster < 0)
+    for block in block_slices(len(unassigned) if groups else 0, _ROWS):
+        distance[unassigned[block]] = 1 - assign(embeddings[unassigned[block]], centroids)[1]
     return distance.clip(0, 2)
 
 
@@ -83,25 +92,30 @@ def distance_to_mean_direction(embeddings: Matrix, cluster: Codes) -> Vector:
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SSLPrototypes:
-    """Keep hard rows, far from the centre of their cluster; or easy ones, near it, which is better where data are few.
+    """Keep hard rows, far from the centroid of their cluster, or easy rows near it.
 
-    Nothing but clusters of embeddings tells what is hard: no label, no training. Noise is far from every centre too,
-    so drop junk first. The paper partly balances classes besides: run it ``within`` the label's column with a
-    ``quota``. Gains are distances (1 - cosine). A cluster of one is its own centre: easy.
+    Use it to prune plentiful clean data without labels or training: keep hard rows of large pools, easy rows of small
+    ones. Noise is far from every centroid too, so drop junk first. With labels, ``el2n``
+    measures difficulty during training instead.
+
+    The paper also partly balances classes: run it ``within`` the label's column with a ``quota``. Gains are distances
+    (1 - cosine). The only row of a cluster is its centroid, and easy.
+
+    Notes
+    -----
+    Deviations: cosine distance, which the paper leaves open. The mean direction of the current rows replaces the
+    k-means centroid, and each row stays in its cluster.
 
     References
     ----------
     Sorscher, Geirhos, Shekhar, Ganguli & Morcos (2022), "Beyond neural scaling laws", arXiv:2206.14486, section 6.
-
-    Deviations: cosine, where the paper leaves the distance open. The mean direction of the rows at hand takes the place
-    of the k-means centroid, and each row keeps the cluster it was given.
     """
 
     prefer: Prefer = "hard"
-    """The rows to keep: hard, far from the prototype, or easy, near it."""
+    """Rows to keep: hard, far from the prototype, or easy, near it."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:  # noqa: ARG002
         distance = distance_to_mean_direction(pool.embeddings, pool.cluster)
-        order = ssl_prototypes(distance, budget, self.prefer)
-        side = "nearer to" if self.prefer == "hard" else "farther from"
-        return Selection(order, distance[order], reasons=(f"{side} its prototype than the rows kept",))
+        indices = ssl_prototypes(distance, budget, self.prefer)
+        relation = "closer to" if self.prefer == "hard" else "farther from"
+        return Selection(indices, distance[indices], reasons=(f"{relation} its prototype than the kept rows",))

@@ -1,4 +1,4 @@
-"""Top-k: keep the rows of highest quality."""
+"""Top-k: selection of the rows of highest quality."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from curate.plugins.results import Selection
 
 
 def top_k(quality: Vector, budget: int) -> Rows:
-    """The ``budget`` rows of highest quality, highest first, ties to the lowest index.
+    """Return the ``budget`` rows of highest quality, highest first, ties to the lowest index.
 
     Parameters
     ----------
@@ -24,12 +24,16 @@ def top_k(quality: Vector, budget: int) -> Rows:
     -------
     (budget,) rows
 
+    Notes
+    -----
     Cost: O(n log n) time, O(n) memory.
 
     References
     ----------
     Stable sorting: Knuth, The Art of Computer Programming, vol. 3, section 5.
 
+    Examples
+    --------
     >>> top_k(np.array([0.1, 0.9, 0.9], np.float32), 2).tolist()
     [1, 2]
     """
@@ -48,9 +52,13 @@ def top_k(quality: Vector, budget: int) -> Rows:
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopK:
-    """Keep the rows of highest quality. The gain of a row is its quality.
+    """Keep the rows of highest quality.
 
-    Nothing keeps it from losing whole groups of rows: run it ``within`` one, or look at a uniform selection beside it.
+    Use it if a score alone decides, for example after deduplication and filters. Nothing prevents the loss of complete
+    groups of rows: run it ``within`` a group, compare it with a uniform selection, or use ``deita``, ``mmr`` or
+    ``ccs``.
+
+    The gain of a row is its quality.
 
     References
     ----------
@@ -58,5 +66,5 @@ class TopK:
     """
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:  # noqa: ARG002
-        order = top_k(pool.quality, budget)
-        return Selection(order, pool.quality[order], reasons=("quality below that of the rows kept",))
+        indices = top_k(pool.quality, budget)
+        return Selection(indices, pool.quality[indices], reasons=("lower quality than the kept rows",))

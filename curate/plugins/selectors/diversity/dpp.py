@@ -1,4 +1,4 @@
-"""Determinantal point process: draw rows that are unlike each other, and good ones more often."""
+"""Determinantal point process: random selection of dissimilar rows, weighted by quality."""
 
 from __future__ import annotations
 
@@ -28,65 +28,72 @@ def dpp(
     *,
     eigenvectors: Eigenvectors = "drawn",
 ) -> tuple[Rows, Vector]:
-    """Exact sample of a k-DPP, or of a projection DPP, with kernel L_ij = q_i q_j ⟨x_i, x_j⟩.
+    """Draw an exact sample of a k-DPP, or of a projection DPP, with kernel L_ij = q_i q_j ⟨x_i, x_j⟩.
 
-    A set S of k rows is drawn with probability in proportion to det(L_S), the squared volume that the rows q_i x_i
-    span: rows of the same direction exclude each other. L = B Bᵀ has the eigenvalues of the d × d matrix BᵀB, so the
-    n × n kernel is never made, and it is positive semidefinite whatever the rows.
+    A set S of k rows is drawn with probability proportional to det(L_S), the squared volume that the rows q_i x_i span:
+    rows of the same direction exclude each other. L = B Bᵀ has the eigenvalues of the d × d matrix BᵀB, so the n × n
+    kernel is never computed, and it is always positive semidefinite.
 
-    A volume is 0 for more rows than the rank r of L, at most d. A larger budget is met in rounds: r rows by the r-DPP,
-    then as many again from those left, as long as there is budget. Rows of one round are unlike each other; of rows
-    in different rounds nothing is asked. Where only zero rows are left, they are drawn evenly.
+    The volume is 0 for more rows than the rank r of L, at most d. A larger budget is met in rounds: r rows by the
+    r-DPP, then as many again from the remaining rows, until the budget is met. Rows of one round are dissimilar; rows
+    of different rounds are independent. If only zero rows remain, they are drawn uniformly.
 
     Parameters
     ----------
     x : (n, d) float32
     log_quality : (n,) float64, log q; only differences matter
     budget : number of rows to keep, 0 <= budget <= n
-    eigenvectors : which k of L's the rows are drawn by. ``drawn``: k at random, in proportion to the product of their
-        eigenvalues, which makes the k-DPP. ``leading``: those of largest eigenvalues, which makes the projection DPP:
-        rows spread over the pool's k principal directions. In a round of r rows there is no difference.
+    rng : random generator
+    eigenvectors : choice of the k eigenvectors of L. ``drawn``: k at random, with probability proportional to the
+        product of their eigenvalues, which gives the k-DPP. ``leading``: those of largest eigenvalues, which gives the
+        projection DPP: rows spread over the pool's k principal directions. In a round of r rows there is no difference.
 
     Returns
     -------
-    order : (budget,) rows in the order they were drawn, round by round
-    gains : (budget,) float32 in [0, 1], the share of each row that is new beside the rows drawn before it in its round;
+    indices : (budget,) rows in the order they were drawn, round by round
+    gains : (budget,) float32 in [0, 1], share of each row that is orthogonal to the rows drawn before it in its round;
         0 for zero rows
 
-    Cost: O(n d²) time a round, in matrix products, and O(d³ log d); O(n + d²) memory. Guarantee: exact, but for
-    eigenvalues below 1e-12 of the largest, which count as 0. With very unequal q, that makes more rounds.
+    Notes
+    -----
+    Cost: O(n d²) time a round, in matrix products, and O(d³ log d); O(n + d²) memory.
+
+    Guarantee: exact, except that eigenvalues below 1e-12 of the largest count as 0. With very unequal q this leads to
+    more rounds.
+
+    Deviations: rounds for budgets above the rank, which the paper does not address.
 
     References
     ----------
     Kulesza & Taskar (2012), arXiv:1207.6083; (2011), "k-DPPs: fixed-size determinantal point processes", ICML. section
     3.3 (the dual form), 5.2 (k-DPPs). Belhadji, Bardenet & Chainais (2020), arXiv:1812.09771 (the projection DPP).
 
-    Deviations: rounds, where the paper has no answer.
-
+    Examples
+    --------
     >>> x = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], np.float32)
-    >>> order, _ = dpp(x, np.zeros(4), 2, np.random.default_rng(0))
-    >>> sorted((order // 2).tolist())
+    >>> indices, _ = dpp(x, np.zeros(4), 2, np.random.default_rng(0))
+    >>> sorted((indices // 2).tolist())
     [0, 1]
     """
-    order, gains = [np.empty(0, np.intp)], [np.empty(0, np.float32)]
-    left = np.ones(len(x), np.bool_)
-    rest = budget
+    index_blocks, gain_blocks = [np.empty(0, np.intp)], [np.empty(0, np.float32)]
+    is_left = np.ones(len(x), np.bool_)
+    remaining = budget
     with one_blas_thread():
-        while rest:
-            scale = np.where(left, np.exp(np.minimum(log_quality - log_quality[left].max(), 0)), 0.0)
+        while remaining:
+            scale = np.where(is_left, np.exp(np.minimum(log_quality - log_quality[is_left].max(), 0)), 0.0)
             space = row_space(x, scale)
-            size = min(rest, len(space.values))
+            size = min(remaining, len(space.eigenvalues))
             if not size:
-                order.append(rng.choice(np.flatnonzero(left), rest, replace=False))
-                gains.append(np.zeros(rest, np.float32))
+                index_blocks.append(rng.choice(np.flatnonzero(is_left), remaining, replace=False))
+                gain_blocks.append(np.zeros(remaining, np.float32))
                 break
-            chosen = draw_eigenvectors(space.values, size, rng) if eigenvectors == "drawn" else np.arange(size)
-            drawn, fresh = projection_dpp(x, scale, space.whitening()[:, chosen], rng)
-            left[drawn] = False
-            order.append(drawn)
-            gains.append(fresh.astype(np.float32))
-            rest -= size
-    return np.concatenate(order), np.concatenate(gains)
+            chosen = draw_eigenvectors(space.eigenvalues, size, rng) if eigenvectors == "drawn" else np.arange(size)
+            drawn_rows, new_shares = projection_dpp(x, scale, space.whitening()[:, chosen], rng)
+            is_left[drawn_rows] = False
+            index_blocks.append(drawn_rows)
+            gain_blocks.append(new_shares.astype(np.float32))
+            remaining -= size
+    return np.concatenate(index_blocks), np.concatenate(gain_blocks)
 
 
 @selector(
@@ -97,11 +104,13 @@ def dpp(
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DPP:
-    """Draw rows that are unlike each other, at random, so that no row is sure to be left out.
+    """Draw dissimilar rows at random, so that every row can be selected.
 
-    The gain of a row is the share of it that is new beside the rows drawn before it. Embeddings of d dimensions tell at
-    most d rows apart: a larger budget is met in rounds of d rows. ``dpp_map`` is the greedy search for the likeliest
-    set; ``volume_sampling`` has another answer to large budgets.
+    Use it for diverse random samples, for example for annotation or repeated experiments. ``dpp_map`` is the
+    deterministic search for the most probable set; ``volume_sampling`` handles large budgets differently.
+
+    The gain of a row is the share of it that is orthogonal to the rows drawn before it. Embeddings of d dimensions can
+    separate at most d rows: a larger budget is met in rounds of d rows.
 
     References
     ----------
@@ -112,14 +121,16 @@ class DPP:
     """``drawn``: the k-DPP; ``leading``: the projection DPP on the pool's k principal directions."""
 
     quality_weight: Annotated[float, Ge(0), Le(1)] = 0.5
-    """w: the log-probability of a set is w Σ r + (1 − w) log det S, up to scale, where r is quality as a share of its
-    range and S are cosines; 0: variety alone; 1: the rows of highest quality."""
+    """w: the log-probability of a set is w Σ r + (1 − w) log det S, up to scale, where r is min-max scaled quality and
+    S are cosines; 0: diversity only; 1: the rows of highest quality."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        merit = min_max_scale(pool.quality)
+        relevance = min_max_scale(pool.quality)
         if self.quality_weight == 1:
-            order = np.argsort(-pool.quality, kind="stable")[:budget]
-            return Selection(order, merit[order].astype(np.float32), reasons=("quality below that of the rows kept",))
-        log_quality = merit * self.quality_weight / (2 * (1 - self.quality_weight))
-        order, gains = dpp(pool.embeddings, log_quality, budget, rng, eigenvectors=self.eigenvectors)
-        return Selection(order, gains, reasons=("not drawn",))
+            indices = np.argsort(-pool.quality, kind="stable")[:budget]
+            return Selection(
+                indices, relevance[indices].astype(np.float32), reasons=("lower quality than the kept rows",)
+            )
+        log_quality = relevance * self.quality_weight / (2 * (1 - self.quality_weight))
+        indices, gains = dpp(pool.embeddings, log_quality, budget, rng, eigenvectors=self.eigenvectors)
+        return Selection(indices, gains, reasons=("not drawn",))

@@ -1,4 +1,4 @@
-"""Inverse-density sampling: draw rows the more likely, the emptier the pool is around them."""
+"""Inverse-density sampling: rows in sparse regions of the pool are drawn with higher probability."""
 
 from __future__ import annotations
 
@@ -20,48 +20,63 @@ from curate.plugins.results import Selection
 def inverse_density(
     log_densities: Vector, budget: int, rng: np.random.Generator, *, exponent: float, clip_rate: float
 ) -> tuple[Rows, Numbers]:
-    """Draw rows without replacement, each in proportion to density^(−exponent) among those that are left.
+    """Draw rows without replacement, each in proportion to density^(−exponent) among the remaining rows.
 
     Parameters
     ----------
     log_densities : (n,) float32, natural logarithms, finite
     budget : number of rows to keep, 0 <= budget <= n
-    exponent : γ in [0, 1]; 0: evenly over the rows; 1: evenly over the space they fill
-    clip_rate : share of the rows, those of largest weight, whose weight is lowered to the largest of the others, in
-        [0, 1)
+    rng : random generator
+    exponent : γ in [0, 1]; 0: uniform over the rows; 1: uniform over the space they fill
+    clip_rate : share of rows, those of largest weight, whose weight is lowered to the largest of the others, in [0, 1)
 
     Returns
     -------
-    order : (budget,) rows in the order they were drawn; a smaller budget with the same rng gives the first of them
-    log_weight : (n,) float64, logarithms of the weights, the largest 0
+    indices : (budget,) rows in the order they were drawn; a smaller budget with the same rng gives a prefix
+    log_weights : (n,) float64, logarithms of the weights, the largest 0
 
-    Cost: O(n log n) time, O(n) memory. Weights never leave logarithms, so none overflows. A weight that rounds to
-    nothing beside the others is still drawn, last.
+    Notes
+    -----
+    Cost: O(n log n) time, O(n) memory. Weights stay logarithms, so none overflows. A negligible weight is still drawn,
+    last.
 
     References
     ----------
     Sampling without replacement by Gumbel noise: Efraimidis & Spirakis (2006), doi:10.1016/j.ipl.2005.11.003; Kool, van
     Hoof & Welling (2019), arXiv:1903.06059.
 
+    Examples
+    --------
     >>> log_densities = np.log(np.array([1e6, 1e6, 1], np.float32))
-    >>> order, _ = inverse_density(log_densities, 1, np.random.default_rng(0), exponent=1, clip_rate=0)
-    >>> order.tolist()
+    >>> indices, _ = inverse_density(log_densities, 1, np.random.default_rng(0), exponent=1, clip_rate=0)
+    >>> indices.tolist()
     [2]
     """
     n = len(log_densities)
-    weight = -exponent * log_densities.astype(np.float64)
+    log_weights = -exponent * log_densities.astype(np.float64)
     if n:
-        clipped = min(floor_count(clip_rate * n), n - 1)
-        weight = np.minimum(weight, np.partition(weight, n - 1 - clipped)[n - 1 - clipped])
-        weight -= weight.max()
-    keys = weight + rng.gumbel(size=n)
-    return np.argsort(-keys, kind="stable")[:budget], weight
+        n_clipped = min(floor_count(clip_rate * n), n - 1)
+        log_weights = np.minimum(log_weights, np.partition(log_weights, n - 1 - n_clipped)[n - 1 - n_clipped])
+        log_weights -= log_weights.max()
+    keys = log_weights + rng.gumbel(size=n)
+    return np.argsort(-keys, kind="stable")[:budget], log_weights
 
 
 def pool_density(embeddings: Matrix, cluster: Codes, n_neighbors: int, dimensions: int | Literal["auto"]) -> Vector:
-    """Compute the logarithm of the density around each row; (n,) float32, all 0 for a pool of one row.
+    """Compute the logarithm of the density around each row; all 0 for a pool of one row.
 
-    Above 20,000 rows neighbors are searched in the clusters nearest to a row's own: see ``knn_by_cluster``.
+    Above 20,000 rows neighbors are searched in the clusters nearest to a row's own cluster: see ``knn_by_cluster``.
+
+    Parameters
+    ----------
+    embeddings : (n, d) float32, rows of unit length
+    cluster : (n,) int32, -1 for rows in no cluster
+    n_neighbors : k
+    dimensions : number of dimensions, or "auto"
+
+    Returns
+    -------
+    (n,) float32
     """
     k = min(n_neighbors, len(embeddings) - 1)
     if k < 1:
@@ -73,16 +88,19 @@ def pool_density(embeddings: Matrix, cluster: Codes, n_neighbors: int, dimension
     version=3,
     reads={"embedding", "cluster"},
     prefix=True,
-    cost="a neighbour graph, and O(n log n)",
+    cost="a neighbor graph, and O(n log n)",
     guarantee="none",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InverseDensity:
-    """Draw rows in inverse proportion to the density of the pool around them, so that crowded regions are thinned out.
+    """Draw rows in inverse proportion to the density around them, so that crowded regions are thinned out.
 
-    The density comes from the distance to the k-th nearest row; rows nearer than 0.001 (duplicates) count as that far.
-    The gain of a row is the logarithm of its weight, 0 for the largest. Noise is rare too: the largest weights are
-    clipped, and junk is best dropped first. In a pool of k rows or fewer, k is the number of other rows.
+    Use it to flatten an unbalanced pool while sampling at random. It favors noise, which is rare too: drop junk first.
+    ``hierarchical`` balances topics rather than points; ``k_center`` covers the space deterministically.
+
+    The density is computed from the distance to the k-th nearest row; rows nearer than 0.001 (duplicates) count as that
+    far. The gain of a row is the logarithm of its weight, 0 for the largest. The largest weights are clipped. In a pool
+    of k rows or fewer, k is the number of other rows.
 
     References
     ----------
@@ -92,18 +110,18 @@ class InverseDensity:
     """
 
     exponent: Annotated[float, Ge(0), Le(1)] = 1.0
-    """0: all rows are equally likely; 1: all regions are, whatever the number of rows there."""
+    """0: all rows are equally likely; 1: all regions are equally likely, whatever their number of rows."""
 
     n_neighbors: Annotated[int, Ge(1)] = 10
-    """k: the distance to the k-th nearest row tells the density."""
+    """k: the distance to the k-th nearest row determines the density."""
 
     dimensions: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
-    """How many dimensions the rows spread in; auto: estimated from the same neighbours."""
+    """Number of dimensions in which the rows spread; auto: estimated from the same neighbors."""
 
     clip_rate: Annotated[float, Ge(0), Lt(1)] = 0.01
-    """Share of the rows, those of largest weight, whose weight is lowered to the largest of the others."""
+    """Share of rows, those of largest weight, whose weight is lowered to the largest of the others."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         density = pool_density(pool.embeddings, pool.cluster, self.n_neighbors, self.dimensions)
-        order, weight = inverse_density(density, budget, rng, exponent=self.exponent, clip_rate=self.clip_rate)
-        return Selection(order, weight[order].astype(np.float32), reasons=("not drawn",))
+        indices, log_weights = inverse_density(density, budget, rng, exponent=self.exponent, clip_rate=self.clip_rate)
+        return Selection(indices, log_weights[indices].astype(np.float32), reasons=("not drawn",))

@@ -1,4 +1,4 @@
-"""MinHash: of rows whose texts share most of their shingles, keep one."""
+"""MinHash: of rows whose texts share most of their shingles, one is kept."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from curate.plugins.batches import Pool, PublishedRows, require
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
 
-First = Literal["first", "best_quality"]
+Keep = Literal["first", "best_quality"]
 Linkage = Literal["direct", "connected"]
 
-_CROWD = 256  # members of a bucket that are all compared
+_CROWD = 256  # buckets of more members are narrowed down
 
 
 def minhash(
@@ -48,9 +48,9 @@ def minhash(
     differences: Collection[Difference] = ("case", "space", "unicode"),
     published: PublishedRows | None = None,
 ) -> tuple[Rows, Vector, Vector]:
-    """Fuzzy deduplication: MinHash and banding find pairs of texts, and their true similarity decides.
+    """Run fuzzy deduplication: MinHash and banding propose pairs of texts, and their exact similarity decides.
 
-    The similarity of two texts is the Jaccard similarity of their sets of shingles. Texts are looked at in order of
+    The similarity of two texts is the Jaccard similarity of their sets of shingles. Texts are processed in order of
     quality, ties to the lowest index. Those that share a band of their signatures are compared.
 
     Parameters
@@ -58,126 +58,153 @@ def minhash(
     texts : n texts
     quality : (n,) float32, higher = keep
     min_similarity : in (0, 1], from which two texts count as duplicates
-    ngram_unit, ngram_size : what is compared, see ``shingles``
-    num_perm, max_miss_rate : two texts of exactly ``min_similarity`` share no band with at most that probability,
-        and more similar ones more rarely: see ``choose_bands`` and ``candidate_probability``
-    linkage : "direct" drops a text if an earlier one that is kept is similar; "connected" (the common practice) keeps
-        one of all that a chain of similar pairs joins, though its ends may have nothing in common
-    differences : what makes no difference between texts, see ``normalize``
-    published : rows that are kept in any case, and m sketches, which come before all other rows
+    ngram_unit, ngram_size : unit and size of shingles, see ``hash_shingles``
+    num_perm, max_miss_rate : two texts of exactly ``min_similarity`` share no band with at most that probability, more
+        similar ones with a lower probability: see ``choose_bands`` and ``candidate_probability``
+    linkage : "direct" drops a text if an earlier kept one is similar; "connected" (the common practice) keeps one text
+        of each chain of similar pairs, even if its ends have nothing in common
+    differences : differences between texts that are ignored, see ``normalize``
+    published : rows that are always kept, and m sketches, which come before all other rows
 
     Returns
     -------
-    representative : (n,) the kept row that stands for a dropped one: the most similar earlier one, or the first of the
+    representative : (n,) the kept row that represents a dropped one: the most similar earlier one, or the first of the
         chain; n + j for the published row of sketch j; -1 for kept rows
     similarity : (n,) float32 of a dropped row to its representative, NaN for kept rows
-    nearest : (n,) float32 of the most similar earlier row that direct linkage keeps and that was compared; 0 for none,
-        -1 for published rows
+    nearest : (n,) float32, similarity to the most similar earlier row that direct linkage keeps and that was compared;
+        0 for none, -1 for published rows
 
-    Cost: O(characters + m H) time for m shingles and H permutations, and one merge of two sets for each pair compared;
-    rows with the same shingles are one. Rows that share a band with more than 255 others are narrowed down, and so are
-    those of different components for "connected": see ``Profiles.narrowed``. Texts are read twice. Memory: 4
-    bytes a row and band, and 8 bytes a shingle of those rows that share a band with another.
+    Notes
+    -----
+    Cost: O(characters + m H) time for m shingles and H permutations, and one merge of two sets for each compared pair;
+    rows with the same shingles are treated as one. Rows that share a band with more than 255 others are narrowed down,
+    and so are those of different components for "connected": see ``Profiles.narrow``. Texts are read twice. Memory: 4
+    bytes a row and band, and 8 bytes a shingle of rows that share a band with another.
+
     Guarantee: no text is dropped unless another is that similar; with direct linkage, its representative is.
+
+    Deviations: pairs that share a band are verified; direct linkage; orders of shingles from two hashes of each.
 
     References
     ----------
     Broder (1997), doi:10.1109/SEQUEN.1997.666900. Bands: Leskovec, Rajaraman & Ullman (2020), Mining of Massive
-    Datasets, section 3.4. Crowded bands: Chaudhuri, Ganti & Kaushik (2006), doi:10.1109/ICDE.2006.9. As practised: Lee
+    Datasets, section 3.4. Crowded bands: Chaudhuri, Ganti & Kaushik (2006), doi:10.1109/ICDE.2006.9. In practice: Lee
     et al. (2022), arXiv:2107.06499, appendix A; Penedo et al. (2024), arXiv:2406.17557, section 3.4.
 
-    Deviations: pairs that share a band are verified; direct linkage; orders of shingles from two hashes of each.
-
+    Examples
+    --------
     >>> texts = Texts.from_list(["to be or not to be", "To be or not  to be!", "to be or not to be that is it"])
     >>> arguments = {"ngram_unit": "word", "ngram_size": 2, "num_perm": 64, "max_miss_rate": 0.01, "linkage": "direct"}
     >>> representative, similarity, _ = minhash(texts, np.zeros(3, np.float32), min_similarity=0.5, **arguments)
     >>> representative.tolist(), [round(float(value), 2) for value in similarity]
     ([-1, 0, 0], [nan, 0.8, 0.57])
     """
-    known = PublishedRows.empty(texts.rows) if published is None else published
-    texts, quality = texts.take(known.new_rows), quality[known.new_rows]
+    published_rows = PublishedRows.empty(texts.rows) if published is None else published
+    texts, quality = texts.take(published_rows.new_rows), quality[published_rows.new_rows]
     bands, rows = choose_bands(min_similarity, num_perm, max_miss_rate)
-    shingling = Sketcher(ngram_unit, ngram_size, bands, rows, tuple(differences))
-    sketches, m = (
-        MinHashSketches.concatenate([shingling.read(known.sketches(*SKETCH_COLUMNS)), shingling.sketches(texts)]),
-        known.rows,
+    sketcher = Sketcher(ngram_unit, ngram_size, bands, rows, tuple(differences))
+    sketches, n_published = (
+        MinHashSketches.concatenate(
+            [sketcher.read_table(published_rows.sketches(*SKETCH_COLUMNS)), sketcher.sketch(texts)]
+        ),
+        published_rows.rows,
     )
-    rank = np.concatenate((np.full(m, -np.inf, np.float32), -quality))
-    firsts, group = _same(sketches.digests, np.argsort(rank, kind="stable"))
-    held = int(np.count_nonzero(firsts < m))
-    buckets = Buckets.from_keys(sketches.keys[:, firsts]).reaching(held)
+    rank = np.concatenate((np.full(n_published, -np.inf, np.float32), -quality))
+    first_rows, group = _group_equal_digests(sketches.digests, np.argsort(rank, kind="stable"))
+    n_fixed = int(np.count_nonzero(first_rows < n_published))
+    buckets = Buckets.from_keys(sketches.keys[:, first_rows]).reaching_row(n_fixed)
     compared = np.unique(buckets.members)
-    in_order = np.sort(firsts[compared])
-    older, newer = np.split(in_order, [np.searchsorted(in_order, m)])
+    sorted_rows = np.sort(first_rows[compared])
+    published_part, new_part = np.split(sorted_rows, [np.searchsorted(sorted_rows, n_published)])
     sets = HashSets.concatenate(
-        [read_sets(known.sketches(SHINGLES_COLUMN), older), shingling.sets(texts.take(newer - m))]
+        [
+            read_sets(published_rows.sketches(SHINGLES_COLUMN), published_part),
+            sketcher.shingle_sets(texts.take(new_part - n_published)),
+        ]
     )
-    place = np.zeros(len(firsts), np.intp)
-    place[compared] = np.searchsorted(in_order, firsts[compared])
-    buckets, crowded = buckets.apart(_CROWD)
-    narrow = Profiles.from_sets(sets, place[crowded]).narrowed(min_similarity)
-    buckets = buckets.and_those_of(Buckets(crowded[narrow.members], narrow.starts))
+    set_of_group = np.zeros(len(first_rows), np.intp)
+    set_of_group[compared] = np.searchsorted(sorted_rows, first_rows[compared])
+    buckets, crowded = buckets.split_by_size(_CROWD)
+    narrow = Profiles.from_sets(sets, set_of_group[crowded]).narrow(min_similarity)
+    buckets = buckets.concatenate(Buckets(crowded[narrow.members], narrow.starts))
 
     def jaccard(left: Rows, right: Rows) -> Numbers:
-        return sets.jaccard(place[left], place[right])
+        return sets.jaccard(set_of_group[left], set_of_group[right])
 
-    stands, nearest, links = direct_linkage(len(firsts), buckets, jaccard, min_similarity, held)
-    similarity = np.where(stands < 0, 1, nearest)
+    representatives, nearest, links = direct_linkage(len(first_rows), buckets, jaccard, min_similarity, n_fixed)
+    similarity = np.where(representatives < 0, 1, nearest)
     if linkage == "connected":
-        first = merge_components(np.arange(len(firsts)), links)
-        first = _joined(sets, place, buckets.undecided(stands, first), min_similarity, first)
-        stands = np.where(first == np.arange(len(first)), -1, first)
-        joined = np.flatnonzero(stands >= 0)
-        similarity[joined] = jaccard(joined, stands[joined])
-    representative, similar, near = _for_all_rows(firsts, group, stands, similarity, nearest)
+        component = merge_components(np.arange(len(first_rows)), links)
+        component = _merge_similar_components(
+            sets, set_of_group, buckets.select_undecided(representatives, component), min_similarity, component
+        )
+        representatives = np.where(component == np.arange(len(component)), -1, component)
+        dropped = np.flatnonzero(representatives >= 0)
+        similarity[dropped] = jaccard(dropped, representatives[dropped])
+    representative, similarities, nearest_all = _expand_groups(first_rows, group, representatives, similarity, nearest)
     return (
-        known.to_pool_rows(representative),
-        known.expand_to_pool(similar[m:], np.nan),
-        known.expand_to_pool(near[m:], -1),
+        published_rows.to_pool_rows(representative),
+        published_rows.expand_to_pool(similarities[n_published:], np.nan),
+        published_rows.expand_to_pool(nearest_all[n_published:], -1),
     )
 
 
 def compared_rates(bands: int, rows: int) -> tuple[float, ...]:
-    """Compute the probability with which rows of each similarity in ``THRESHOLDS`` share a band."""
+    """Compute the probability with which rows of each similarity in ``THRESHOLDS`` share a band.
+
+    Parameters
+    ----------
+    bands, rows : number of bands, and of signature values per band
+
+    Returns
+    -------
+    probabilities, one for each threshold
+    """
     return tuple(candidate_probability(similarity, bands, rows) for similarity in THRESHOLDS.tolist())
 
 
-def _joined(sets: HashSets, place: Rows, buckets: Buckets, min_similarity: float, first: Rows) -> Rows:
-    """Join the components of ``first`` that a similar pair connects, among the rows of some buckets."""
+def _merge_similar_components(
+    sets: HashSets, set_of_group: Rows, buckets: Buckets, min_similarity: float, first: Rows
+) -> Rows:
+    """Merge the components of ``first`` that a similar pair connects, among the rows of some buckets."""
     rows = np.unique(buckets.members)
-    profiles = Profiles.from_sets(sets, place[rows])
-    known = np.unique(first[rows], return_index=True)[1]
-    own = known[np.unique(first[rows], return_inverse=True)[1]]  # first of each component among these rows
-    joined = connected_linkage(own, profiles.narrowed(min_similarity, own), profiles.jaccard, min_similarity)
+    profiles = Profiles.from_sets(sets, set_of_group[rows])
+    first_positions = np.unique(first[rows], return_index=True)[1]
+    component_of_row = first_positions[
+        np.unique(first[rows], return_inverse=True)[1]
+    ]  # first of each component among these rows
+    joined = connected_linkage(
+        component_of_row, profiles.narrow(min_similarity, component_of_row), profiles.jaccard, min_similarity
+    )
     pairs = np.stack([first[rows], first[rows[joined]]]).astype(np.uint64)
     return merge_components(first, pairs.max(axis=0) << np.uint64(32) | pairs.min(axis=0))
 
 
-def _same(digests: Hashes, order: Rows) -> tuple[Rows, Rows]:
-    """The first in ``order`` of the rows of each digest, in that order; and the place of its first for each row."""
+def _group_equal_digests(digests: Hashes, order: Rows) -> tuple[Rows, Rows]:
+    """Return the first row of each digest, in ``order``; and the position of its first row for each row."""
     by_digest = order[np.lexsort(digests[:, order])]
-    new = np.ones(len(order), np.bool_)
-    new[1:] = (digests[:, by_digest[1:]] != digests[:, by_digest[:-1]]).any(axis=0)
-    first = np.empty(len(order), np.intp)
-    first[by_digest] = by_digest[new][np.cumsum(new) - 1]
-    firsts = order[first[order] == order]
-    place = np.empty(len(order), np.intp)
-    place[firsts] = np.arange(len(firsts))
-    return firsts, place[first]
+    is_new = np.ones(len(order), np.bool_)
+    is_new[1:] = (digests[:, by_digest[1:]] != digests[:, by_digest[:-1]]).any(axis=0)
+    first_of_group = np.empty(len(order), np.intp)
+    first_of_group[by_digest] = by_digest[is_new][np.cumsum(is_new) - 1]
+    first_rows = order[first_of_group[order] == order]
+    group_of_row = np.empty(len(order), np.intp)
+    group_of_row[first_rows] = np.arange(len(first_rows))
+    return first_rows, group_of_row[first_of_group]
 
 
-def _for_all_rows(
-    firsts: Rows, group: Rows, stands: Rows, similarity: Numbers, nearest: Numbers
+def _expand_groups(
+    first_rows: Rows, group: Rows, representatives: Rows, similarity: Numbers, nearest: Numbers
 ) -> tuple[Rows, Vector, Vector]:
-    """What was found for the first of the rows with the same shingles, for all of them."""
+    """Expand results for the first row of each group of equal shingles to all rows."""
     rows = np.arange(len(group))
-    stand = firsts[np.where(stands < 0, np.arange(len(firsts)), stands)][group]
-    dropped = stand != rows
-    alike = np.where(firsts[group] == rows, nearest[group], 1)
+    representative_rows = first_rows[np.where(representatives < 0, np.arange(len(first_rows)), representatives)][group]
+    is_dropped = representative_rows != rows
+    nearest_all = np.where(first_rows[group] == rows, nearest[group], 1)
     return (
-        np.where(dropped, stand, -1),
-        np.where(dropped, similarity[group], np.nan).astype(np.float32),
-        alike.astype(np.float32),
+        np.where(is_dropped, representative_rows, -1),
+        np.where(is_dropped, similarity[group], np.nan).astype(np.float32),
+        nearest_all.astype(np.float32),
     )
 
 
@@ -189,18 +216,21 @@ def _for_all_rows(
     random=False,
     sketch=("min_similarity", "ngram_unit", "ngram_size", "num_perm", "max_miss_rate", "normalize"),
     cost="O(characters + shingles · permutations + pairs that share a band)",
-    guarantee="a dropped row is similar to its representative (direct), pairs are missed at a known rate",
+    guarantee="with direct linkage, dropped rows are similar to their representative; pairs are missed at a known rate",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MinHash:
-    """Drop fuzzy duplicates: rows whose texts share most of their runs of words with one that is kept.
+    """Drop fuzzy duplicates: rows whose texts share most of their word n-grams with a kept row.
 
-    Pairs that MinHash proposes are verified, so that nothing else is dropped. By default, case, white space, the
-    Unicode form of characters and invisible characters make no difference; punctuation does. A character of a script
-    written without blanks, such as Chinese, Japanese or Thai, counts as a word. A text too short for a shingle is one,
-    so that it has the similarity 1 or 0 to others; texts without a word are the same.
+    Use it after ``exact_duplicates`` for texts with small edits, such as reposts and templates. Pairs that MinHash
+    proposes are verified, so only similar texts are linked. For texts contained in longer ones use ``repeated_spans``,
+    for paraphrases ``semdedup``.
 
-    The gain of a kept row is 1 minus its similarity to the most similar kept row before it that it was compared with.
+    By default, case, white space, the Unicode form of characters and invisible characters are ignored; punctuation is
+    not. A character of a script written without blanks, such as Chinese, Japanese or Thai, counts as a word. A text too
+    short for a shingle is a single shingle, so its similarity to others is 1 or 0; texts without words are the same.
+
+    The gain of a kept row is 1 minus its similarity to the most similar earlier kept row that it was compared with.
 
     References
     ----------
@@ -209,30 +239,30 @@ class MinHash:
     """
 
     min_similarity: Annotated[float, Gt(0), Le(1)] = 0.8
-    """Jaccard similarity of the sets of shingles from which two rows count as duplicates."""
+    """Jaccard similarity of shingle sets from which two rows count as duplicates."""
 
     ngram_unit: Unit = "word"
-    """What a shingle is a run of: words, or characters, which suit short texts and typing errors."""
+    """Unit of shingles: words, or characters, which suit short texts and typing errors."""
 
     ngram_size: Annotated[int, Ge(1), Le(100)] = 5
-    """Words or characters in a shingle."""
+    """Number of words or characters in a shingle."""
 
     num_perm: Annotated[int, Ge(1), Le(4096)] = 128
-    """Values in a signature; they are cut into bands by what ``min_similarity`` and ``max_miss_rate`` ask for."""
+    """Number of values in a signature; ``min_similarity`` and ``max_miss_rate`` determine its bands."""
 
     normalize: tuple[Difference, ...] = ("case", "space", "unicode")
-    """Differences that are ignored: case, punctuation, space (kind and amount of white space), unicode (NFKC form and
-    invisible characters). Words end at white space, whatever this names."""
+    """Differences to ignore: case, punctuation, space (kind and amount of white space), unicode (NFKC form and
+    invisible characters). White space always separates words."""
 
     max_miss_rate: Annotated[float, Gt(0), Lt(1)] = 0.01
-    """The probability with which a pair of exactly ``min_similarity`` may be missed; more similar ones are rarer."""
+    """Probability that a pair of exactly ``min_similarity`` is missed; more similar pairs are missed less often."""
 
     linkage: Linkage = "direct"
-    """Whether a row must be similar to the kept row itself, or a chain of similar rows to it is enough: "connected",
-    by which a long chain of small changes, as in filled-in templates, is cut to one row."""
+    """Linkage: ``direct`` requires a row to be similar to the kept row itself; ``connected`` only a chain of similar
+    rows, so that a long chain of small changes, such as filled-in templates, is reduced to one row."""
 
-    keep: First = "best_quality"
-    """The row that comes first, and is kept: the best, ties to the earliest in the pool, or the earliest."""
+    keep: Keep = "best_quality"
+    """Row to keep: that of best quality, ties to the first in the pool, or the first."""
 
     def __post_init__(self) -> None:
         choose_bands(self.min_similarity, self.num_perm, self.max_miss_rate)
@@ -250,13 +280,13 @@ class MinHash:
             differences=self.normalize,
             published=pool.published,
         )
-        found = compared_rates(*choose_bands(self.min_similarity, self.num_perm, self.max_miss_rate))
-        retention = Retention("Jaccard similarity", self.min_similarity, nearest, found)
-        chained = "joined to its representative by near-duplicates" if self.linkage == "connected" else "near-duplicate"
-        reason = f"{chained} (Jaccard similarity at least {self.min_similarity:g})"
+        rates = compared_rates(*choose_bands(self.min_similarity, self.num_perm, self.max_miss_rate))
+        retention = Retention("Jaccard similarity", self.min_similarity, nearest, rates)
+        kind = "connected to its representative by near-duplicates" if self.linkage == "connected" else "near-duplicate"
+        reason = f"{kind} (Jaccard similarity at least {self.min_similarity:g})"
         return Selection.from_representatives(representative, similarity, 1 - nearest, reason, retention)
 
     def sketch(self, pool: Pool) -> pa.Table:
-        """The keys of its bands, a digest, and the shingles of each text."""
-        cut = choose_bands(self.min_similarity, self.num_perm, self.max_miss_rate)
-        return Sketcher(self.ngram_unit, self.ngram_size, *cut, self.normalize).table(require(pool.texts))
+        """Return the band keys, a digest, and the shingles of each text."""
+        bands = choose_bands(self.min_similarity, self.num_perm, self.max_miss_rate)
+        return Sketcher(self.ngram_unit, self.ngram_size, *bands, self.normalize).to_table(require(pool.texts))

@@ -1,4 +1,4 @@
-"""SemDeDup: of rows in one cluster that mean nearly the same, keep one."""
+"""SemDeDup: of rows in one cluster with nearly the same embedding, one is kept."""
 
 from __future__ import annotations
 
@@ -29,42 +29,47 @@ _COLUMN = "embedding"
 def semdedup(
     embeddings: Matrix, cells: Cells, *, min_similarity: float, published: PublishedRows | None = None
 ) -> tuple[Flags, Rows, Vector]:
-    """Semantic deduplication: drop a row if an earlier row is similar to it, in its own cell or another it looks into.
+    """Run semantic deduplication: drop a row if an earlier row in a cell that it searches is similar.
 
     All rows have one order. A row is dropped if its similarity to any earlier row, kept or not, is at least
-    ``min_similarity``. What was published comes before all; every row looks at all of it.
+    ``min_similarity``. Published rows come before all others; every row is compared with all of them.
 
     Parameters
     ----------
     embeddings : (n, d) float32, rows of unit length
-    cells : the order, and the rows of n that each looks at; see ``Cells.from_clusters``
+    cells : defines the order, and the rows that each row is compared with; see ``Cells.from_clusters``
     min_similarity : cosine in [-1, 1] from which two rows count as duplicates
-    published : of a pool of which the new rows are in cells: m sketches
+    published : m sketches of published rows, for a pool whose new rows are in cells
 
     Returns
     -------
     kept : (n,) bool
-    representative : (n,) the kept row that stands for a dropped one: the most similar earlier kept row if that is a
-        duplicate; else that of the most similar earlier row, and so on along the chain; n + j for the published row of
-        sketch j; -1 for kept rows
-    nearest : (n,) float32, cosine similarity to the most similar earlier row; -1 where there is none
+    representative : (n,) the kept row that represents a dropped one: the most similar earlier kept row if it is a
+        duplicate; otherwise that of the most similar earlier row, and so on along the chain; n + j for the published
+        row of sketch j; -1 for kept rows
+    nearest : (n,) float32, cosine similarity to the most similar earlier row; -1 if there is none
 
-    Cost: O(sum of n_c² d) time over cells of n_c rows, nearly all of it in products, times the cells that a row looks
-    into; and O(n m d) for what was published. Memory: O(n), and 4 n_c d bytes and 2 MiB a thread, or one part of the
-    sketches and 16 MiB a thread: no n_c × n_c matrix is built. Guarantee: no two rows that are kept and were compared
-    are duplicates; of rows joined by pairs of duplicates, the first is kept. A row dropped at the end of a chain may be
-    less similar to its representative than ``min_similarity``. Duplicates of which the later does not look into the
-    cell of the earlier are not seen: ``missed_pairs`` tells how many.
+    Notes
+    -----
+    Cost: O(sum of n_c² d) time over cells of n_c rows, nearly all of it in products, times the number of cells that a
+    row searches; and O(n m d) for published rows. Memory: O(n), and 4 n_c d bytes and 2 MiB a thread, or one part of
+    the sketches and 16 MiB a thread: no n_c × n_c matrix is built.
+
+    Guarantee: no two kept rows that were compared are duplicates; of rows connected by pairs of duplicates, the first
+    is kept. A row dropped at the end of a chain may be less similar to its representative than ``min_similarity``.
+    Duplicates are missed if the later row does not search the cell of the earlier one: ``missed_pairs`` measures how
+    many.
+
+    Deviations: "at least" instead of "more than", with 1e-6 for rounding, so that 1 drops exact duplicates only. The
+    mean of the current rows replaces the k-means centroid. Several cells are searched, and published rows.
 
     References
     ----------
-    Abbas et al. (2023), SemDeDup, arXiv:2303.09540, section 3 and appendix A. Looking into several cells: Jégou, Douze
-    & Schmid (2011), doi:10.1109/TPAMI.2010.57, section IV.
+    Abbas et al. (2023), SemDeDup, arXiv:2303.09540, section 3 and appendix A. Search in several cells: Jégou, Douze &
+    Schmid (2011), doi:10.1109/TPAMI.2010.57, section IV.
 
-    Deviations: "at least" instead of "more than", with 1e-6 for rounding, so that 1 drops exact duplicates and nothing
-    else. The mean of the rows at hand takes the place of the k-means centroid. More than the own cell, and what was
-    published.
-
+    Examples
+    --------
     >>> x = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
     >>> cells = Cells.from_clusters(x, np.zeros(3, np.int32), np.zeros(3, np.float32), first="nearest")
     >>> kept, representative, _ = semdedup(x, cells, min_similarity=0.95)
@@ -72,132 +77,140 @@ def semdedup(
     ([True, False, True], [-1, 0, -1])
     """
     n, threshold = len(embeddings), similarity_threshold(min_similarity)
-    first = _Nearest(np.full(n, -np.inf, np.float32), np.full(n, -1, np.intp), cells.rank)
+    nearest_kept = _Nearest(np.full(n, -np.inf, np.float32), np.full(n, -1, np.intp), cells.rank)
     if published is not None:
-        first.offer_published(embeddings, np.flatnonzero(cells.cell >= 0), published, threshold)
-    every, of_kept = first.copy(), first
-    for found in most_similar_predecessors(embeddings, cells.rank, cells.groups(), threshold):
-        every.offer(*found)
-    kept = every.similarity < threshold
+        nearest_kept.offer_published(embeddings, np.flatnonzero(cells.cell >= 0), published, threshold)
+    nearest_any = nearest_kept.copy()
+    for matches in most_similar_predecessors(embeddings, cells.rank, cells.iter_groups(), threshold):
+        nearest_any.offer(*matches)
+    kept = nearest_any.similarity < threshold
     kept[cells.copy_of >= 0] = False
-    stands = every.row
-    undecided = ~kept & (cells.cell >= 0)
-    undecided[undecided] = ~_settled(stands[undecided], kept)
-    if undecided.any():
-        for found in most_similar_predecessors(embeddings, cells.rank, cells.groups(undecided, kept), threshold):
-            of_kept.offer(*found)
-        stands = np.where(undecided & (of_kept.row >= 0), of_kept.row, stands)
-    similarity = np.maximum(every.similarity, -1)
+    representative = nearest_any.row
+    is_undecided = ~kept & (cells.cell >= 0)
+    is_undecided[is_undecided] = ~_is_final(representative[is_undecided], kept)
+    if is_undecided.any():
+        for matches in most_similar_predecessors(
+            embeddings, cells.rank, cells.iter_groups(is_undecided, kept), threshold
+        ):
+            nearest_kept.offer(*matches)
+        representative = np.where(is_undecided & (nearest_kept.row >= 0), nearest_kept.row, representative)
+    similarity = np.maximum(nearest_any.similarity, -1)
     copies = np.flatnonzero(cells.copy_of >= 0)
-    stands[copies], similarity[copies] = cells.copy_of[copies], 1
-    return kept, _ends(stands, kept), similarity
+    representative[copies], similarity[copies] = cells.copy_of[copies], 1
+    return kept, _chain_ends(representative, kept), similarity
 
 
 @dataclass(frozen=True, slots=True)
 class _Nearest:
-    """Of each row the most similar one that was offered, ties to the first in order; published ones come first."""
+    """Most similar candidate of each row, ties to the first in order; published rows come first."""
 
     similarity: Vector
     row: Rows
-    """-1 for one below the threshold; n + j for a published one."""
+    """Row index; -1 below the threshold; n + j for a published row."""
 
     rank: Rows
 
     def copy(self) -> _Nearest:
         return _Nearest(self.similarity.copy(), self.row.copy(), self.rank)
 
-    def offer(self, rows: Rows, similarity: Vector, found: Rows) -> None:
-        """To each of ``rows``, which are not twice among them."""
-        n, old, before = len(self.rank), self.similarity[rows], self.row[rows]
-        tie = (similarity == old) & (found >= 0) & (before >= 0) & (before < n)
-        tie[tie] = self.rank[found[tie]] < self.rank[before[tie]]
-        better = (similarity > old) | tie
-        self.similarity[rows[better]], self.row[rows[better]] = similarity[better], found[better]
+    def offer(self, rows: Rows, similarity: Vector, candidates: Rows) -> None:
+        """Update the most similar candidate of each of ``rows``, which are distinct."""
+        n, old_similarity, old_rows = len(self.rank), self.similarity[rows], self.row[rows]
+        is_tie = (similarity == old_similarity) & (candidates >= 0) & (old_rows >= 0) & (old_rows < n)
+        is_tie[is_tie] = self.rank[candidates[is_tie]] < self.rank[old_rows[is_tie]]
+        is_better = (similarity > old_similarity) | is_tie
+        self.similarity[rows[is_better]], self.row[rows[is_better]] = similarity[is_better], candidates[is_better]
 
     def offer_published(self, embeddings: Matrix, rows: Rows, published: PublishedRows, threshold: float) -> None:
-        """All sketches to each of ``rows``; one part of them in memory."""
+        """Offer all sketches to each of ``rows``, with one part of them in memory."""
         start = len(self.rank)
         for sketches in _sketches(published, embeddings.shape[1]):
 
-            def search(block: slice, others: Matrix = sketches, start: int = start) -> tuple[Rows, Vector, Rows]:
-                some = rows[block]
-                all_of_them = np.full(len(some), len(others))
-                similarity, place = most_similar_in_prefix(embeddings[some], others, all_of_them, threshold)
-                return some, similarity, np.where(place >= 0, start + place, -1)
+            def search(block: slice, sketch_block: Matrix = sketches, start: int = start) -> tuple[Rows, Vector, Rows]:
+                block_rows = rows[block]
+                prefix_lengths = np.full(len(block_rows), len(sketch_block))
+                similarity, positions = most_similar_in_prefix(
+                    embeddings[block_rows], sketch_block, prefix_lengths, threshold
+                )
+                return block_rows, similarity, np.where(positions >= 0, start + positions, -1)
 
-            for found in map_blocks(search, block_slices(len(rows), _BLOCK)):
-                self.offer(*found)
+            for matches in map_blocks(search, block_slices(len(rows), _BLOCK)):
+                self.offer(*matches)
             start += len(sketches)
 
 
-def _settled(stands: Rows, kept: Flags) -> Flags:
-    """Whether a row is a kept or a published one."""
-    answer: Flags = (stands >= len(kept)) | kept[np.minimum(stands, len(kept) - 1)]
-    return answer
+def _is_final(representative: Rows, kept: Flags) -> Flags:
+    """Return which representatives are kept or published rows."""
+    result: Flags = (representative >= len(kept)) | kept[np.minimum(representative, len(kept) - 1)]
+    return result
 
 
-def _ends(stands: Rows, kept: Flags) -> Rows:
-    """Where each dropped row's chain ends, when ``stands`` tells the next of it; -1 for kept rows."""
-    ends = np.where(kept, -1, stands)
-    open_ended = np.flatnonzero(~kept)
-    while len(open_ended := open_ended[~_settled(ends[open_ended], kept)]):
-        ends[open_ended] = ends[ends[open_ended]]
+def _chain_ends(representative: Rows, kept: Flags) -> Rows:
+    """Follow each dropped row's chain of representatives to its end; -1 for kept rows."""
+    ends = np.where(kept, -1, representative)
+    open_rows = np.flatnonzero(~kept)
+    while len(open_rows := open_rows[~_is_final(ends[open_rows], kept)]):
+        ends[open_rows] = ends[ends[open_rows]]
     return ends
 
 
 def _sketches(published: PublishedRows, dimensions: int) -> Iterator[Matrix]:
-    """The vectors in each part, at unit length."""
+    """Yield the vectors of each part, at unit length."""
     for part in published.sketches(_COLUMN):
         vectors = pc.list_flatten(part[_COLUMN]).to_numpy()
         if len(vectors) != len(part) * dimensions:
             raise PluginError(
-                f"semdedup: vectors of what was published have {len(vectors) // len(part)} dimensions, those of the "
+                f"semdedup: published vectors have {len(vectors) // len(part)} dimensions, those of the "
                 f"pool {dimensions}",
-                hint="embed what was published with the same model",
+                hint="embed the pool with the model of the published rows",
             )
-        yield normalize_rows(vectors.reshape(-1, dimensions))  # sketches of earlier versions may be off
+        yield normalize_rows(vectors.reshape(-1, dimensions))  # sketches of earlier versions may not have unit length
 
 
 def missed_pairs(embeddings: Matrix, cells: Cells, min_similarity: float, rows: int) -> RecallSample | None:
-    """How many pairs of duplicates are not compared, as a sample of rows tells that is held against all others.
+    """Estimate the number of duplicate pairs that are not compared, from a sample of rows compared with all others.
 
     Parameters
     ----------
     embeddings : (n, d) float32, rows of unit length
-    cells : see ``Cells.from_clusters``; rows in none of them do not count
+    cells : see ``Cells.from_clusters``; rows in no cell do not count
     min_similarity : cosine from which two rows are duplicates
     rows : size of the sample; the same rows for the same n
 
     Returns
     -------
-    None if all rows in cells are compared with each other.
+    RecallSample, or None if all rows in cells are compared with each other
 
+    Notes
+    -----
     Cost: O(n d) time for each row of the sample, memory of 1024 similarities for each, a thread.
 
+    Examples
+    --------
     >>> x = np.array([[1, 0], [0, 1], [1, 0]], np.float32)
     >>> cells = Cells.from_clusters(x, np.array([0, 0, 1], np.int32), np.zeros(3, np.float32), first="nearest")
     >>> missed_pairs(x, cells, 0.95, 3)
     RecallSample(rows=3, pairs=2, missed=2)
     """
-    inside = np.flatnonzero(cells.cell >= 0)
-    sample = inside[np.sort(np.random.default_rng(0).permutation(len(inside))[:rows])]
+    in_cells = np.flatnonzero(cells.cell >= 0)
+    sample = in_cells[np.sort(np.random.default_rng(0).permutation(len(in_cells))[:rows])]
     if cells.all_compared or not len(sample):
         return None
     queries = embeddings[sample]
 
     def count(block: slice) -> tuple[int, int]:
-        others = inside[block]
-        here, there = np.nonzero(embeddings[others] @ queries.T >= similarity_threshold(min_similarity))
-        one, other = sample[there], others[here]
-        pair = one != other
-        return int(np.count_nonzero(pair)), int(np.count_nonzero(~cells.compared(one[pair], other[pair])))
+        others = in_cells[block]
+        block_index, sample_index = np.nonzero(embeddings[others] @ queries.T >= similarity_threshold(min_similarity))
+        a, b = sample[sample_index], others[block_index]
+        is_pair = a != b
+        return int(np.count_nonzero(is_pair)), int(np.count_nonzero(~cells.are_compared(a[is_pair], b[is_pair])))
 
-    pairs, missed = np.sum(list(map_blocks(count, block_slices(len(inside), _BLOCK))), axis=0).tolist()
+    pairs, missed = np.sum(list(map_blocks(count, block_slices(len(in_cells), _BLOCK))), axis=0).tolist()
     return RecallSample(len(sample), pairs, missed)
 
 
 def _similarities(embeddings: Matrix, representative: Rows, published: PublishedRows) -> Vector:
-    """(n,) the cosine of each row to its representative, NaN where there is none."""
+    """Compute the cosine of each row to its representative (n,), NaN if there is none."""
     n = len(embeddings)
     similarity = np.full(n, np.nan, np.float32)
     dropped = np.flatnonzero((representative >= 0) & (representative < n))
@@ -218,48 +231,51 @@ def _similarities(embeddings: Matrix, representative: Rows, published: Published
     budgeted=False,
     random=False,
     sketch=(),
-    cost="O(n s p d) for clusters of s rows, of which each row looks into p",
-    guarantee="no two rows kept that were compared are duplicates, how many pairs are missed is measured",
+    cost="O(n s p d) for p searched clusters of s rows",
+    guarantee="no two kept rows that were compared are duplicates; the rate of missed pairs is measured",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SemDeDup:
-    """Drop near-duplicates: rows whose embeddings are similar to one that comes before them.
+    """Drop near-duplicates: rows whose embeddings are similar to an earlier row.
 
-    A row is compared with rows of its own cluster, and of those beside it. Each dropped row names the row that stands
-    for it. The gain of a kept row is its cosine distance to the most similar earlier row, 2 if there is none.
+    Use it after ``exact_duplicates`` and ``minhash`` for paraphrases and other near-duplicates in meaning, with a good
+    embedder. Check dropped pairs in the report before you lower the threshold: topics are similar too.
 
-    What is missed: duplicates of which the later row does not look into the cluster of the earlier. The more clusters
-    it looks into and the higher the threshold, the fewer: of pairs of cosine 0.95 some 2 % lie across borders, and next
-    to none are missed with 2 probes; at 0.8, where clusters overlap, a quarter can be with 2, one in twenty with 4 and
-    one in a thousand with 8. Each run measures it on a sample of rows; the report tells. Rows without a cluster are one
-    cluster. A cluster that is too large is cut into parts, and they are clusters to each other.
+    A row is compared with rows of the same cluster, and of nearby clusters. Each dropped row names its representative.
+    The gain of a kept row is its cosine distance to the most similar earlier row, 2 if there is none.
 
-    Two rows that make up a cluster are equally far from its centre: the first in the pool is kept.
+    Duplicates are missed if the later row does not search the cluster of the earlier one. The more clusters it searches
+    and the higher the threshold, the fewer: of pairs of cosine 0.95 some 2 % cross cluster borders, and almost none are
+    missed with ``n_probe: 2``; at 0.8, where clusters overlap, a quarter can be missed with 2, one in twenty with 4 and
+    one in a thousand with 8. Each run measures this on a sample of rows, and the report shows it. Rows without a
+    cluster form one cluster. A cluster that is too large is split into parts, which are treated as clusters.
+
+    In a cluster of two, both rows are equally far from its center: the first in the pool is kept.
 
     References
     ----------
-    Abbas et al. (2023), SemDeDup, arXiv:2303.09540; it has 1 probe.
+    Abbas et al. (2023), SemDeDup, arXiv:2303.09540, which searches a single cluster.
     """
 
     min_similarity: Annotated[float, Ge(-1), Le(1)] = 0.95
     """Cosine similarity from which two rows count as duplicates; 1 drops exact duplicates only."""
 
     keep: KeepOrder = "farthest"
-    """The row that comes first: farthest from its cluster's centre (as in the paper), nearest to it, or best."""
+    """Row to keep: farthest from its cluster's center (as in the paper), nearest to it, or of best quality."""
 
     n_probe: Annotated[int, Ge(1)] = 2
-    """Clusters that a row looks into for duplicates: its own (as in the paper), and those whose centres are nearest to
-    it. The time grows with it."""
+    """Number of clusters searched for duplicates of a row: its own (as in the paper), and those whose centers are
+    nearest to it. The time is proportional to it."""
 
     max_cluster_rows: Annotated[int, Ge(2)] | None = MAX_CLUSTER_ROWS
-    """Clusters of more rows are split by k-means, so that their cost does not grow with the square of their rows; null:
-    never."""
+    """Maximum number of rows of a cluster; larger ones are split by k-means, so that the cost is not quadratic in their
+    size; null: never."""
 
     sample_rows: Annotated[int, Ge(0)] = 1000
-    """Rows that are compared with all others, to measure how many duplicates are missed; 0 does not measure."""
+    """Number of rows compared with all others, to measure how many duplicates are missed; 0 disables it."""
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
-        known = pool.published or PublishedRows.empty(len(pool))
+        published = pool.published or PublishedRows.empty(len(pool))
         cells = Cells.from_clusters(
             pool.embeddings,
             pool.cluster,
@@ -267,18 +283,18 @@ class SemDeDup:
             first=self.keep,
             n_probe=self.n_probe,
             max_cluster_rows=self.max_cluster_rows,
-            rows=known.new_rows,
+            rows=published.new_rows,
         )
         _, representative, nearest = semdedup(
-            pool.embeddings, cells, min_similarity=self.min_similarity, published=known
+            pool.embeddings, cells, min_similarity=self.min_similarity, published=published
         )
-        similarity = _similarities(pool.embeddings, representative, known)
+        similarity = _similarities(pool.embeddings, representative, published)
         sample = missed_pairs(pool.embeddings, cells, self.min_similarity, self.sample_rows)
         retention = Retention("cosine similarity", self.min_similarity, nearest, sample=sample)
         reason = f"near-duplicate (similarity at least {self.min_similarity:g})"
         return Selection.from_representatives(representative, similarity, 1 - nearest, reason, retention)
 
     def sketch(self, pool: Pool) -> pa.Table:
-        """The vector of each row."""
+        """Return the vector of each row."""
         values = pa.array(pool.embeddings.ravel())
         return pa.table({_COLUMN: pa.FixedSizeListArray.from_arrays(values, pool.embeddings.shape[1])})

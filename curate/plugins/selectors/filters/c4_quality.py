@@ -1,4 +1,4 @@
-"""C4's rules: drop pages of placeholder text or code, and those of which too few sentences are left."""
+"""C4 quality rules: pages with placeholder text or code, and pages with too few good sentences, are dropped."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def c4_quality(
     terminal_lines: bool = True,
     min_line_words: int = 5,
 ) -> Measures:
-    r"""What C4's rules look at: phrases that a page must not hold, and what would be left of it without its bad lines.
+    r"""Measure texts for the rules of C4: forbidden phrases, and the sentences and words of good lines.
 
-    A line is left if it ends with terminal punctuation or a quotation mark, has enough words, and none of the phrases.
-    Citation marks such as [1] and [] are removed first. A word is what stands between white space; a character of a
+    A line is good if it ends with terminal punctuation or a quotation mark, has enough words, and contains none of the
+    phrases. Citation marks such as [1] and [] are removed first. Words are separated by white space; a character of a
     script written without blanks, such as Chinese, Japanese or Thai, is a word. For sentences see
     ``curate.kernels.text.lines.count_sentences``.
 
@@ -49,58 +49,65 @@ def c4_quality(
     ----------
     texts : n strings
     page_phrases, line_phrases : strings to be found anywhere, in any case
-    bad_words : the same, but found only where no letter, digit or underscore stands beside them, save where a script
-        written without blanks does
+    bad_words : strings to be found as separate words: not next to a letter, digit or underscore, except in scripts
+        written without blanks
     terminal_lines : whether a line must end with terminal punctuation or a quotation mark, and not in an ellipsis
-    min_line_words : the least number of words in a line
+    min_line_words : minimum number of words in a line
 
     Returns
     -------
-    For each name (n,) float64: "holds PHRASE" for each page phrase, 0 or 1; "bad_words", how many of them there are;
-    "sentences" in the lines that are left; "left_word_rate", the share of the words in those lines, 0 for a blank text
+    (n,) float64 by name: "contains PHRASE" for each page phrase, 0 or 1; "bad_words", their number; "sentences" in good
+        lines; "remaining_word_rate", share of the words in good lines, 0 for a blank text
 
+    Notes
+    -----
     Cost: O(characters), times the number of phrases and bad words for a fast search; memory for the words of one line.
+
+    Deviations: C4 deletes lines, and keeps the rest of a page; here a text is never changed, so the page is judged by
+    its good lines, and kept completely. C4 also removes three-sentence spans that occur twice in the corpus, and pages
+    that a classifier considers not English: neither is a rule on one text. Sentences are counted by their marks,
+    without the abbreviation list of nltk's tokenizer, so a few more are found. As in the code that created C4, a line
+    that ends in an ellipsis has no terminal mark; unlike there, lines are not excluded for a word of over 1,000
+    characters, and page phrases are searched in all lines, as in the paper. datatrove has the limits of the paper's
+    first version, 3 words and 5 sentences, by default.
 
     References
     ----------
     Raffel et al. (2020), Exploring the Limits of Transfer Learning, arXiv:1910.10683, section 2.2.
 
-    Deviations: C4 deletes lines, and keeps the rest of a page; a text is never changed here, so that the page is judged
-    by what would be left, and kept whole. C4 is without three-sentence spans that occur twice in all of it, and without
-    pages that a classifier takes for another language than English: neither is a rule on one text. Sentences are
-    counted by their marks, without the list of abbreviations that nltk's tokenizer has, so a few more are found. As in
-    the code that C4 was made with, a line that ends in an ellipsis has no terminal mark; unlike there, no line is left
-    out for a word of over 1,000 characters, and page phrases are looked for in all lines, as in the paper. datatrove
-    has the limits of the paper's first version, 3 words and 5 sentences, by default.
-
+    Examples
+    --------
     >>> page = "He said so. She did not believe it.[1]\nClick here!\nPlease enable Javascript in your browser."
     >>> measures = c4_quality([page])
-    >>> {name: round(float(values[0]), 2) for name, values in measures.items() if not name.startswith("holds")}
-    {'bad_words': 0.0, 'sentences': 2.0, 'left_word_rate': 0.5}
+    >>> {name: round(float(values[0]), 2) for name, values in measures.items() if not name.startswith("contains")}
+    {'bad_words': 0.0, 'sentences': 2.0, 'remaining_word_rate': 0.5}
     """
-    whole, in_lines = [phrase.lower() for phrase in page_phrases], [phrase.lower() for phrase in line_phrases]
-    bad = [(word.lower(), _standing_alone(word.lower())) for word in bad_words]
-    measured = []
+    page_patterns, line_patterns = (
+        [phrase.lower() for phrase in page_phrases],
+        [phrase.lower() for phrase in line_phrases],
+    )
+    bad_patterns = [(word.lower(), _word_pattern(word.lower())) for word in bad_words]
+    rows = []
     for text in texts:
         page = _CITATION.sub("", text.lower())
-        held = [phrase in page for phrase in whole]
-        bad_here = sum(word in page and alone.search(page) is not None for word, alone in bad)
-        there = [phrase for phrase in in_lines if phrase in page]
-        n_sentences = left = every = 0
+        matches = [phrase in page for phrase in page_patterns]
+        n_bad = sum(word in page and pattern.search(page) is not None for word, pattern in bad_patterns)
+        present_phrases = [phrase for phrase in line_patterns if phrase in page]
+        n_sentences = n_left = n_total = 0
         for line in split_lines(page):
             n_words = len(split_words(line))
-            every += n_words
-            ends = not terminal_lines or (line.endswith(_ENDS) and not line.endswith("..."))
-            if ends and n_words >= min_line_words and not any(phrase in line for phrase in there):
-                left += n_words
+            n_total += n_words
+            has_end = not terminal_lines or (line.endswith(_ENDS) and not line.endswith("..."))
+            if has_end and n_words >= min_line_words and not any(phrase in line for phrase in present_phrases):
+                n_left += n_words
                 n_sentences += count_sentences(line)
-        measured.append((*held, bad_here, n_sentences, left / max(1, every)))
-    names = *(f"holds {phrase}" for phrase in page_phrases), "bad_words", "sentences", "left_word_rate"
-    return dict(zip(names, np.array(measured, np.float64).reshape(-1, len(names)).T, strict=True))
+        rows.append((*matches, n_bad, n_sentences, n_left / max(1, n_total)))
+    names = *(f"contains {phrase}" for phrase in page_phrases), "bad_words", "sentences", "remaining_word_rate"
+    return dict(zip(names, np.array(rows, np.float64).reshape(-1, len(names)).T, strict=True))
 
 
-def _standing_alone(word: str) -> re.Pattern[str]:
-    """Finds a word where no letter stands beside it, unless one that it would not make a longer word with."""
+def _word_pattern(word: str) -> re.Pattern[str]:
+    """Return a pattern that finds a word on its own, not as a part of a longer word."""
     before = "" if split_words(f"x{word}")[0] == "x" else r"(?<!\w)"
     after = "" if split_words(f"{word}x")[-1] == "x" else r"(?!\w)"
     return re.compile(before + re.escape(word) + after)
@@ -117,48 +124,54 @@ def _standing_alone(word: str) -> re.Pattern[str]:
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class C4Quality:
-    """Drop rows whose text C4 would leave out; the first rule that it fails, in the order below, is the reason.
+    """Drop rows that C4 would exclude: forbidden phrases, or too few good sentences.
 
-    A text at a limit passes; ``null``, or an empty list, switches a rule off. The phrases are English. A character of a
-    script written without blanks counts as a word.
+    Use it for English web pages, to drop placeholder text, code, menus and error pages. It is part of the recipe of
+    FineWeb, together with ``gopher_repetition``, ``gopher_quality`` and ``fineweb_quality``.
+
+    The reason is the first rule that a text fails, in the order below. A text exactly at a limit passes; ``null``, or
+    an empty list, disables a rule. The phrases are English. A character of a script written without blanks counts as a
+    word.
+
+    Notes
+    -----
+    Deviations: C4 also deletes lines from the pages that it keeps. Here texts are not changed: a text is judged by its
+    good lines, and kept completely; ``min_remaining_word_rate`` drops those that would lose much.
 
     References
     ----------
     Raffel et al. (2020), Exploring the Limits of Transfer Learning, arXiv:1910.10683, section 2.2.
-
-    Deviations: C4 also deletes lines from the pages that it keeps. Texts are not changed here: a text is judged by what
-    would be left of it, and kept whole; ``min_remaining_word_rate`` drops those that would lose much.
     """
 
     page_phrases: Phrases = PAGE_PHRASES
-    """A text with one of these in it is dropped; case does not matter. Each is a rule."""
+    """Phrases for which a text is dropped, in any case. Each is a rule."""
 
     bad_words: Phrases = ()
-    """A text with one of these words in it is dropped. C4's is the "List of Dirty, Naughty, Obscene or Otherwise Bad
-    Words", which does not come with this; a word does not count within a longer one, and case does not matter."""
+    """Words for which a text is dropped, in any case, but not as parts of longer words. C4 uses the "List of Dirty,
+    Naughty, Obscene or Otherwise Bad Words", which is not included."""
 
     min_sentences: Annotated[int, Ge(0)] | None = 3
-    """The least number of sentences in the lines that would be left."""
+    """Minimum number of sentences in good lines."""
 
     min_remaining_word_rate: Rate | None = None
-    """The least share of the words in the lines that would be left; C4 has no such rule."""
+    """Minimum share of words in good lines; C4 has no such rule."""
 
     line_phrases: Phrases = LINE_PHRASES
-    """A line with one of these in it would not be left; case does not matter."""
+    """Phrases for which a line is bad, in any case."""
 
     terminal_lines: bool = True
-    """Whether a line must end with terminal punctuation or a quotation mark, and not in an ellipsis, to be left."""
+    """Whether a good line must end with terminal punctuation or a quotation mark, and not in an ellipsis."""
 
     min_line_words: Annotated[int, Ge(0)] | None = 5
-    """The least number of words in a line that would be left."""
+    """Minimum number of words in a good line."""
 
     def rules(self) -> list[Rule]:
-        """In the order in which they are looked at."""
+        """Return the rules in the order in which they are applied."""
         return [
-            *(Rule(f"holds {phrase}", 0, f"it holds {phrase!r}", least=False) for phrase in self.page_phrases),
-            *max_rule("bad_words", 0 if self.bad_words else None, "it holds a bad word"),
-            *min_rule("sentences", self.min_sentences, "fewer than {} sentences would be left"),
-            *min_rule("left_word_rate", self.min_remaining_word_rate, "less than {%} of its words would be left"),
+            *(Rule(f"contains {phrase}", 0, f"contains {phrase!r}", is_minimum=False) for phrase in self.page_phrases),
+            *max_rule("bad_words", 0 if self.bad_words else None, "contains a bad word"),
+            *min_rule("sentences", self.min_sentences, "fewer than {} sentences would remain"),
+            *min_rule("remaining_word_rate", self.min_remaining_word_rate, "less than {%} of its words would remain"),
         ]
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002

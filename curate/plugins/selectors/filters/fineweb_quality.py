@@ -1,4 +1,4 @@
-"""FineWeb's quality rules: drop texts whose lines do not end like sentences, repeat, or are short."""
+"""FineWeb quality rules: texts whose lines do not end like sentences, repeat, or are short, are dropped."""
 
 from __future__ import annotations
 
@@ -22,47 +22,50 @@ _ENDS = TERMINAL + QUOTES
 
 
 def fineweb_quality(texts: Sequence[str], *, short_line_length: int = 30) -> Measures:
-    r"""What FineWeb's own quality rules look at.
+    r"""Measure texts for FineWeb's own quality rules.
 
     A line counts if it is not blank, without the white space around it.
 
     Parameters
     ----------
     texts : n strings
-    short_line_length : characters; a line of fewer is short
+    short_line_length : lines of fewer characters are short
 
     Returns
     -------
-    For each name in ``MEASURES`` (n,) float64 in [0, 1], 0 for a blank text: the share of the lines that end with
-    terminal punctuation or a quotation mark; the share of the lines' characters in lines that came before; the share
-    of the lines that are short
+    (n,) float64 in [0, 1] for each name in ``MEASURES``, 0 for a blank text: share of lines that end with terminal
+        punctuation or a quotation mark; share of the lines' characters in lines that occurred before; share of short
+        lines
 
+    Notes
+    -----
     Cost: O(characters).
+
+    Deviations: the paper leaves open which marks count; here they are those of ``curate.kernels.text.lines``, of
+    several scripts. The implementation in datatrove counted quotation marks when FineWeb was created, and no longer
+    does; it counts a line of exactly 30 characters as short, uses lines with the white space around them, and has a
+    fourth rule, at most 0.3 line breaks per word, which is not in the paper.
 
     References
     ----------
     Penedo et al. (2024), The FineWeb Datasets, arXiv:2406.17557, section 3.6.
 
-    Deviations: the paper leaves open which marks count; here those of ``curate.kernels.text.lines`` do, of several
-    scripts.
-    The implementation in datatrove has counted quotation marks when FineWeb was made, and no longer does; it counts a
-    line of just 30 characters as short, looks at lines with the white space around them, and has a fourth rule, at most
-    0.3 line breaks for each word, which is not in the paper.
-
+    Examples
+    --------
     >>> measures = fineweb_quality(["A line that is long enough to be none.\nHome\nHome"])
     >>> [round(float(rate[0]), 2) for rate in measures.values()]
     [0.33, 0.09, 0.67]
     """
-    measured = [_measured(split_lines(text), short_line_length) for text in texts]
-    return dict(zip(MEASURES, np.array(measured, np.float64).reshape(-1, len(MEASURES)).T, strict=True))
+    rows = [_line_measures(split_lines(text), short_line_length) for text in texts]
+    return dict(zip(MEASURES, np.array(rows, np.float64).reshape(-1, len(MEASURES)).T, strict=True))
 
 
-def _measured(some: Sequence[str], short: int) -> tuple[float, ...]:
-    n = max(1, len(some))
+def _line_measures(text_lines: Sequence[str], short_line_length: int) -> tuple[float, ...]:
+    n = max(1, len(text_lines))
     return (
-        sum(line.endswith(_ENDS) for line in some) / n,
-        duplicate_rates(some)[1],
-        sum(len(line) < short for line in some) / n,
+        sum(line.endswith(_ENDS) for line in text_lines) / n,
+        duplicate_rates(text_lines)[1],
+        sum(len(line) < short_line_length for line in text_lines) / n,
     )
 
 
@@ -77,34 +80,39 @@ def _measured(some: Sequence[str], short: int) -> tuple[float, ...]:
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FineWebQuality:
-    """Drop rows whose text fails one of FineWeb's own quality rules; the first, in the order below, is the reason.
+    """Drop rows that fail one of FineWeb's own quality rules on lines.
 
-    A text at a limit passes; ``null`` switches a rule off. FineWeb was made with ``gopher_repetition``,
-    ``gopher_quality`` and ``c4_quality`` before these, the last with ``terminal_lines: false``, ``min_sentences: 5``
-    and ``min_line_words: 3``.
+    Use it for web pages, after ``gopher_repetition``, ``gopher_quality`` and ``c4_quality``, as FineWeb does; the last
+    with ``terminal_lines: false``, ``min_sentences: 5`` and ``min_line_words: 3``. Texts without line structure pass
+    most rules.
+
+    The reason is the first rule that a text fails, in the order below. A text exactly at a limit passes; ``null``
+    disables a rule.
+
+    Notes
+    -----
+    Deviations: the paper also drops texts exactly at the limits; the released pipeline no longer does.
 
     References
     ----------
     Penedo et al. (2024), The FineWeb Datasets, arXiv:2406.17557, section 3.6.
-
-    Deviations: the paper drops texts at the limits too; the pipeline that it released does not any more.
     """
 
     min_terminal_line_rate: Rate | None = 0.12
-    """The least share of lines that end with terminal punctuation or a quotation mark."""
+    """Minimum share of lines that end with terminal punctuation or a quotation mark."""
 
     max_duplicate_line_character_rate: Rate | None = 0.01
-    """The largest share of the lines' characters in lines that came before: that of the pipeline which made FineWeb;
-    the paper says 0.1."""
+    """Maximum share of the lines' characters in lines that occurred before: the value of the pipeline that created
+    FineWeb; the paper states 0.1."""
 
     max_short_line_rate: Rate | None = 0.67
-    """The largest share of short lines."""
+    """Maximum share of short lines."""
 
     short_line_length: Annotated[int, Ge(1)] = 30
-    """A line of fewer characters is short."""
+    """Lines of fewer characters are short."""
 
     def rules(self) -> list[Rule]:
-        """In the order in which they are looked at."""
+        """Return the rules in the order in which they are applied."""
         return [
             *min_rule(
                 "terminal_line_rate", self.min_terminal_line_rate, "fewer than {%} of its lines end like a sentence"
@@ -112,7 +120,7 @@ class FineWebQuality:
             *max_rule(
                 "duplicate_line_character_rate",
                 self.max_duplicate_line_character_rate,
-                "more than {%} of its characters are in lines that came before",
+                "more than {%} of its characters are in lines that occurred before",
             ),
             *max_rule(
                 "short_line_rate",

@@ -1,4 +1,4 @@
-"""Where: drop the rows for which a SQL condition over scores and input columns is true."""
+"""Filter by a SQL condition over scores and input columns."""
 
 from __future__ import annotations
 
@@ -17,29 +17,33 @@ from curate.plugins.results import Selection
 
 
 def where(frame: pl.DataFrame, condition: str) -> Flags:
-    """The rows for which ``condition`` is true; where it is null it is not true.
+    """Return the rows for which ``condition`` is true; null counts as not true.
 
     Parameters
     ----------
-    frame : n rows, with the columns that the condition names; NaN counts as null
-    condition : a boolean expression in Polars' SQL; an aggregate in it is taken over all n rows
+    frame : n rows, with the columns of the condition; NaN counts as null
+    condition : boolean expression in Polars' SQL; aggregates are computed over all n rows
 
     Returns
     -------
     (n,) bool
 
+    Raises
+    ------
+    PluginError : if the condition does not fit the column types, or is not boolean
+
+    Notes
+    -----
     Cost: O(n) for every operation in the condition.
+
+    Deviations: in SQL and in Polars NaN is larger than every number; here it is a missing value, as in scores.
 
     References
     ----------
     Three-valued logic: ISO/IEC 9075-2 (SQL), search conditions.
 
-    Deviations: in SQL and in Polars NaN is larger than every number; here it is a missing value, as in the scores.
-
-    Raises
-    ------
-    PluginError : if the condition does not fit the columns' types, or is not boolean
-
+    Examples
+    --------
     >>> where(pl.DataFrame({"score_length": [3.0, 40.0, None]}), "score_length < 5").tolist()
     [True, False, False]
     """
@@ -47,18 +51,18 @@ def where(frame: pl.DataFrame, condition: str) -> Flags:
         result = (
             frame.lazy()
             .with_columns(cs.float().fill_nan(None))
-            .with_columns(pl.sql_expr(with_quotes(condition)).alias(_RESULT))
+            .with_columns(pl.sql_expr(quote_columns(condition)).alias(_RESULT))
             .select(_RESULT)
             .collect()[_RESULT]
         )
     except pl.exceptions.PolarsError as error:
         raise PluginError(
-            f"drop: {condition!r} cannot be computed: {_first_line(error)}", hint=_types_of(frame)
+            f"drop: cannot evaluate {condition!r}: {_first_line(error)}", hint=_describe_columns(frame)
         ) from error
     if result.dtype not in (pl.Boolean, pl.Null):
         raise PluginError(
-            f"drop: {condition!r} gives {result.dtype}, not true or false",
-            hint=f"compare it with something; {_types_of(frame)}",
+            f"drop: {condition!r} has type {result.dtype}, not boolean",
+            hint=f"compare it with a value; {_describe_columns(frame)}",
         )
     return result.cast(pl.Boolean).fill_null(value=False).to_numpy()
 
@@ -67,25 +71,28 @@ _RESULT = "curate: the result"
 
 _QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*\"""")
 _QUERY = re.compile(r"\bSELECT\b|\(\s*(?:FROM|WITH|VALUES|TABLE)\b", re.IGNORECASE)
-_ODD = re.compile(r"--|/\*|[$`#']|[\w&]\0")
+_FORBIDDEN = re.compile(r"--|/\*|[$`#']|[\w&]\0")
 
 
 def check_no_query(condition: str) -> None:
-    """Refuse a condition with a query in it: Polars opens the files that a query names as soon as it is parsed.
+    """Refuse a condition that contains a query, because Polars opens the files that a query names when parsing it.
 
-    Comments, dollar quotes and letters before a quote go too, as they could hide one.
+    Comments, dollar quotes and letters before a quote are refused too, as they could hide one.
+
+    Raises
+    ------
+    ValueError : if the condition contains a query or a forbidden character
     """
-    code = _QUOTED.sub("\0", with_quotes(condition))
+    code = _QUOTED.sub("\0", quote_columns(condition))
     if _QUERY.search(code):
-        raise ValueError(f"drop: {condition!r} is not a SQL expression: it holds a query")
-    if odd := _ODD.search(code):
-        raise ValueError(
-            f"drop: {condition!r} is not a SQL expression that is read here: write it without {odd[0][:1]!r}"
-        )
+        raise ValueError(f"drop: {condition!r} is not a SQL expression: it contains a query")
+    if forbidden := _FORBIDDEN.search(code):
+        raise ValueError(f"drop: {condition!r} is not a supported SQL expression: remove {forbidden[0][:1]!r}")
 
 
-_NO_COLUMNS = {"null", "true", "false", "not", "case", "when", "distinct"}
-_NO_COLUMNS |= {"current_date", "current_time", "current_timestamp", "localtime"}
+_NOT_COLUMNS = {"null", "true", "false", "not", "case", "when", "distinct"}
+"""Words in the position of a value that are not columns, unless quoted."""
+_NOT_COLUMNS |= {"current_date", "current_time", "current_timestamp", "localtime"}
 """Words that stand where a value is due, and are no column unless they are quoted."""
 
 _TOKEN = re.compile(
@@ -110,23 +117,25 @@ _AFTER_A_VALUE = {
 _BEFORE_A_VALUE = (_AFTER_A_VALUE - {"is", "end"}) | {"case", "distinct", "from"}
 
 
-def with_quotes(condition: str) -> str:
-    """Quote the columns of a SQL condition, as their names may be keywords: words where a value is due, and ends.
+def quote_columns(condition: str) -> str:
+    """Quote the columns of a SQL condition, as their names may be keywords: words in the position of a value.
 
-    >>> with_quotes("order > 3 AND CASE WHEN end = 1 THEN 2 END > group")
+    Examples
+    --------
+    >>> quote_columns("order > 3 AND CASE WHEN end = 1 THEN 2 END > group")
     '"order" > 3 AND CASE WHEN "end" = 1 THEN 2 END > "group"'
     """
     tokens = list(_TOKEN.finditer(condition))
     pieces, start = [], 0
     for before, token, after in zip([None, *tokens], tokens, [*tokens[1:], None], strict=False):
         word = (token["word"] or "").lower()
-        if word and word not in _NO_COLUMNS and _wants_value(before) and _ends_value(after, word):
+        if word and word not in _NOT_COLUMNS and _expects_value(before) and _ends_value(after, word):
             pieces += [condition[start : token.start()], f'"{token["word"]}"']
             start = token.end()
     return "".join([*pieces, condition[start:]])
 
 
-def _wants_value(before: re.Match[str] | None) -> bool:
+def _expects_value(before: re.Match[str] | None) -> bool:
     if before is None:
         return True
     return (before["mark"] or ")") not in "):" or (before["word"] or "").lower() in _BEFORE_A_VALUE
@@ -138,9 +147,9 @@ def _ends_value(after: re.Match[str] | None, word: str) -> bool:
     return (after["mark"] or "(") != "(" and not (word == "select" and after["mark"] == "*")
 
 
-def _types_of(frame: pl.DataFrame) -> str:
+def _describe_columns(frame: pl.DataFrame) -> str:
     types = "the columns are " + ", ".join(f"{name} ({dtype})" for name, dtype in frame.schema.items())
-    return f"{types}; input.types declares text to be a number" if pl.String in frame.dtypes else types
+    return f"{types}; declare types of text columns in input.types" if pl.String in frame.dtypes else types
 
 
 def _first_line(error: Exception) -> str:
@@ -159,9 +168,12 @@ def _first_line(error: Exception) -> str:
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
-    """Drop the rows for which a condition is true; keep those for which it is false or unknown (null or NaN).
+    """Drop the rows for which a condition is true; keep rows for which it is false or unknown (null or NaN).
 
-    The rows kept stand in the pool's order, with gain 0.
+    Use it for thresholds on scores and for simple rules on input columns, such as languages, lengths or sources. To
+    keep a fixed share of rows by a score, use ``top_k``.
+
+    The kept rows are in pool order, with gain 0.
 
     References
     ----------
@@ -169,8 +181,9 @@ class Where:
     """
 
     drop: str
-    """A condition in Polars' SQL over score and input columns, such as "score_language < 0.5 OR source = 'ads'". Names
-    with spaces or marks stand in double quotes, and so do those that are operators (and, in); other keywords do not."""
+    """Condition in Polars' SQL over score and input columns, such as "score_language < 0.5 OR source = 'ads'". Put
+    names with spaces or punctuation in double quotes, and names that are operators (and, in); other keywords need none.
+    """
 
     def __post_init__(self) -> None:
         check_no_query(self.drop)
@@ -179,11 +192,11 @@ class Where:
         except pl.exceptions.PolarsError as error:
             raise ValueError(f"drop: {self.drop!r} is not a SQL expression: {_first_line(error)}") from error
         if not columns:
-            raise ValueError(f"drop: {self.drop!r} names no column")
+            raise ValueError(f"drop: {self.drop!r} does not use any column")
 
     def columns(self) -> tuple[str, ...]:
-        """The input and score columns that the condition names, in the order it names them."""
-        return tuple(dict.fromkeys(pl.sql_expr(with_quotes(self.drop)).meta.root_names()))
+        """Return the input and score columns of the condition, in order of occurrence."""
+        return tuple(dict.fromkeys(pl.sql_expr(quote_columns(self.drop)).meta.root_names()))
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
         if pool.frame is None:

@@ -1,4 +1,4 @@
-"""AutoCoreset: rows and weights on which training resembles training on all rows, found by repeated training."""
+"""AutoCoreset: weighted rows on which training resembles training on all rows, found by repeated training."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Summary = Literal["importance", "caratheodory"]
 Model = TypeVar("Model")
 
 _BLOCK = 8192
-_ZERO = 1e-12  # of the largest weight
-_DEPENDENT = 1e-10  # of the largest coordinate
+_ZERO = 1e-12  # relative to the largest weight
+_DEPENDENT = 1e-10  # relative to the largest coordinate
 
 
 def autocoreset(
@@ -39,26 +39,27 @@ def autocoreset(
     """Search for rows and weights whose model has a low loss on all rows.
 
     A few models are trained on uniform samples, and each gives a column of M, the losses of all n rows. Each round then
-    chooses rows and weights whose weighted sum of rows of M is about the sum of all, trains a model on them, and adds
-    its losses as a column. The result is the round whose model has the least loss on all rows.
+    chooses rows and weights whose weighted sum of rows of M approximates the sum of all, trains a model on them, and
+    adds its losses as a column. The result is the round whose model has the lowest loss on all rows.
 
     Parameters
     ----------
     n : number of rows in the pool
     budget : number of rows to keep, 0 <= budget <= n
-    train : train a model on rows with weights
-    losses : compute the loss of a model on each row; (n,) float64 >= 0
-    summary : how rows and weights are chosen. ``importance``: at random, in proportion to the length of the row of M
-        (plus an even share of one row), weights the inverse. ``caratheodory``: rows are eliminated until there are
+    train : function of row indices and weights that returns a model
+    losses : function of a model that returns the loss on each row; (n,) float64 >= 0
+    rng : random generator
+    summary : method of choosing rows and weights. ``importance``: at random, in proportion to the length of the row of
+        M (plus an even share of one row), weights the inverse. ``caratheodory``: rows are eliminated until there are
         ``budget``, such that the sums of the columns stay the same; it reads no more columns than that
     n_initial_models : models trained on uniform samples
     patience : rounds in a row without a lower loss, after which the search ends
 
     Returns
     -------
-    order : (budget,) rows, of falling mean loss over the models, ties to the lowest index
+    indices : (budget,) rows, by descending mean loss over the models, ties to the lowest index
     weights : (budget,) float64 >= 0, of sum n: in expectation with ``importance``, exactly with ``caratheodory``
-    mean_loss : (n,) mean loss of each row over the models met
+    mean_loss : (n,) mean loss of each row over the trained models
 
     Notes
     -----
@@ -83,7 +84,7 @@ def autocoreset(
     --------
     >>> y = np.array([0.0, 0.0, 3.0])
     >>> train, losses = lambda rows, weights: np.average(y[rows], weights=weights), lambda mean: (y - mean) ** 2
-    >>> order, weights, _ = autocoreset(3, 2, train, losses, np.random.default_rng(0), summary="caratheodory")
+    >>> indices, weights, _ = autocoreset(3, 2, train, losses, np.random.default_rng(0), summary="caratheodory")
     >>> sorted(weights.round(6).tolist())
     [1.0, 2.0]
     """
@@ -93,18 +94,18 @@ def autocoreset(
         losses(train(rng.choice(n, budget, replace=False), np.full(budget, n / budget)))
         for _ in range(n_initial_models)
     ]
-    least, stale = np.inf, 0
-    while stale < patience:
+    lowest_loss, n_stale = np.inf, 0
+    while n_stale < patience:
         if summary == "importance":
             rows, weights = systematic_sample(np.linalg.norm(columns, axis=0), budget, rng)
         else:
-            kept = [np.ones(n), *columns][:budget]
-            rows, weights = caratheodory(np.stack(kept, axis=1), budget, rng)
+            moments = [np.ones(n), *columns][:budget]
+            rows, weights = caratheodory(np.stack(moments, axis=1), budget, rng)
         columns.append(losses(train(rows, weights)))
         loss = float(columns[-1].sum())
-        stale += 1
-        if loss < least:
-            least, stale, best = loss, 0, (rows, weights)
+        n_stale += 1
+        if loss < lowest_loss:
+            lowest_loss, n_stale, best = loss, 0, (rows, weights)
         if summary == "caratheodory" and len(columns) >= budget:
             break
     rows, weights = best
@@ -115,43 +116,48 @@ def autocoreset(
 
 
 def caratheodory(points: Numbers, size: int, rng: np.random.Generator) -> tuple[Rows, Numbers]:
-    """Points and weights >= 0 whose weighted sum is the sum of all points.
+    """Find points and weights >= 0 whose weighted sum is the sum of all points.
 
-    In random order, as soon as q + 1 points are at hand, their weights are moved along a combination of them that is 0,
-    until one weight is 0: that point is left out.
+    In random order, as soon as q + 1 points are available, their weights are moved along a linear dependency until one
+    weight is 0; that point is removed.
 
     Parameters
     ----------
     points : (n, q) float64, q <= size
     size : number of points to keep, at most n
+    rng : random generator
 
     Returns
     -------
     rows : (size,) points
     weights : (size,) float64 >= 0
 
+    Notes
+    -----
     Cost: O((n − size) q³) time, O(n) memory.
 
     References
     ----------
     Carathéodory's theorem for cones: Schrijver (1986), Theory of Linear and Integer Programming, section 7.7.
 
+    Examples
+    --------
     >>> rows, weights = caratheodory(np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]]), 2, np.random.default_rng(0))
     >>> (weights[:, None] * np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]])[rows]).sum(axis=0).round(9).tolist()
     [3.0, 3.0]
     """
     n, q = points.shape
-    waiting = rng.permutation(n)
+    remaining = rng.permutation(n)
     weights = np.ones(n)
-    active, waiting = waiting[: q + 1], waiting[q + 1 :]
+    active, remaining = remaining[: q + 1], remaining[q + 1 :]
     scaled = points / np.maximum(np.abs(points).max(axis=0, initial=0), np.finfo(float).tiny)
     for _ in range(n - size):
-        null = _null_vector(scaled[active])  # q + 1 points: more than size >= q remain
-        step = np.divide(weights[active], null, out=np.full(len(active), np.inf), where=null > _ZERO)
-        out = int(step.argmin())
-        weights[active] = np.maximum(weights[active] - step[out] * null, 0)
-        active, waiting = np.append(np.delete(active, out), waiting[:1]), waiting[1:]
-    rows = np.concatenate((active, waiting))
+        coefficients = _null_vector(scaled[active])  # q + 1 points: more than size >= q remain
+        step = np.divide(weights[active], coefficients, out=np.full(len(active), np.inf), where=coefficients > _ZERO)
+        removed = int(step.argmin())
+        weights[active] = np.maximum(weights[active] - step[removed] * coefficients, 0)
+        active, remaining = np.append(np.delete(active, removed), remaining[:1]), remaining[1:]
+    rows = np.concatenate((active, remaining))
     return rows, weights[rows]
 
 
@@ -176,15 +182,22 @@ def _null_vector(points: Numbers) -> Numbers:
 
 
 def least_squares(x: Matrix, y: Vector) -> tuple[Callable[[Rows, Numbers], Numbers], Callable[[Numbers], Numbers]]:
-    """How to train a linear model of ``y`` with a constant, on some rows with weights, and its squared errors on all.
+    """Return functions that train a linear model of ``y`` with intercept, and compute its squared errors.
+
+    If rows do not determine the coefficients, those of smallest norm are used.
 
     Parameters
     ----------
     x : (n, d) float32
     y : (n,) float32
 
-    Where rows leave coefficients open, they are the shortest.
+    Returns
+    -------
+    train : function of row indices and weights that returns a model
+    losses : function of a model that returns the squared errors of all rows, (n,) float64
 
+    Examples
+    --------
     >>> train, losses = least_squares(np.array([[0], [1], [2]], np.float32), np.array([1, 3, 6], np.float32))
     >>> losses(train(np.array([0, 1]), np.ones(2))).round(9).tolist()
     [0.0, 0.0, 1.0]
@@ -198,14 +211,14 @@ def least_squares(x: Matrix, y: Vector) -> tuple[Callable[[Rows, Numbers], Numbe
         return coordinates @ (coordinates.T @ moments)
 
     def losses(model: Numbers) -> Numbers:
-        found = np.empty(len(x))
+        errors = np.empty(len(x))
 
         def block(rows: slice) -> None:
-            found[rows] = (features[rows].astype(np.float64) @ model - target[rows]) ** 2
+            errors[rows] = (features[rows].astype(np.float64) @ model - target[rows]) ** 2
 
         for _ in map_blocks(block, block_slices(len(x), _BLOCK)):
             pass
-        return found
+        return errors
 
     return train, losses
 
@@ -214,15 +227,19 @@ def least_squares(x: Matrix, y: Vector) -> tuple[Callable[[Rows, Numbers], Numbe
     version=1,
     reads={"embedding", "scores"},
     example={"predict": "prototypicality"},
-    cost="O(n d²) a model, some ten models",
-    guarantee="unbiased losses of models met before a draw; none for the model trained on it",
+    cost="O(n d²) per model, about ten models",
+    guarantee="unbiased losses of earlier models; none for the model trained on the selection",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoCoreset:
-    """Keep rows, with training weights, on which a linear model predicts a score nearly as well as trained on all rows.
+    """Keep weighted rows on which a linear model predicts a score nearly as well as if trained on all rows.
 
-    The gain of a row is its mean squared error over the models met. The weighted loss on the rows kept is too low as an
-    estimate of the loss on all rows, because the model was trained on them.
+    Use it to shrink data for regression on a score or target, with training weights. For classification or generic
+    training, ``craig`` or ``grad_match`` are more suitable; ``sensitivity`` and ``volume_sampling`` do not need a
+    target.
+
+    The gain of a row is its mean squared error over the trained models. The weighted loss on the kept rows
+    underestimates the loss on all rows, because the model was trained on them.
 
     References
     ----------
@@ -231,24 +248,24 @@ class AutoCoreset:
     """
 
     predict: ScoreName
-    """The score that the linear model of the embeddings predicts."""
+    """Score that the linear model of the embeddings predicts."""
 
     summary: Summary = "importance"
-    """``importance``: rows that some model predicts badly are drawn more often; ``caratheodory``: rows are eliminated
-    one by one, so that the total losses of the models met stay the same. Weights are then very uneven; the model is
-    mostly nearer to that of all rows, and sometimes far from it."""
+    """``importance``: rows that some model predicts badly are drawn more often; ``caratheodory``: rows are removed one
+    by one, such that the total losses of the trained models stay the same. Its weights are very uneven; the model is
+    mostly closer to that of all rows, and sometimes far from it."""
 
     n_initial_models: Annotated[int, Ge(1), Le(1_000)] = 3
-    """Models trained on uniform samples to begin with."""
+    """Number of models initially trained on uniform samples."""
 
     patience: Annotated[int, Ge(1), Le(1_000)] = 5
-    """Rounds in a row without a better model, after which the search ends."""
+    """Number of rounds in a row without a better model, after which the search ends."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         score = pool.require_score(self.predict, "autocoreset")
         with one_blas_thread():
             train, losses = least_squares(pool.embeddings, score)
-            order, weights, mean_loss = autocoreset(
+            indices, weights, mean_loss = autocoreset(
                 len(pool),
                 budget,
                 train,
@@ -258,5 +275,5 @@ class AutoCoreset:
                 n_initial_models=self.n_initial_models,
                 patience=self.patience,
             )
-        gains, weight = mean_loss[order].astype(np.float32), weights.astype(np.float32)
-        return Selection(order, gains, weight, reasons=("not among the rows the best model was trained on",))
+        gains, weight = mean_loss[indices].astype(np.float32), weights.astype(np.float32)
+        return Selection(indices, gains, weight, reasons=("not among the training rows of the best model",))

@@ -1,4 +1,4 @@
-"""RS2: a fresh uniform sample for every epoch, the baseline of methods that choose anew as training goes on."""
+"""RS2: a new uniform sample for every epoch, the baseline of methods that select repeatedly during training."""
 
 from __future__ import annotations
 
@@ -15,32 +15,38 @@ from curate.plugins.results import Selection
 
 
 def rs2(n: int, budget: int, epochs: int, rng: np.random.Generator, *, replacement: bool) -> tuple[Rows, ...]:
-    """``budget`` of n rows for each epoch, every set of them equally likely.
+    """Draw ``budget`` of n rows for each epoch, every set of rows equally likely.
 
-    Without replacement the rows are shuffled and cut into ⌊n / budget⌋ chunks, one for each epoch. When they are used
-    up, the rows are shuffled again. With replacement they are shuffled for every epoch.
+    Without replacement the rows are shuffled and cut into ⌊n / budget⌋ chunks, one for each epoch. After these, the
+    rows are shuffled again. With replacement they are shuffled for every epoch.
 
     Parameters
     ----------
     n : number of rows
     budget : number of rows in each epoch, 0 <= budget <= n
     epochs : number of epochs, at least 1
-    replacement : whether a row that was drawn for one epoch may be drawn for the next
+    rng : random generator
+    replacement : whether a row drawn for one epoch may be drawn for the next
 
     Returns
     -------
-    ``epochs`` times (budget,) rows in random order; none twice in one epoch
+    ``epochs`` arrays of (budget,) rows in random order; none twice in one epoch
 
-    Cost: O(n) time for every shuffle, O(epochs budget) memory. Guarantee: without replacement no row is in two of the
-    ⌊n / budget⌋ epochs of one shuffle.
+    Notes
+    -----
+    Cost: O(n) time for every shuffle, O(epochs budget) memory.
+
+    Guarantee: without replacement no row is in two of the ⌊n / budget⌋ epochs of one shuffle.
+
+    Deviations: the rows left over by a shuffle, fewer than ``budget``, are in none of its epochs. The authors' code
+    fills the last epoch of a shuffle with rows of the first, and leaves it one row short.
 
     References
     ----------
     Okanovic et al. (2024), arXiv:2305.18424.
 
-    Deviations: the rows left over by a shuffle, fewer than ``budget``, are in none of its epochs. The authors' code
-    fills the last epoch of a shuffle with rows of the first, and leaves it one row short.
-
+    Examples
+    --------
     >>> first, second, third = rs2(5, 2, 3, np.random.default_rng(0), replacement=False)
     >>> len({*first.tolist(), *second.tolist()}), len(third)
     (4, 2)
@@ -57,14 +63,17 @@ def rs2(n: int, budget: int, epochs: int, rng: np.random.Generator, *, replaceme
     version=1,
     reads=frozenset(),
     example={"epochs": 3},
-    cost="O(n) an epoch",
+    cost="O(n) per epoch",
     guarantee="every set of rows equally likely",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RS2:
-    """Plan a fresh random sample for each epoch: training sees more rows at the price of no more steps. Gains are 0.
+    """Plan a new random sample for each epoch: training sees more rows in the same number of steps.
 
-    With one epoch it is a uniform sample. Weights count the epochs that a row is in.
+    Use it if you train for several epochs: it is a strong baseline at no cost. ``uniform`` gives the same rows to every
+    epoch; ``ingenious`` and ``quad`` plan epochs by coverage and reward.
+
+    With one epoch it is a uniform sample. Weights are the number of epochs that use a row. Gains are 0.
 
     References
     ----------
@@ -73,10 +82,10 @@ class RS2:
     """
 
     epochs: Annotated[int, Ge(1), Le(1_000)]
-    """How many epochs are planned; the budget is that of each."""
+    """Number of planned epochs; the budget is that of each."""
 
     replacement: bool = False
-    """Whether a row drawn for one epoch may be drawn for the next; if not, rows take turns, until too few are left for
+    """Whether a row drawn for one epoch may be drawn for the next; if not, rows take turns until too few remain for
     another epoch."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:

@@ -1,4 +1,4 @@
-"""Sensitivity sampling: draw rows by how much each can matter to a sum of p-th powers, with weights that make up."""
+"""Sensitivity sampling: rows are drawn by their largest possible share of a sum of powers, with inverse weights."""
 
 from __future__ import annotations
 
@@ -17,15 +17,31 @@ from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
 
-_EXACT_ROWS = 2_000  # of 32 dimensions: 80 s for p = 1, and time grows with the square
+_EXACT_ROWS = 2_000  # with 32 dimensions: 80 s for p = 1; time is quadratic
 
 Scores = Literal["sensitivity", "lewis", "root_leverage", "leverage_and_sensitivity"]
 
 
-def scores_of(x: Matrix, p: float, scores: Scores) -> Numbers:
-    """(n,) float64, the ``scores`` of the rows of ``x``: what ``SensitivitySampling.scores`` says of each kind.
+def compute_scores(x: Matrix, p: float, scores: Scores) -> Numbers:
+    """Compute the sampling scores of rows; see ``SensitivitySampling.scores``.
 
-    >>> scores_of(np.array([[1, 0], [1, 0], [0, 1]], np.float32), 1.0, "root_leverage").round(6).tolist()
+    Parameters
+    ----------
+    x : (n, d) float32
+    p : power, at least 1
+    scores : kind of score
+
+    Returns
+    -------
+    (n,) float64
+
+    Raises
+    ------
+    PluginError : if there are too many rows for exact sensitivities
+
+    Examples
+    --------
+    >>> compute_scores(np.array([[1, 0], [1, 0], [0, 1]], np.float32), 1.0, "root_leverage").round(6).tolist()
     [0.707107, 0.707107, 1.0]
     """
     if scores == "lewis":
@@ -39,8 +55,8 @@ def scores_of(x: Matrix, p: float, scores: Scores) -> Numbers:
         return leverage
     if len(x) > _EXACT_ROWS:
         raise PluginError(
-            f"sensitivity: exact sensitivities for p = {p} are for at most {_EXACT_ROWS} rows, there are {len(x)}",
-            hint='use "scores: lewis", which bound them, or smaller groups: "within: cluster"',
+            f"sensitivity: exact sensitivities for p = {p} support at most {_EXACT_ROWS} rows, got {len(x)}",
+            hint='use "scores: lewis", which are upper bounds, or smaller groups: "within: cluster"',
         )
     exact = lp_sensitivities(x, p)
     return exact if scores == "sensitivity" else exact + leverage
@@ -54,10 +70,13 @@ def scores_of(x: Matrix, p: float, scores: Scores) -> Numbers:
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SensitivitySampling:
-    """Draw rows by how much each can matter to a linear model's loss Σ |⟨x, y⟩|^p, with weights that correct for it.
+    """Draw rows by their largest possible share of a linear model's loss Σ |⟨x, y⟩|^p, with inverse weights.
+
+    Use it for weighted subsamples on which linear models and means of the embeddings are unbiased, in particular for p
+    other than 2. For least squares, ``volume_sampling`` is unbiased in the coefficients.
 
     The gain of a row is its score. Rows unlike all others are drawn nearly always and have a low training weight.
-    Typical rows are drawn seldom and have a high one.
+    Typical rows are drawn rarely and have a high one.
 
     Notes
     -----
@@ -72,22 +91,22 @@ class SensitivitySampling:
     """
 
     p: Annotated[float, Ge(1), Le(10)] = 2.0
-    """The power: 2 for squared errors; 1 for absolute ones; the higher, the more the extremes count."""
+    """Power: 2 for squared errors; 1 for absolute ones; the higher, the more extremes count."""
 
     scores: Scores = "sensitivity"
-    """``sensitivity``: the largest share of the sum that the row can have; leverage scores for p = 2; for other p, in
-    pools of at most 2,000 rows. ``lewis``: Lewis weights, which bound it for p <= 2, and up to a factor for p > 2.
-    ``root_leverage``: leverage to the power p/2, for p < 2, applied once (an interpretation).
+    """``sensitivity``: the largest share of the sum that a row can have; leverage scores for p = 2; for other p, in
+    pools of at most 2,000 rows. ``lewis``: Lewis weights, which are upper bounds for p <= 2, and up to a factor for p >
+    2. ``root_leverage``: leverage to the power p/2, for p < 2, applied once (an interpretation).
     ``leverage_and_sensitivity``: their sum, for p > 2, in pools of at most 2,000 rows (an interpretation)."""
 
     def __post_init__(self) -> None:
         if self.scores == "root_leverage" and self.p >= 2:
-            raise ValueError("scores: root_leverage is for p below 2")
+            raise ValueError("scores: root_leverage requires p below 2")
         if self.scores == "leverage_and_sensitivity" and self.p <= 2:
-            raise ValueError("scores: leverage_and_sensitivity is for p above 2")
+            raise ValueError("scores: leverage_and_sensitivity requires p above 2")
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        scores = scores_of(pool.embeddings, self.p, self.scores)
-        order, weights = systematic_sample(scores, budget, rng)
-        gains, weight = scores[order].astype(np.float32), weights.astype(np.float32)
-        return Selection(order, gains, weight, reasons=("not drawn",))
+        scores = compute_scores(pool.embeddings, self.p, self.scores)
+        indices, weights = systematic_sample(scores, budget, rng)
+        gains, weight = scores[indices].astype(np.float32), weights.astype(np.float32)
+        return Selection(indices, gains, weight, reasons=("not drawn",))

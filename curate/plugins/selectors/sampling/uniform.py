@@ -1,4 +1,4 @@
-"""Uniform sampling: the random baseline every other selector has to beat."""
+"""Uniform sampling: the random baseline for every other selector."""
 
 from __future__ import annotations
 
@@ -13,27 +13,32 @@ from curate.plugins.results import Selection
 
 
 def uniform(n: int, budget: int, rng: np.random.Generator) -> Rows:
-    """``budget`` of n rows without replacement, every subset and every order equally likely.
+    """Draw ``budget`` of n rows without replacement, every subset and every order equally likely.
 
     Parameters
     ----------
     n : number of rows
     budget : number of rows to keep, 0 <= budget <= n
+    rng : random generator
 
     Returns
     -------
-    (budget,) rows; a smaller budget with the same rng gives the first of them
+    (budget,) rows; a smaller budget with the same rng gives a prefix
 
+    Notes
+    -----
     Cost: O(n) time and memory.
+
+    Deviations: the complete pool is shuffled, not only the first ``budget`` positions, so that a larger budget keeps
+    the rows of a smaller one.
 
     References
     ----------
     Fisher & Yates (1938), Statistical Tables, example 12; Knuth, The Art of Computer Programming, vol. 2,
     section 3.4.2, Alg. P.
 
-    Deviations: the whole pool is shuffled, not only the first ``budget`` places, so that a larger budget keeps what a
-    smaller one kept.
-
+    Examples
+    --------
     >>> sorted(uniform(3, 3, np.random.default_rng(0)).tolist())
     [0, 1, 2]
     """
@@ -49,7 +54,12 @@ def uniform(n: int, budget: int, rng: np.random.Generator) -> Rows:
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uniform:
-    """Keep rows at random, each with the same probability. All gains are 0.
+    """Keep rows at random, each with the same probability.
+
+    Use it as the baseline for every comparison, and to reduce a pool without changing its distribution. For training
+    over several epochs, ``rs2`` draws a new sample for each.
+
+    All gains are 0.
 
     References
     ----------

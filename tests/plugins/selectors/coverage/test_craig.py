@@ -1,4 +1,4 @@
-"""CRAIG is the greedy sequence of the published objective, and its weights represent the gradient of all rows."""
+"""CRAIG is the greedy sequence of the published objective, and its weights approximate the full gradient."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from curate.plugins.selectors.coverage.craig import Craig, craig
 
 
 def vectors(seed, n, d=3, *, twins=False):
-    """Of any length, as gradients are."""
+    """Return vectors of varied length, like gradients."""
     x = np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
     if twins:
         x[: n // 2] = x[:1]
@@ -46,10 +46,10 @@ def largest_of(g):
 def test_every_pick_raises_the_objective_most_and_gains_are_by_how_much(n, seed, twins):
     g = vectors(seed, n, twins=twins)
     distance, largest = distances(g), largest_of(g)
-    order, gains, _ = craig(g, n)
-    for step, pick in enumerate(order.tolist()):
-        before = value(distance, largest, order[:step])
-        after = [value(distance, largest, [*order[:step], j]) - before for j in range(n)]
+    indices, gains, _ = craig(g, n)
+    for step, pick in enumerate(indices.tolist()):
+        before = value(distance, largest, indices[:step])
+        after = [value(distance, largest, [*indices[:step], j]) - before for j in range(n)]
         assert after[pick] >= max(after) - 1e-5 * n * largest
         assert gains[step] == pytest.approx(after[pick], abs=1e-5 * n * largest)
 
@@ -67,14 +67,14 @@ def test_value_is_at_least_1_minus_1_over_e_of_the_optimum(n, seed, data):
 def test_weights_count_the_nearest_rows_and_the_gradient_is_off_by_no_more_than_the_distances(n, seed, twins, data):
     budget = data.draw(st.integers(1, n))
     g = vectors(seed, n, twins=twins)
-    order, _, nearest = craig(g, budget)
-    weight = np.bincount(nearest, minlength=n)[order]
+    indices, _, nearest = craig(g, budget)
+    weight = np.bincount(nearest, minlength=n)[indices]
     assert weight.sum() == n
     assert (weight >= 1).all()
     distance = distances(g)
-    np.testing.assert_allclose(distance[np.arange(n), nearest], distance[:, order].min(axis=1), atol=1e-4)
-    error = np.linalg.norm((weight[:, None] * g[order]).sum(axis=0) - g.sum(axis=0))
-    assert error <= distance[:, order].min(axis=1).sum() + 1e-4
+    np.testing.assert_allclose(distance[np.arange(n), nearest], distance[:, indices].min(axis=1), atol=1e-4)
+    error = np.linalg.norm((weight[:, None] * g[indices]).sum(axis=0) - g.sum(axis=0))
+    assert error <= distance[:, indices].min(axis=1).sum() + 1e-4
 
 
 def test_all_rows_have_weight_1_and_no_error():
@@ -102,21 +102,21 @@ def test_equal_rows_of_any_direction_and_length_are_at_distance_0(d):
     g = np.repeat(vectors(5, 20, d), 4, axis=0)[np.random.default_rng(6).permutation(80)]
     nearly = g * np.float32(1 + 2**-23)
     assert craig(np.concatenate((g[:1], nearly[:1])), 2)[1][1] == 0, "float32 rounding counts as equal"
-    order, gains, nearest = craig(g, 25)
-    assert (g[order[nearest_place(order, nearest)]] == g).all()
+    indices, gains, nearest = craig(g, 25)
+    assert (g[indices[nearest_place(indices, nearest)]] == g).all()
     assert gains[20:].tolist() == [0] * 5
-    assert order[20:].tolist() == sorted(set(range(80)) - set(order[:20].tolist()))[:5]
+    assert indices[20:].tolist() == sorted(set(range(80)) - set(indices[:20].tolist()))[:5]
 
 
 def nearest_place(order, nearest):
-    """The place in the order of the pick that represents each row; equal picks count as the first."""
-    places = {row: place for place, row in enumerate(order.tolist())}
-    return np.array([places[row] for row in nearest.tolist()])
+    """Return the position in the selection order of each row's representative; of equal ones, the first."""
+    positions = {row: position for position, row in enumerate(order.tolist())}
+    return np.array([positions[row] for row in nearest.tolist()])
 
 
 def test_gradients_of_length_0_gain_nothing():
-    order, gains, nearest = craig(np.zeros((4, 3), np.float32), 2)
-    assert order.tolist() == [0, 1]
+    indices, gains, nearest = craig(np.zeros((4, 3), np.float32), 2)
+    assert indices.tolist() == [0, 1]
     assert gains.tolist() == [0, 0]
     assert nearest.tolist() == [0, 1, 0, 0]
 
@@ -133,20 +133,20 @@ def test_the_published_objective_is_better_than_by_squared_distances():
         lengths = np.exp(np.random.default_rng(seed + 100).standard_normal((500, 1)))
         g = (vectors(seed, 500, 8) * lengths).astype(np.float32)
         distance = distances(g)
-        order, squared = craig(g, 50)[0], greedy(distance**2, 50)
+        indices, squared = craig(g, 50)[0], greedy(distance**2, 50)
         reference = greedy(distance, 50)  # two rows that represent only each other may tie
-        assert distance[:, order].min(axis=1).sum() == pytest.approx(distance[:, reference].min(axis=1).sum())
-        assert 0.012 < distance[:, squared].min(axis=1).sum() / distance[:, order].min(axis=1).sum() - 1 < 0.02
-        assert len(set(order.tolist()) & set(squared)) <= 40
+        assert distance[:, indices].min(axis=1).sum() == pytest.approx(distance[:, reference].min(axis=1).sum())
+        assert 0.012 < distance[:, squared].min(axis=1).sum() / distance[:, indices].min(axis=1).sum() - 1 < 0.02
+        assert len(set(indices.tolist()) & set(squared)) <= 40
 
 
 def greedy(distance, budget):
-    """Take the row that lowers the sum of distances to the nearest most, from a bound of all."""
-    nearest, order = np.full(len(distance), 4 * distance.max()), []
+    """Add in each step the row that lowers the sum of nearest distances most."""
+    nearest, indices = np.full(len(distance), 4 * distance.max()), []
     for _ in range(budget):
-        order.append(int(np.minimum(nearest[:, None], distance).sum(axis=0).argmin()))
-        nearest = np.minimum(nearest, distance[:, order[-1]])
-    return order
+        indices.append(int(np.minimum(nearest[:, None], distance).sum(axis=0).argmin()))
+        nearest = np.minimum(nearest, distance[:, indices[-1]])
+    return indices
 
 
 def test_the_error_lengthens_gradients():
@@ -159,7 +159,7 @@ def test_the_error_lengthens_gradients():
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -1])
-def test_an_error_that_is_none_is_refused(wrong):
+def test_an_invalid_error_is_refused(wrong):
     pool = unit_pool(4, 3, [1, wrong, 1])
     with pytest.raises(PluginError, match="craig: the score 'el2n' is missing, infinite or negative for 1 rows"):
         Craig(error_by="el2n").select(pool, 1, np.random.default_rng(0))

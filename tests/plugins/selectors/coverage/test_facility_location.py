@@ -25,12 +25,12 @@ def graph_of(x, n_neighbors):
 
 
 def coverage(similarity, chosen):
-    """f(S), from the definition."""
+    """Return f(S) from the definition."""
     return similarity[:, list(chosen)].max(axis=1).sum() if len(chosen) else 0.0
 
 
 def naive_greedy(similarity, budget):
-    """From the definition, in double precision; exact, because the similarities are multiples of 2^-24."""
+    """Select greedily in double precision; exact, because the similarities are multiples of 2^-24."""
     chosen, gains = [], []
     for _ in range(budget):
         value = coverage(similarity, chosen)
@@ -46,9 +46,9 @@ def naive_greedy(similarity, budget):
 def test_sequence_and_gains_are_exactly_those_of_the_naive_greedy(n, seed, n_neighbors, twins):
     """With ties to the lowest index, on complete and on sparse graphs, until nothing is left."""
     graph = graph_of(unit_rows(seed, n, twins=twins), n_neighbors)
-    order, gains, _, _ = facility_location(graph, n)
+    indices, gains, _, _ = facility_location(graph, n)
     expected, expected_gains = naive_greedy(graph.toarray().astype(np.float64), n)
-    assert order.tolist() == expected
+    assert indices.tolist() == expected
     assert gains.tolist() == np.array(expected_gains, np.float32).tolist()
 
 
@@ -59,22 +59,22 @@ def test_value_is_at_least_1_minus_1_over_e_of_the_optimum(n, seed, data):
     x = unit_rows(seed, n)
     similarity = np.clip(x.astype(np.float64) @ x.T, 0, 1)
     optimum = max(coverage(similarity, chosen) for chosen in combinations(range(n), k))
-    order = facility_location(graph_of(x, n), k)[0]
-    assert coverage(similarity, order) >= (1 - 1 / np.e) * optimum - 1e-5
+    indices = facility_location(graph_of(x, n), k)[0]
+    assert coverage(similarity, indices) >= (1 - 1 / np.e) * optimum - 1e-5
 
 
 @given(st.integers(2, 60), st.integers(0, 1000), st.integers(1, 10), st.floats(0, 1))
 def test_value_on_a_sparse_graph_is_a_lower_bound_of_the_value_on_all_similarities(n, seed, n_neighbors, rate):
     x = unit_rows(seed, n, 4)
-    order, gains, _, _ = facility_location(graph_of(x, n_neighbors), int(rate * n))
-    assert gains.sum() <= coverage(np.clip(x @ x.T, 0, 1), order) + 1e-4
+    indices, gains, _, _ = facility_location(graph_of(x, n_neighbors), int(rate * n))
+    assert gains.sum() <= coverage(np.clip(x @ x.T, 0, 1), indices) + 1e-4
 
 
 def test_opposite_rows_do_not_count_against_each_other():
     """Similarities below 0 are 0: covering nothing costs nothing."""
     x = np.array([[1, 0], [-1, 0], [0, 1]], np.float32)
-    order, gains, nearest, similarity = facility_location(graph_of(x, 2), 2)
-    assert order.tolist() == [0, 1]
+    indices, gains, nearest, similarity = facility_location(graph_of(x, 2), 2)
+    assert indices.tolist() == [0, 1]
     assert gains.tolist() == [1, 1]
     assert nearest.tolist() == [-1, -1, -1]
     assert np.isnan(similarity).all()
@@ -82,22 +82,22 @@ def test_opposite_rows_do_not_count_against_each_other():
 
 def test_budget_is_met_when_nothing_is_left_to_gain():
     x = np.repeat(np.eye(2, dtype=np.float32), 3, axis=0)
-    order, gains, _, _ = facility_location(graph_of(x, 5), 6)
-    assert order.tolist() == [0, 3, 1, 2, 4, 5]
+    indices, gains, _, _ = facility_location(graph_of(x, 5), 6)
+    assert indices.tolist() == [0, 3, 1, 2, 4, 5]
     assert gains.tolist() == [3, 3, 0, 0, 0, 0]
 
 
-def test_dropped_rows_name_the_most_similar_pick_of_their_neighbours():
+def test_dropped_rows_name_the_most_similar_pick_of_their_neighbors():
     x = unit_rows(3, 400, 6)
     graph = graph_of(x, 20)
-    order, _, nearest, similarity = facility_location(graph, 60)
-    chosen = graph.toarray()[:, order]
-    for row in np.setdiff1d(np.arange(400), order):
+    indices, _, nearest, similarity = facility_location(graph, 60)
+    chosen = graph.toarray()[:, indices]
+    for row in np.setdiff1d(np.arange(400), indices):
         if chosen[row].max() == 0:
             assert nearest[row] == -1
             assert np.isnan(similarity[row])
         else:
-            assert nearest[row] == order[chosen[row].argmax()]
+            assert nearest[row] == indices[chosen[row].argmax()]
             assert similarity[row] == chosen[row].max()
 
 

@@ -1,4 +1,4 @@
-"""GradMatch finds few weighted rows that sum to the whole, by orthogonal matching pursuit."""
+"""GradMatch finds few weighted rows whose sum approximates the sum of all rows, by orthogonal matching pursuit."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def unit_pool(seed, n, d=4, error=None):
 
 
 def ridge(g, regularization):
-    """λ times the mean squared length."""
+    """Return λ times the mean squared length."""
     return regularization * (g.astype(np.float64) ** 2).sum() / len(g)
 
 
 def ridge_oracle(g, regularization):
-    """min over w >= 0 of ‖gᵀ w − Σ g‖² + λ m ‖w‖², with the regularisation as extra rows."""
+    """Minimize ‖gᵀ w − Σ g‖² + λ m ‖w‖² over w >= 0, with the regularization as extra rows."""
     g = g.astype(np.float64)
     stacked = np.vstack((g.T, np.sqrt(ridge(g, regularization)) * np.eye(len(g))))
     return nnls(stacked, np.concatenate((g.sum(axis=0), np.zeros(len(g)))))
@@ -58,20 +58,20 @@ def objective(g, order, weights, regularization):
 )
 def test_without_a_limit_the_weights_are_those_of_non_negative_least_squares(n, d, seed, regularization, twins):
     g = vectors(seed, n, d, twins=twins)
-    order, weights, _, _ = grad_match(g, n, regularization=regularization, tolerance=0.0)
+    indices, weights, _, _ = grad_match(g, n, regularization=regularization, tolerance=0.0)
     _, best = ridge_oracle(g, regularization)
     assert (weights > 0).all()
-    assert objective(g, order, weights, regularization) == pytest.approx(best**2, rel=1e-4, abs=1e-4)
+    assert objective(g, indices, weights, regularization) == pytest.approx(best**2, rel=1e-4, abs=1e-4)
 
 
 @given(st.integers(1, 30), st.integers(0, 1000), st.data())
 def test_weights_are_the_best_for_the_rows_kept_and_gains_are_the_falls(n, seed, data):
     budget = data.draw(st.integers(1, n))
     g = vectors(seed, n, 6)
-    order, weights, gains, unexplained = grad_match(g, budget, regularization=0.5, tolerance=1e-4)
-    assert len(order) <= budget
-    kept = g[order].astype(np.float64)
-    gram = kept @ kept.T + ridge(g, 0.5) * np.eye(len(order))
+    indices, weights, gains, unexplained = grad_match(g, budget, regularization=0.5, tolerance=1e-4)
+    assert len(indices) <= budget
+    kept = g[indices].astype(np.float64)
+    gram = kept @ kept.T + ridge(g, 0.5) * np.eye(len(indices))
     np.testing.assert_allclose(weights, np.linalg.solve(gram, kept @ g.sum(axis=0, dtype=np.float64)), rtol=1e-3)
     np.testing.assert_allclose(unexplained, g.sum(axis=0, dtype=np.float64) - weights @ kept, atol=1e-4)
     assert (gains > 0).all()
@@ -80,14 +80,14 @@ def test_weights_are_the_best_for_the_rows_kept_and_gains_are_the_falls(n, seed,
 def test_orthonormal_gradients_are_picked_by_their_coefficients_and_explain_all_but_the_rest():
     """Each direction is held by as many equal rows as its coefficient says."""
     g = np.repeat(np.eye(5, dtype=np.float32), [3, 9, 1, 7, 5], axis=0)
-    order, weights, gains, unexplained = grad_match(g, 3, regularization=1e-9, tolerance=1e-4)
-    assert order.tolist() == [3, 13, 20]
+    indices, weights, gains, unexplained = grad_match(g, 3, regularization=1e-9, tolerance=1e-4)
+    assert indices.tolist() == [3, 13, 20]
     np.testing.assert_allclose(weights, [9, 7, 5], rtol=1e-5)
     np.testing.assert_allclose(unexplained, [3, 0, 1, 0, 0], atol=1e-6)
     np.testing.assert_allclose(gains, np.array([81, 49, 25]) / 165, rtol=1e-5)
 
 
-def test_regularisation_counts_from_the_first_pick():
+def test_regularization_counts_from_the_first_pick():
     g = np.array([[2, 0], [2, 0]], np.float32)
     assert grad_match(g, 1, regularization=1.0, tolerance=0.0)[1].tolist() == [1.0]  # (4 + 1 · 4)⁻¹ · 2 · 4
 
@@ -95,9 +95,9 @@ def test_regularisation_counts_from_the_first_pick():
 @pytest.mark.parametrize("unit", [2.0**-10, 2.0**10])
 def test_the_unit_of_the_gradients_changes_nothing(unit):
     g = vectors(7, 60, 5) * np.random.default_rng(8).uniform(0.1, 2, (60, 1)).astype(np.float32)
-    order, weights, gains, unexplained = grad_match(g, 20, regularization=0.5, tolerance=1e-4)
+    indices, weights, gains, unexplained = grad_match(g, 20, regularization=0.5, tolerance=1e-4)
     other = grad_match(g * np.float32(unit), 20, regularization=0.5, tolerance=1e-4)
-    assert other[0].tolist() == order.tolist()
+    assert other[0].tolist() == indices.tolist()
     np.testing.assert_allclose(other[1], weights, rtol=1e-5)
     np.testing.assert_allclose(other[2], gains, rtol=1e-4, atol=1e-7)
     np.testing.assert_allclose(other[3] / unit, unexplained, rtol=1e-5, atol=1e-5)
@@ -109,7 +109,7 @@ def unexplained_share(g, budget, regularization):
 
 
 def absolute(g, regularization):
-    """The λ that makes the penalty λ ‖w‖² whatever the length of the gradients."""
+    """Return the λ that makes the penalty λ ‖w‖² independent of the length of the gradients."""
     return regularization / ridge(g, 1.0)
 
 
@@ -143,7 +143,7 @@ def test_within_the_labels_of_clinc150_less_is_unexplained_than_with_an_absolute
 
 
 @pytest.mark.parametrize(("regularization", "least", "most"), [(0.5, 980, 1000), (1e-6, 8, 40)])
-def test_as_many_rows_are_picked_as_the_docs_say(regularization, least, most):
+def test_the_number_of_selected_rows_is_as_documented(regularization, least, most):
     """1,000 unit gradients around a mean in 32 dimensions: nearly all at the default, about 32 with a λ close to 0."""
     g = vectors(0, 1000, 32) + np.float32(1)
     g /= np.linalg.norm(g, axis=1, keepdims=True)
@@ -178,6 +178,6 @@ def test_the_error_lengthens_gradients():
     assert selection.weight.tolist() == expected[1].tolist()
 
 
-def test_an_error_that_is_none_is_refused():
+def test_an_invalid_error_is_refused():
     with pytest.raises(PluginError, match="grad_match: the score 'el2n' is missing, infinite or negative for 1 rows"):
         GradMatch(error_by="el2n").select(unit_pool(4, 3, error=[1, np.nan, 1]), 1, np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""Hierarchical sampling shares the budget evenly down a tree, and evens out a pool more than plain clusters do."""
+"""Hierarchical sampling splits the budget evenly down a tree, and balances better than plain clusters."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.plugins.batches import Pool
-from curate.plugins.selectors.coverage.hierarchical import Hierarchical, hierarchical, water_fill
+from curate.plugins.selectors.coverage.hierarchical import Hierarchical, balanced_shares, hierarchical
 
 
 def generator(seed=0):
     return np.random.default_rng(seed)
 
 
-def test_sizes_1_5_10_2_of_10_give_3_at_most_and_one_more_to_a_larger_one():
-    given_out = {tuple(water_fill(np.array([1, 5, 10, 2]), 10, generator(seed)).tolist()) for seed in range(30)}
+def test_sizes_1_5_10_2_with_budget_10_get_at_most_3_and_a_larger_group_one_more():
+    given_out = {tuple(balanced_shares(np.array([1, 5, 10, 2]), 10, generator(seed)).tolist()) for seed in range(30)}
     assert given_out == {(1, 4, 3, 2), (1, 3, 4, 2)}
 
 
@@ -24,7 +24,7 @@ def test_sizes_1_5_10_2_of_10_give_3_at_most_and_one_more_to_a_larger_one():
 def test_water_filling_spends_the_target_and_differs_by_one_where_clusters_are_not_full(sizes, rate, seed):
     sizes = np.array(sizes)
     target = int(rate * sizes.sum())
-    share = water_fill(sizes, target, generator(seed))
+    share = balanced_shares(sizes, target, generator(seed))
     assert share.sum() == target
     assert ((share >= 0) & (share <= sizes)).all()
     not_full = share[share < sizes]
@@ -59,12 +59,12 @@ def test_the_closest_are_drawn_or_any():
     parents = [np.array([0, 0, 0, 0, 1, 1], np.int32)]
     closest = hierarchical(similarity, parents, 3, generator(), draw="closest")
     assert set(closest.tolist()) in ({1, 3, 5}, {1, 5, 4})
-    drawn = {row for seed in range(40) for row in hierarchical(similarity, parents, 2, generator(seed), draw="random")}
-    assert drawn == set(range(6))
+    draws = {row for seed in range(40) for row in hierarchical(similarity, parents, 2, generator(seed), draw="random")}
+    assert draws == set(range(6))
 
 
 def unevenness(angles):
-    """Kolmogorov's distance of a sample on [0, 1] from the even distribution."""
+    """Return the Kolmogorov distance of a sample on [0, 1] from the uniform distribution."""
     ordered, n = np.sort(angles), len(angles)
     return max((np.arange(1, n + 1) / n - ordered).max(), (ordered - np.arange(n) / n).max())
 
@@ -77,8 +77,8 @@ def test_a_tree_is_more_even_over_the_support_than_balanced_plain_clusters(seed)
     angles = np.where(rng.random(8000) < 0.95, rng.uniform(0, 0.1, 8000), rng.uniform(0, 1, 8000))
     x = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     pool = Pool(x, np.zeros(8000, np.float32), np.zeros(8000, np.int32))
-    found = {}
+    result = {}
     for name, fields in (("tree", {"n_levels": 3, "branching": 4}), ("plain", {"n_levels": 1, "resamplings": 0})):
         selection = Hierarchical(n_clusters=160, **fields).select(pool, 200, generator(seed)).check(8000, 200)
-        found[name] = unevenness(angles[selection.indices])
-    assert found["tree"] < 0.7 * found["plain"]
+        result[name] = unevenness(angles[selection.indices])
+    assert result["tree"] < 0.7 * result["plain"]

@@ -15,7 +15,7 @@ from curate.plugins.selectors.coverage.k_center import KCenter, k_center
 
 
 def on_circle(*angles):
-    """Unit rows; distances grow with the difference of the angles, up to pi."""
+    """Return unit rows; distances grow with the difference of the angles, up to pi."""
     angles = np.array(angles)
     return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
@@ -30,20 +30,20 @@ def distances(x):
 
 
 def test_points_0_1_4_9_from_0_give_0_9_4():
-    order, gains, nearest, _ = k_center(on_circle(0, 0.1, 0.4, 0.9), 3, first=0)
-    assert order.tolist() == [0, 3, 2]
+    indices, gains, nearest, _ = k_center(on_circle(0, 0.1, 0.4, 0.9), 3, first=0)
+    assert indices.tolist() == [0, 3, 2]
     np.testing.assert_allclose(gains, [2, 2 * np.sin(0.45), 2 * np.sin(0.2)], atol=1e-6)
     assert nearest.tolist() == [-1, 0, -1, -1]
 
 
 @given(st.integers(1, 10), st.integers(0, 1000), st.data())
 def test_radius_is_at_most_twice_the_optimum(n, seed, data):
-    """Brute force over all sets of k centres."""
+    """Brute force over all sets of k centers."""
     k = data.draw(st.integers(1, n))
     between = distances(unit_rows(seed, n))
-    optimum = min(between[:, list(centres)].min(axis=1).max() for centres in combinations(range(n), k))
-    order = k_center(unit_rows(seed, n), k, first=data.draw(st.integers(0, n - 1)))[0]
-    assert between[:, order].min(axis=1).max() <= 2 * optimum + 1e-3
+    optimum = min(between[:, list(centers)].min(axis=1).max() for centers in combinations(range(n), k))
+    indices = k_center(unit_rows(seed, n), k, first=data.draw(st.integers(0, n - 1)))[0]
+    assert between[:, indices].min(axis=1).max() <= 2 * optimum + 1e-3
 
 
 @given(st.integers(1, 120), st.integers(0, 1000), st.booleans())
@@ -52,13 +52,13 @@ def test_every_pick_is_the_farthest_row_and_every_gain_its_distance(n, seed, twi
     x = unit_rows(seed, n)
     if twins:
         x[: n // 2] = x[0]
-    order, gains, nearest, similarity = k_center(x, n, first=n // 2)
-    assert order[0] == n // 2
+    indices, gains, nearest, similarity = k_center(x, n, first=n // 2)
+    assert indices[0] == n // 2
     between = distances(x)
     for t in range(1, n):
-        to_picks = between[:, order[:t]].min(axis=1)
-        assert to_picks[order[t]] >= to_picks.max() - 1e-3
-        assert abs(gains[t] - to_picks[order[t]]) < 1e-3
+        to_picks = between[:, indices[:t]].min(axis=1)
+        assert to_picks[indices[t]] >= to_picks.max() - 1e-3
+        assert abs(gains[t] - to_picks[indices[t]]) < 1e-3
     assert (np.diff(gains) <= 0).all()
     assert (nearest == -1).all()
     assert np.isnan(similarity).all()
@@ -68,19 +68,19 @@ def test_looking_ahead_changes_nothing(monkeypatch):
     """With one row a product there is nothing to look ahead to."""
     x = unit_rows(7, 3000, 8)
     expected = k_center(x, 200)
-    monkeypatch.setattr(module, "_AHEAD", 1)
-    order, gains, nearest, _ = k_center(x, 200)
-    assert order.tolist() == expected[0].tolist()
+    monkeypatch.setattr(module, "_LOOKAHEAD", 1)
+    indices, gains, nearest, _ = k_center(x, 200)
+    assert indices.tolist() == expected[0].tolist()
     np.testing.assert_allclose(gains, expected[1], atol=1e-5)
     assert nearest.tolist() == expected[2].tolist()
 
 
 def test_dropped_rows_name_their_nearest_pick():
     x = unit_rows(3, 500, 6)
-    order, _, nearest, similarity = k_center(x, 40)
-    dropped = np.setdiff1d(np.arange(500), order)
-    cosine = x[dropped] @ x[order].T
-    assert nearest[dropped].tolist() == order[cosine.argmax(axis=1)].tolist()
+    indices, _, nearest, similarity = k_center(x, 40)
+    dropped = np.setdiff1d(np.arange(500), indices)
+    cosine = x[dropped] @ x[indices].T
+    assert nearest[dropped].tolist() == indices[cosine.argmax(axis=1)].tolist()
     np.testing.assert_allclose(similarity[dropped], cosine.max(axis=1), atol=1e-6)
 
 
@@ -91,8 +91,8 @@ def test_ties_go_to_the_lowest_index():
 
 def test_copies_are_picked_last():
     x = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)
-    order, gains, _, _ = k_center(x, 12)
-    assert sorted(order[:3] // 4) == [0, 1, 2]
+    indices, gains, _, _ = k_center(x, 12)
+    assert sorted(indices[:3] // 4) == [0, 1, 2]
     assert gains[3:].tolist() == [0] * 9
 
 
@@ -120,20 +120,20 @@ def test_empty_pool(first):
 
 
 @pytest.mark.parametrize("distance", [1.5e-4, 1e-3, 0.01])
-def test_small_distances_are_told_apart(distance):
+def test_small_distances_are_distinguished(distance):
     """Gains are those of differences: a float32 cosine gives .00077 for .00015."""
     x = unit_rows(5, 1, 48)
     turned = x + distance * unit_rows(6, 1, 48)
     turned /= np.linalg.norm(turned, axis=1, keepdims=True)
     pool = np.concatenate([x, turned, x]).astype(np.float32)
-    order, gains, _, _ = k_center(pool, 3)
-    assert order.tolist() == [0, 1, 2]
+    indices, gains, _, _ = k_center(pool, 3)
+    assert indices.tolist() == [0, 1, 2]
     np.testing.assert_allclose(gains, [2, np.linalg.norm(pool[0].astype(np.float64) - pool[1]), 0], rtol=1e-3)
     assert k_center(pool, 2)[2].tolist() == [-1, -1, 0]
 
 
 def test_copies_in_many_dimensions_are_exactly_0_apart():
     x = unit_rows(8, 30, 384)
-    order, gains, _, _ = k_center(np.concatenate([x, x]), 60)
-    assert sorted(order[:30] % 30) == list(range(30))
+    indices, gains, _, _ = k_center(np.concatenate([x, x]), 60)
+    assert sorted(indices[:30] % 30) == list(range(30))
     assert gains[30:].tolist() == [0] * 30

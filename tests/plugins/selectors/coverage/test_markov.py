@@ -1,4 +1,4 @@
-"""Sequences are chosen by what they tell together."""
+"""Sequences are selected by their joint information."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from curate.errors import PluginError
 from curate.kernels.stats.markov_chain import InformationObjective, MarkovChain, state_hashes
 from curate.plugins.batches import Pool
-from curate.plugins.selectors.coverage.markov import Markov, markov, numbered
+from curate.plugins.selectors.coverage.markov import Markov, markov, number_states
 
 
 def pool(sequences):
@@ -21,30 +21,30 @@ def pool(sequences):
 
 
 def sequences(seed=0, steps=2000):
-    """A clock, two coins, one of them twice, and one that stays mostly where it is."""
+    """Return sequences of a clock, two coins, a copy of one, and a state that rarely changes."""
     rng = np.random.default_rng(seed)
     coins = rng.integers(0, 2, (2, steps))
     sticky = np.cumsum(rng.random(steps) < 0.1) % 2
     return np.stack([np.arange(steps) % 2, coins[0], coins[0], coins[1], sticky])
 
 
-def test_least_predictable_together_takes_no_sequence_twice_and_the_clock_last_but_its_copy():
-    order, gains = markov(sequences(), 5)
-    assert order[:3].tolist() in ([1, 3, 4], [3, 1, 4])
+def test_least_predictable_selects_the_copy_last_and_the_clock_before_it():
+    indices, gains = markov(sequences(), 5)
+    assert indices[:3].tolist() in ([1, 3, 4], [3, 1, 4])
     assert gains[:2] == pytest.approx(np.log(2), abs=0.01)
     assert gains[2] == pytest.approx(-0.9 * np.log(0.9) - 0.1 * np.log(0.1), abs=0.03)
     assert gains[3:] == pytest.approx(0, abs=0.03)
 
 
-def test_factorizability_takes_one_of_two_copies_first():
-    order, gains = markov(sequences(), 1, "factorizability")
-    assert order.tolist() == [1]
+def test_factorizability_selects_one_of_two_copies_first():
+    indices, gains = markov(sequences(), 1, "factorizability")
+    assert indices.tolist() == [1]
     assert gains[0] == pytest.approx(np.log(2), abs=0.02)
 
 
 def test_independence_keeps_unrelated_sequences_and_one_of_two_copies():
-    order, gains = markov(sequences(), 4, "independence")
-    assert sorted(order.tolist()) == [0, 1, 3, 4]
+    indices, gains = markov(sequences(), 4, "independence")
+    assert sorted(indices.tolist()) == [0, 1, 3, 4]
     assert gains == pytest.approx(0, abs=0.03)
     assert markov(sequences(), 5, "independence")[1][-1] == pytest.approx(-np.log(2), abs=0.03)
 
@@ -53,16 +53,16 @@ def test_independence_does_not_begin_with_a_row_that_depends_on_others():
     """Every single row is at distance 0; the plain greedy would take row 0, a copy of rows 1 and 2."""
     rng = np.random.default_rng(1)
     coins = rng.integers(0, 2, (3, 2000))
-    order, _ = markov(coins[[0, 0, 0, 1, 2]], 2, "independence")
-    assert order[0] in (3, 4)
+    indices, _ = markov(coins[[0, 0, 0, 1, 2]], 2, "independence")
+    assert indices[0] in (3, 4)
 
 
 def test_stationarity_keeps_sequences_without_memory():
     """The clock is known from its last state, and costs ln 2; the sticky sequence costs a part of that."""
-    order, gains = markov(sequences(), 5, "stationarity")
-    assert set(order[-2:].tolist()) == {0, 4}
+    indices, gains = markov(sequences(), 5, "stationarity")
+    assert set(indices[-2:].tolist()) == {0, 4}
     assert gains[:3] == pytest.approx(0, abs=0.02)
-    assert gains[order.tolist().index(0)] == pytest.approx(-np.log(2), abs=0.02)
+    assert gains[indices.tolist().index(0)] == pytest.approx(-np.log(2), abs=0.02)
     assert (gains <= 0).all()
 
 
@@ -70,8 +70,8 @@ def test_with_groups_dependence_counts_only_within_one():
     """Copies in two groups are as good as two coins; in one group the second copy is worth nothing."""
     coins = np.random.default_rng(2).integers(0, 2, (2, 2000))
     states = coins[[0, 0, 1]]
-    order, gains = markov(states, 2, "entropy_rate", np.array([0, 1, 1]))
-    assert order.tolist() == [0, 1] or gains.sum() == pytest.approx(2 * np.log(2), abs=0.01)
+    indices, gains = markov(states, 2, "entropy_rate", np.array([0, 1, 1]))
+    assert indices.tolist() == [0, 1] or gains.sum() == pytest.approx(2 * np.log(2), abs=0.01)
     assert sorted(markov(states, 2, "entropy_rate", np.array([0, 0, 1]))[0].tolist()) in ([0, 2], [1, 2])
     apart = markov(coins[[0, 0]], 2, "independence", np.array([0, 1]))[1]
     together = markov(coins[[0, 0]], 2, "independence")[1]
@@ -113,7 +113,7 @@ def test_the_choice_is_near_the_optimum_of_small_chains():
 
 
 def worth(x, rows, objective):
-    """The objective of a choice, by taking its rows."""
+    """Return the objective of a selection by adding its rows."""
     hashes = state_hashes(x)
     steps = x.shape[1] - 1
     f, total = (
@@ -128,16 +128,16 @@ def worth(x, rows, objective):
 
 def test_states_may_be_words_or_true_and_false():
     plain = sequences(steps=50)
-    order = markov(plain, 3)[0].tolist()
+    indices = markov(plain, 3)[0].tolist()
     for states in ([[f"s{v}" for v in row] for row in plain], [[bool(v) for v in row] for row in plain]):
         some = pool(states)
         selection = Markov(column="s").select(some, 3, np.random.default_rng(0)).check(5, 3)
-        assert selection.indices.tolist() == order
+        assert selection.indices.tolist() == indices
 
 
 def test_fixed_length_lists_do_too():
     series = pl.Series("s", [[0, 1, 1], [1, 1, 5]], dtype=pl.Array(pl.Int64, 3))
-    assert numbered(series).tolist() == [[0, 1, 1], [1, 1, 2]]
+    assert number_states(series).tolist() == [[0, 1, 1], [1, 1, 2]]
 
 
 @pytest.mark.parametrize("budget", range(4))
@@ -147,10 +147,12 @@ def test_constant_sequences_meet_every_budget(budget):
 
 @pytest.mark.parametrize("bad", [[[0, 1], [0, 1, 2]], [[0, None], [0, 1]], [[0, 1], None], [[0], [1]], [[], []]])
 def test_lists_of_different_lengths_or_with_gaps_are_refused(bad):
-    with pytest.raises(PluginError, match="the lists in 's' differ in length, have gaps, or fewer than 2 states"):
-        numbered(pl.Series("s", bad, dtype=pl.List(pl.Int64)))
+    with pytest.raises(
+        PluginError, match="the lists in 's' differ in length, contain nulls, or have fewer than 2 states"
+    ):
+        number_states(pl.Series("s", bad, dtype=pl.List(pl.Int64)))
 
 
 def test_a_column_without_lists_is_refused():
-    with pytest.raises(PluginError, match="'s' holds String, no lists"):
-        numbered(pl.Series("s", ["a", "b"]))
+    with pytest.raises(PluginError, match="'s' contains String, not lists"):
+        number_states(pl.Series("s", ["a", "b"]))

@@ -1,4 +1,4 @@
-"""Objectives, weights, searches and costs as a configuration puts them together."""
+"""Objectives, weights, optimizers and costs, combined by a configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from curate.errors import ConfigErrors, PluginError
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import is_random
 from curate.plugins.selectors.coverage.facility_location import FacilityLocation
-from curate.plugins.selectors.coverage.submodular import KEYS, Submodular, Term, normalised
+from curate.plugins.selectors.coverage.submodular import OPTIONS, Submodular, Term, scale_terms
 
 OPTIMIZERS = ("lazy", "naive", "stochastic", "threshold", "distributed")
 
@@ -60,20 +60,20 @@ EVERY_TERM = (
 def test_every_objective_with_every_optimizer_meets_the_budget_near_the_greedy(term, optimizer):
     some = pool()
     greedy = select(some, 20, objective=(term,), optimizer="naive").gain.sum()
-    found = select(some, 20, objective=(term,), optimizer=optimizer, epsilon=0.05).gain.sum()
-    assert found >= (0.9 if optimizer == "distributed" else 0.94) * greedy
+    result = select(some, 20, objective=(term,), optimizer=optimizer, epsilon=0.05).gain.sum()
+    assert result >= (0.9 if optimizer == "distributed" else 0.94) * greedy
     if optimizer == "lazy":
-        assert found == pytest.approx(greedy)
+        assert result == pytest.approx(greedy)
 
 
 def test_the_terms_tried_are_all_there_are():
-    assert {name for term in EVERY_TERM for name in term if name in KEYS} == set(KEYS)
-    keys = {key for term in EVERY_TERM for key in term if key not in KEYS}
-    assert keys == {key for some in KEYS.values() for key in some}
+    assert {name for term in EVERY_TERM for name in term if name in OPTIONS} == set(OPTIONS)
+    keys = {key for term in EVERY_TERM for key in term if key not in OPTIONS}
+    assert keys == {key for some in OPTIONS.values() for key in some}
 
 
 @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, "distorted"])
-def test_only_the_searches_that_draw_say_so(optimizer):
+def test_only_random_optimizers_are_declared_random(optimizer):
     plugin = Submodular(optimizer=optimizer, cost="tokens" if optimizer == "distorted" else None)
     rng = np.random.default_rng(0)
     before = rng.bit_generator.state
@@ -91,7 +91,7 @@ def test_facility_location_alone_is_the_selector_of_that_name():
     assert ours.similarity.tobytes() == theirs.similarity.tobytes()
 
 
-def test_all_neighbours_are_every_row():
+def test_all_neighbors_are_every_row():
     some = pool()
     assert select(some, 30, n_neighbors="all").indices.tolist() == select(some, 30, n_neighbors=199).indices.tolist()
 
@@ -106,8 +106,8 @@ def test_a_term_of_weight_0_is_as_if_it_were_not_there():
 
 def test_quality_is_turned_so_that_higher_is_kept():
     some = pool()
-    order = select(some, 5, objective=({"quality": 1.0, "by": "el2n"},)).indices
-    assert order.tolist() == np.argsort(some.scores["el2n"], kind="stable")[:5].tolist()
+    indices = select(some, 5, objective=({"quality": 1.0, "by": "el2n"},)).indices
+    assert indices.tolist() == np.argsort(some.scores["el2n"], kind="stable")[:5].tolist()
 
 
 def test_weights_move_the_choice_from_one_objective_to_the_other():
@@ -116,9 +116,9 @@ def test_weights_move_the_choice_from_one_objective_to_the_other():
     shares = []
     for weight in (0.98, 0.5, 0.02):
         terms = ({"facility_location": weight}, {"quality": 1 - weight, "by": "len"})
-        order = select(some, 20, objective=terms, n_neighbors="all").indices
-        covered = np.clip(some.embeddings @ some.embeddings[order].T, 0, 1).max(axis=1).sum()
-        shares.append((covered, some.scores["len"][order].sum()))
+        indices = select(some, 20, objective=terms, n_neighbors="all").indices
+        covered = np.clip(some.embeddings @ some.embeddings[indices].T, 0, 1).max(axis=1).sum()
+        shares.append((covered, some.scores["len"][indices].sum()))
     covered, good = zip(*shares, strict=True)
     assert covered[0] > covered[1] > covered[2]
     assert good[0] < good[1] < good[2]
@@ -137,8 +137,8 @@ def test_gains_of_a_sum_are_shares_of_what_each_term_reaches_alone():
 
 def test_balance_takes_rows_of_each_group_in_turn_missing_ones_too():
     some = pool()
-    order = select(some, 16, objective=({"group_balance": 1.0, "column": "source"},)).indices
-    taken = some.frame["source"].fill_null("none").gather(order).value_counts()["count"]
+    indices = select(some, 16, objective=({"group_balance": 1.0, "column": "source"},)).indices
+    taken = some.frame["source"].fill_null("none").gather(indices).value_counts()["count"]
     assert sorted(taken.to_list()) == [2] * 8
 
 
@@ -146,8 +146,8 @@ def test_features_of_text_take_what_has_new_trigrams():
     texts = ["the cat", "the cat", "the cat!", "a dog", "zebra zoo"]
     frame = pl.DataFrame({"text": texts})
     some = Pool(np.eye(5, dtype=np.float32), np.zeros(5, np.float32), np.zeros(5, np.int32), frame=frame)
-    order = select(some, 3, objective=({"feature_based": 1.0, "column": "text"},)).indices
-    assert sorted(order.tolist()) == [2, 3, 4]
+    indices = select(some, 3, objective=({"feature_based": 1.0, "column": "text"},)).indices
+    assert sorted(indices.tolist()) == [2, 3, 4]
 
 
 # ---------------------------------------------------------------- cost
@@ -161,9 +161,9 @@ def test_cost_weight_0_is_the_objective_alone():
 
 def test_cost_weight_1_is_the_cheapest_rows():
     some = pool()
-    order = select(some, 20, optimizer="distorted", cost="tokens", cost_weight=1.0).indices
+    indices = select(some, 20, optimizer="distorted", cost="tokens", cost_weight=1.0).indices
     prices = some.frame["tokens"].to_numpy()
-    assert sorted(prices[order]) == sorted(prices)[:20]
+    assert sorted(prices[indices]) == sorted(prices)[:20]
 
 
 def test_a_cost_buys_less_coverage_for_fewer_tokens():
@@ -198,18 +198,18 @@ def test_equal_rows_constant_scores_and_every_budget(term):
     assert len(select(same, 7, objective=(term,), optimizer="distorted", cost="tokens").indices) == 7
 
 
-def test_all_neighbours_of_too_many_rows_are_refused():
+def test_all_neighbors_of_too_many_rows_are_refused():
     many = Pool(np.ones((16_385, 1), np.float32), np.zeros(16_385, np.float32), np.zeros(16_385, np.int32))
-    with pytest.raises(PluginError, match="16,385 rows are too many; the most is 16,384") as told:
+    with pytest.raises(PluginError, match="16,385 rows are too many; the maximum is 16,384") as error:
         select(many, 3, n_neighbors="all")
-    assert "within: cluster" in told.value.hint
+    assert "within: cluster" in error.value.hint
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"objective": ({"feature_based": 1.0, "by": "el2n"},)}, "'el2n' is missing, infinite or negative for"),
-        ({"optimizer": "distorted", "cost": "text"}, "'text' holds String, no numbers"),
+        ({"optimizer": "distorted", "cost": "text"}, "'text' contains String, not numbers"),
     ],
 )
 def test_numbers_that_an_objective_is_not_defined_for_are_refused(fields, message):
@@ -225,15 +225,21 @@ def test_a_score_that_is_missing_is_no_quality():
 
 
 WRONG = [
-    ([{}], "select: objective.0: names no objective: each item has one, with its weight; there are facility_location"),
-    ([{"quality": 1, "graph_cut": 1}], "select: objective.0: names graph_cut and quality: each item has one"),
-    ([{"quality": 1, "concave": "log"}], "select: objective.0.concave: quality reads no concave"),
-    ([{"feature_based": 1}], "select: objective.0.feature_based: give either the scores, by, or the column of texts"),
-    ([{"group_balance": 1}], "select: objective.0.group_balance: give the column of groups"),
-    ([{"quality": 1, "by": ["a"]}], "select: objective.0.by: quality is one score"),
+    (
+        [{}],
+        "select: objective.0: each item needs exactly one objective, got no objective; available: facility_location",
+    ),
+    (
+        [{"quality": 1, "graph_cut": 1}],
+        "select: objective.0: each item needs exactly one objective, got graph_cut and quality",
+    ),
+    ([{"quality": 1, "concave": "log"}], "select: objective.0.concave: quality does not use concave"),
+    ([{"feature_based": 1}], "select: objective.0.feature_based: set either `by`, the scores, or `column`, the texts"),
+    ([{"group_balance": 1}], "select: objective.0.group_balance: set `column`, the groups"),
+    ([{"quality": 1, "by": ["a"]}], "select: objective.0.by: quality takes a single score"),
     ([{"quality": 1, "by": "b"}], "select: objective.0.by: there is no score 'b'"),
     ([{"feature_based": 1, "by": ["a", "b"]}], "select: objective.0.by.1: there is no score 'b'"),
-    ([{"quality": 0}], "select: objective: every weight is 0"),
+    ([{"quality": 0}], "select: objective: all weights are 0"),
     ([{"quality": 2}], "select: objective.0.quality: must be a number in [0, 1]; got 2"),
     ([{"qualty": 1}], "select: objective.0.qualty: unknown key; did you mean 'quality'?"),
     (["quality"], "select: objective.0: must be a mapping with facility_location"),
@@ -243,19 +249,19 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("objective", "message"), WRONG, ids=[message[:60] for _, message in WRONG])
-def test_what_is_wrong_with_an_objective_is_told_where_it_stands(objective, message):
-    with pytest.raises(ConfigErrors) as told:
+def test_an_invalid_objective_is_an_error_with_its_location(objective, message):
+    with pytest.raises(ConfigErrors) as raised:
         selector_entry_from_dict({"use": "submodular", "keep": 3, "objective": objective}, ["a"])
-    assert message in str(told.value)
+    assert message in str(raised.value)
 
 
 def test_distorted_and_a_cost_go_together():
     for fields in ({"optimizer": "distorted"}, {"cost": "tokens"}):
-        with pytest.raises(ValueError, match="optimizer: distorted and a cost go together"):
+        with pytest.raises(ValueError, match="`cost` requires optimizer distorted"):
             Submodular(**fields)
 
 
-def test_normalised_leaves_one_term_alone_and_a_term_of_nothing_out():
+def test_normalized_leaves_one_term_alone_and_a_term_of_nothing_out():
     from curate.kernels.submodular.greedy import lazy
     from curate.kernels.submodular.objectives import Modular
 
@@ -263,8 +269,8 @@ def test_normalised_leaves_one_term_alone_and_a_term_of_nothing_out():
         return lazy(f, np.arange(2), 1)
 
     one = Modular(np.array([4.0, 2.0]))
-    assert normalised([one], [0.3], search) is one
-    f = normalised([one, Modular(np.zeros(2))], [0.5, 0.5], search)
+    assert scale_terms([one], [0.3], search) is one
+    f = scale_terms([one, Modular(np.zeros(2))], [0.5, 0.5], search)
     assert f.gains(np.arange(2)).tolist() == [0.5, 0.25]
 
 

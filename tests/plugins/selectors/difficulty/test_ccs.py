@@ -1,4 +1,4 @@
-"""CCS follows the published algorithm, without the reference's traps, and its options do what they say."""
+"""CCS follows the published algorithm, without the errors of the reference code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from curate.errors import PluginError
 from curate.plugins.batches import Pool
-from curate.plugins.selectors.difficulty.ccs import CCS, ccs, strata, stratum_budgets
+from curate.plugins.selectors.difficulty.ccs import CCS, assign_strata, ccs, stratum_budgets
 
 
 def rng():
@@ -52,19 +52,19 @@ def test_stratum_budgets_spend_all_that_can_be_spent(population, rate):
 
 
 def test_strata_are_as_wide_as_each_other_and_contain_both_ends():
-    assert strata(np.array([0, 2.4, 2.5, 5, 7.5, 10], np.float32), 4).tolist() == [0, 0, 1, 2, 3, 3]
+    assert assign_strata(np.array([0, 2.4, 2.5, 5, 7.5, 10], np.float32), 4).tolist() == [0, 0, 1, 2, 3, 3]
 
 
 @pytest.mark.parametrize("low", [-100.0, 1.0])
 def test_highest_score_is_in_the_last_stratum_also_below_zero(low):
     """Multiplying the highest score by 1.0001 loses the top row when scores are negative."""
     score = np.arange(low, low + 100, dtype=np.float32)
-    assert strata(score, 50).tolist() == [i // 2 for i in range(98)] + [49, 49]
+    assert assign_strata(score, 50).tolist() == [i // 2 for i in range(98)] + [49, 49]
     assert sorted(ccs(score, 100, rng())[0].tolist()) == list(range(100))
 
 
 def test_equal_scores_are_one_stratum():
-    assert strata(np.zeros(5, np.float32), 50).tolist() == [0] * 5
+    assert assign_strata(np.zeros(5, np.float32), 50).tolist() == [0] * 5
     assert len(ccs(np.zeros(5, np.float32), 3, rng())[0]) == 3
 
 
@@ -74,12 +74,12 @@ def test_keep_all_without_cutoff_returns_everything():
 
 
 @given(st.integers(1, 60), st.floats(0, 1), st.integers(1, 9), st.integers(0, 1000))
-def test_each_stratum_gives_what_the_rule_says(n, rate, n_strata, seed):
+def test_each_stratum_gets_the_published_share(n, rate, n_strata, seed):
     score = np.random.default_rng(seed).standard_normal(n).astype(np.float32)
-    order, _ = ccs(score, int(rate * n), rng(), n_strata=n_strata)
-    of_row = strata(score, n_strata)
+    indices, _ = ccs(score, int(rate * n), rng(), n_strata=n_strata)
+    of_row = assign_strata(score, n_strata)
     expected = stratum_budgets(np.bincount(of_row, minlength=n_strata), int(rate * n))
-    assert np.bincount(of_row[order], minlength=n_strata).tolist() == expected.tolist()
+    assert np.bincount(of_row[indices], minlength=n_strata).tolist() == expected.tolist()
 
 
 def test_rows_of_one_stratum_are_drawn_equally_often_and_in_any_order():
@@ -98,35 +98,35 @@ def test_rows_of_one_stratum_are_drawn_equally_often_and_in_any_order():
 
 def test_cutoff_drops_the_rows_of_lowest_aum_and_no_others():
     aum = np.array([5, -3, 4, -9, 3, 2, 1, 0, 6, 7], np.float32)
-    order, cut = ccs(np.arange(10, dtype=np.float32), 8, rng(), cutoff=aum, cutoff_rate=0.2)
+    indices, cut = ccs(np.arange(10, dtype=np.float32), 8, rng(), cutoff_score=aum, cutoff_rate=0.2)
     assert cut.tolist() == [3, 1]
-    assert sorted(order.tolist()) == [0, 2, 4, 5, 6, 7, 8, 9]
+    assert sorted(indices.tolist()) == [0, 2, 4, 5, 6, 7, 8, 9]
 
 
 def test_cutoff_is_the_floor_of_the_share_despite_rounding():
     score = np.arange(100, dtype=np.float32)
-    assert len(ccs(score, 1, rng(), cutoff=score, cutoff_rate=0.29)[1]) == 29
-    assert len(ccs(score, 1, rng(), cutoff=score, cutoff_rate=0.299)[1]) == 29
+    assert len(ccs(score, 1, rng(), cutoff_score=score, cutoff_rate=0.29)[1]) == 29
+    assert len(ccs(score, 1, rng(), cutoff_score=score, cutoff_rate=0.299)[1]) == 29
 
 
 def test_cutoff_shrinks_only_as_far_as_the_budget_needs():
     score = np.arange(10, dtype=np.float32)
-    order, cut = ccs(score, 8, rng(), cutoff=score, cutoff_rate=0.5)
+    indices, cut = ccs(score, 8, rng(), cutoff_score=score, cutoff_rate=0.5)
     assert cut.tolist() == [0, 1]
-    assert sorted(order.tolist()) == list(range(2, 10))
+    assert sorted(indices.tolist()) == list(range(2, 10))
 
 
-def test_cutoff_is_by_the_oriented_score_and_has_a_reason_of_its_own():
+def test_cutoff_is_by_the_oriented_score_and_has_its_reason():
     pool = pool_of(np.arange(4), aum=[1, 4, 3, 2], aum_higher_is_better=False)
     selection = CCS(by="s", cutoff_by="aum", cutoff_rate=0.25).select(pool, 2, rng())
     reasons = [selection.reasons[i] for i in selection.reason]
-    assert reasons[1] == "cut off: among the worst by aum"
+    assert reasons[1] == "cut off: among the worst rows by aum"
     dropped = set(range(4)) - set(selection.indices.tolist()) - {1}
     assert {reasons[i] for i in dropped} == {"not drawn in its stratum of s"}
 
 
 def test_cutoff_without_a_score_to_cut_by_is_refused():
-    with pytest.raises(ValueError, match=r"^cutoff_by: must name a score when cutoff_rate is above 0$"):
+    with pytest.raises(ValueError, match=r"^cutoff_by: must be a score if cutoff_rate is above 0$"):
         CCS(by="s", cutoff_rate=0.1)
 
 
@@ -134,7 +134,7 @@ def test_cutoff_without_a_score_to_cut_by_is_refused():
 
 
 @given(st.integers(1, 40), st.floats(0, 1), st.integers(0, 1000))
-def test_diversity_weight_0_is_top_k_by_quality_whatever_the_cutoff(n, rate, seed):
+def test_diversity_weight_0_is_top_k_by_quality_for_any_cutoff(n, rate, seed):
     quality = np.random.default_rng(seed).integers(0, 5, n)
     pool = pool_of(np.arange(n), quality, aum=quality)
     selector = CCS(by="s", diversity_weight=0.0, cutoff_by="aum", cutoff_rate=0.5)
@@ -143,21 +143,21 @@ def test_diversity_weight_0_is_top_k_by_quality_whatever_the_cutoff(n, rate, see
 
 
 @given(st.integers(1, 40), st.floats(0, 1), st.integers(0, 1000))
-def test_diversity_weight_1_is_ccs_as_published_whatever_the_quality(n, rate, seed):
+def test_diversity_weight_1_is_ccs_as_published_for_any_quality(n, rate, seed):
     r = np.random.default_rng(seed)
     score, quality, aum = r.random((3, n), dtype=np.float32)
     selector = CCS(by="s", diversity_weight=1.0, cutoff_by="aum", cutoff_rate=0.3, n_strata=7)
     selection = selector.select(pool_of(score, quality, aum), int(rate * n), rng())
-    expected, _ = ccs(score, int(rate * n), rng(), n_strata=7, cutoff=aum, cutoff_rate=0.3)
+    expected, _ = ccs(score, int(rate * n), rng(), n_strata=7, cutoff_score=aum, cutoff_rate=0.3)
     assert selection.indices.tolist() == expected.tolist()
 
 
 def test_diversity_weight_between_fills_that_share_by_strata_and_the_rest_by_quality():
     """Of 10 rows, 9 by weight 0.1 are the best: 1 − 0.1 is just below 0.9, and still counts as 9 rows."""
     quality = np.arange(100)[::-1]
-    order = CCS(by="s", diversity_weight=0.1).select(pool_of(np.arange(100), quality), 10, rng()).indices.tolist()
-    assert order[:9] == list(range(9))
-    assert order[9] >= 9
+    indices = CCS(by="s", diversity_weight=0.1).select(pool_of(np.arange(100), quality), 10, rng()).indices.tolist()
+    assert indices[:9] == list(range(9))
+    assert indices[9] >= 9
 
 
 # ---------------------------------------------------------------- bad input

@@ -18,8 +18,8 @@ def unit_rows(seed, n, d=3):
 
 def test_distances_1_to_10_at_a_rate_of_0_4_keep_4_to_7():
     distance = np.random.default_rng(0).permutation(np.arange(1, 11)).astype(np.float32)
-    order, far = moderate(distance, 4)
-    assert sorted(distance[order].tolist()) == [4, 5, 6, 7]
+    indices, far = moderate(distance, 4)
+    assert sorted(distance[indices].tolist()) == [4, 5, 6, 7]
     assert sorted(distance[far].tolist()) == [6, 7, 8, 9, 10]
 
 
@@ -35,8 +35,8 @@ def test_ranks_kept_are_the_window_around_the_middle(n, seed, data):
 def test_distance_is_to_the_mean_of_the_own_cluster_or_to_its_coordinatewise_median():
     x = unit_rows(1, 30)
     cluster = (np.arange(30) % 3 * 5).astype(np.int32)
-    for prototype, centre in (("mean", np.mean), ("median", np.median)):
-        expected = [np.linalg.norm(x[i] - centre(x[cluster == cluster[i]], axis=0)) for i in range(30)]
+    for prototype, center in (("mean", np.mean), ("median", np.median)):
+        expected = [np.linalg.norm(x[i] - center(x[cluster == cluster[i]], axis=0)) for i in range(30)]
         np.testing.assert_allclose(distance_to_prototype(x, cluster, prototype), expected, atol=1e-6)
 
 
@@ -53,7 +53,7 @@ def test_without_clusters_all_rows_have_one_prototype():
 
 
 @pytest.mark.parametrize("prototype", ["mean", "median"])
-def test_classes_are_ranked_together_and_dropped_rows_say_on_which_side_they_lie(prototype):
+def test_classes_are_ranked_together_and_dropped_rows_give_their_side(prototype):
     """A tight class and a wide one: the middle of all is the far end of the one and the near end of the other."""
     angles = np.r_[np.linspace(-0.1, 0.1, 11), np.linspace(-1, 1, 11)]
     x = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""SSL prototypes ranks rows by the distance to the centre of their cluster."""
+"""SSL prototypes ranks rows by the distance to the center of their cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def unit_rows(seed, n, d=3):
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize(("prefer", "sign", "reason"), [("hard", -1, "nearer to"), ("easy", 1, "farther from")])
+@pytest.mark.parametrize(("prefer", "sign", "reason"), [("hard", -1, "closer to"), ("easy", 1, "farther from")])
 def test_hard_rows_are_the_farthest_from_their_centre_and_easy_rows_the_nearest(prefer, sign, reason):
     x, cluster = unit_rows(1, 60), (np.arange(60) % 4).astype(np.int32)
     pool = Pool(x, np.zeros(60, np.float32), cluster)
@@ -44,5 +44,5 @@ def test_rows_in_no_cluster_are_measured_to_the_most_similar_centre():
     np.testing.assert_allclose(distance_to_mean_direction(x, np.array([0, 1, -1], np.int32)), [0, 0, 0.2], atol=1e-6)
 
 
-def test_without_any_cluster_all_rows_are_alike():
+def test_without_clusters_all_rows_are_equal():
     assert distance_to_mean_direction(unit_rows(0, 4), np.full(4, -1, np.int32)).tolist() == [1, 1, 1, 1]

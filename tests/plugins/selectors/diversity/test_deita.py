@@ -1,4 +1,4 @@
-"""DEITA takes rows by quality and passes over what resembles a row taken."""
+"""DEITA takes rows by quality and skips those similar to a selected row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def unit_rows(seed, n, d=3):
 
 
 def one_at_a_time(x, quality, budget, max_similarity):
-    """The rule from its definition, in double precision: rows taken, and the taken row most similar to each other."""
+    """Apply the rule by its definition; return the selected rows and the most similar one to each other row."""
     x = x.astype(np.float64)
     taken, passed = [], {}
     for row in np.argsort(-quality, kind="stable").tolist():
@@ -39,16 +39,16 @@ def test_it_is_the_rule_one_row_at_a_time_then_what_was_passed_over(n, seed, max
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_ROWS", 7)
         patch.setattr(module, "_TAKEN", 5)
-        order, diverse, representative, similarity = deita(x, quality, budget, max_similarity=max_similarity)
+        indices, diverse, representative, similarity = deita(x, quality, budget, max_similarity=max_similarity)
     taken, passed = one_at_a_time(x, quality, budget, max_similarity)
-    assert order[:diverse].tolist() == taken
-    assert order.tolist() == [*taken, *passed][:budget]
-    for row, stands in passed.items():
-        if row in order:
+    assert indices[:diverse].tolist() == taken
+    assert indices.tolist() == [*taken, *passed][:budget]
+    for row, representatives in passed.items():
+        if row in indices:
             assert representative[row] == -1
         else:
-            assert representative[row] == stands
-            assert similarity[row] == pytest.approx(x[row] @ x[stands], abs=1e-5)
+            assert representative[row] == representatives
+            assert similarity[row] == pytest.approx(x[row] @ x[representatives], abs=1e-5)
     assert set(np.flatnonzero(representative >= 0)) <= set(passed)
 
 
@@ -68,6 +68,6 @@ def test_a_row_similar_only_to_one_that_was_passed_over_is_taken():
 def test_a_threshold_of_1_is_top_k_also_among_equal_rows():
     x = np.repeat(unit_rows(3, 10, 50), 20, axis=0) * np.float32(1.001)  # as long as storage in float16 may make them
     quality = np.random.default_rng(1).integers(0, 9, 200).astype(np.float32)
-    order, diverse, _, _ = deita(x, quality, 120, max_similarity=1.0)
-    assert order.tolist() == np.argsort(-quality, kind="stable")[:120].tolist()
+    indices, diverse, _, _ = deita(x, quality, 120, max_similarity=1.0)
+    assert indices.tolist() == np.argsort(-quality, kind="stable")[:120].tolist()
     assert diverse == 120

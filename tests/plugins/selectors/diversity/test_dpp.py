@@ -1,4 +1,4 @@
-"""DPP draws sets with the probabilities of its definition, and meets budgets that its kernel alone cannot."""
+"""DPP samples sets with the probabilities of its definition, also for budgets above the rank."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from curate.plugins.selectors.diversity.dpp import DPP, dpp
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Entered once: what draws thousands of times need not look for the BLAS libraries each time."""
+    """Limit BLAS to one thread once, rather than for each of thousands of draws."""
     with one_blas_thread():
         yield
 
@@ -32,7 +32,7 @@ def pool_of(x, quality=None):
 
 
 def volumes(kernel, k):
-    """det(L_S) of all sets of k rows, as shares."""
+    """Return det(L_S) of all sets of k rows, normalized to sum to 1."""
     kernel = kernel.astype(np.float64)
     share = {s: max(np.linalg.det(kernel[np.ix_(s, s)]), 0.0) for s in combinations(range(len(kernel)), k)}
     total = sum(share.values())
@@ -40,11 +40,11 @@ def volumes(kernel, k):
 
 
 def p_value(draw, share, times=3_000):
-    """Of the chi-square test of drawn sets against their shares, sets of share below 1/500 together."""
+    """Return the p-value of a chi-square test of drawn sets; probabilities below 1/500 are pooled."""
     rng = np.random.default_rng(0)
-    drawn = Counter(tuple(sorted(draw(rng)[0].tolist())) for _ in range(times))
+    draws = Counter(tuple(sorted(draw(rng)[0].tolist())) for _ in range(times))
     likely = [s for s in share if share[s] > 1 / 500]
-    observed, expected = [drawn[s] for s in likely], [times * share[s] for s in likely]
+    observed, expected = [draws[s] for s in likely], [times * share[s] for s in likely]
     rest = [times - sum(observed), times - sum(expected)]
     if rest[1] < 1e-2:
         assert not rest[0], "a set of volume 0 was drawn"
@@ -81,7 +81,7 @@ def test_leading_eigenvectors_make_the_projection_dpp():
     assert p_value(draw, volumes(x @ x.T, 2)) < 1e-6, "the k-DPP is another distribution"
 
 
-def test_weight_between_mixes_quality_and_volume_as_its_field_says():
+def test_an_intermediate_weight_mixes_quality_and_volume_as_documented():
     """At w = 0.8: log P(S) = 4 Σ r + log det S, up to a constant."""
     x, quality = unit_rows(5, 7, 3), np.array([3, 0, 5, 10, 7, 1, 2])
     rows = x * np.exp(2 * quality / 10)[:, None]
@@ -108,18 +108,18 @@ def test_distribution_is_that_of_dppy():
 
 def test_larger_budgets_are_met_in_rounds_of_unlike_rows():
     x = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)
-    order, gains = dpp(x, np.zeros(12), 8, np.random.default_rng(0))
-    assert sorted(order[:3] // 4) == sorted(order[3:6] // 4) == [0, 1, 2]
-    assert len(set(order[6:] // 4)) == 2
+    indices, gains = dpp(x, np.zeros(12), 8, np.random.default_rng(0))
+    assert sorted(indices[:3] // 4) == sorted(indices[3:6] // 4) == [0, 1, 2]
+    assert len(set(indices[6:] // 4)) == 2
     np.testing.assert_allclose(gains, 1)
 
 
 def test_identical_rows_are_drawn_evenly():
     counts = np.zeros(5)
     for seed in range(500):
-        order, gains = dpp(np.ones((5, 1), np.float32), np.zeros(5), 2, np.random.default_rng(seed))
+        indices, gains = dpp(np.ones((5, 1), np.float32), np.zeros(5), 2, np.random.default_rng(seed))
         assert gains == pytest.approx(1), "each is alone in its round"
-        counts[order] += 1
+        counts[indices] += 1
     assert (np.abs(counts - 200) < 50).all()
 
 
@@ -127,10 +127,10 @@ def test_zero_rows_are_drawn_last_and_evenly():
     x = np.array([[0, 0], [1, 0], [0, 0], [1, 0], [0, 0]], np.float32)
     last = set()
     for seed in range(30):
-        order, gains = dpp(x, np.zeros(5), 4, np.random.default_rng(seed))
-        assert sorted(order[:2]) == [1, 3]
+        indices, gains = dpp(x, np.zeros(5), 4, np.random.default_rng(seed))
+        assert sorted(indices[:2]) == [1, 3]
         assert gains[2:].tolist() == [0, 0]
-        last.update(order[2:].tolist())
+        last.update(indices[2:].tolist())
     assert last == {0, 2, 4}
 
 
@@ -138,14 +138,14 @@ def test_zero_rows_are_drawn_last_and_evenly():
 def test_extreme_quality_neither_overflows_nor_misses_the_budget(eigenvectors):
     """exp(±1e6) is no number; the best rows come first, a round for each."""
     quality = np.array([0, 3e6, -1e6, 1e6, 2e6])
-    order, _ = dpp(unit_rows(0, 5, 3), quality, 5, np.random.default_rng(0), eigenvectors=eigenvectors)
-    assert order.tolist() == [1, 4, 3, 0, 2]
+    indices, _ = dpp(unit_rows(0, 5, 3), quality, 5, np.random.default_rng(0), eigenvectors=eigenvectors)
+    assert indices.tolist() == [1, 4, 3, 0, 2]
 
 
 # ---------------------------------------------------------------- the weight
 
 
-def test_quality_weight_0_looks_at_variety_only():
+def test_quality_weight_0_uses_only_diversity():
     x = unit_rows(0, 30, 4)
     with_quality = DPP(quality_weight=0.0).select(pool_of(x, np.arange(30)), 10, np.random.default_rng(1))
     without = DPP(quality_weight=0.0).select(pool_of(x), 10, np.random.default_rng(1))
@@ -154,12 +154,12 @@ def test_quality_weight_0_looks_at_variety_only():
 
 def test_quality_weight_1_is_top_k():
     quality = np.array([1, 4, 2, 4, 0])
-    order = DPP(quality_weight=1.0).select(pool_of(unit_rows(0, 5, 2), quality), 3, np.random.default_rng(0)).indices
-    assert order.tolist() == [1, 3, 2]
+    indices = DPP(quality_weight=1.0).select(pool_of(unit_rows(0, 5, 2), quality), 3, np.random.default_rng(0)).indices
+    assert indices.tolist() == [1, 3, 2]
 
 
 def test_quality_weight_near_1_draws_the_best():
     quality = np.random.default_rng(0).permutation(20)
     selector = DPP(quality_weight=0.999)
-    order = selector.select(pool_of(unit_rows(0, 20, 5), quality), 4, np.random.default_rng(0)).indices
-    assert sorted(quality[order]) == [16, 17, 18, 19]
+    indices = selector.select(pool_of(unit_rows(0, 20, 5), quality), 4, np.random.default_rng(0)).indices
+    assert sorted(quality[indices]) == [16, 17, 18, 19]

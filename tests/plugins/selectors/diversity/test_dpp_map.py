@@ -1,4 +1,4 @@
-"""Greedy MAP is the naive greedy sequence of its objective, and goes on where the determinant ends."""
+"""Greedy MAP is the naive greedy sequence of its objective, and continues after the determinant is 0."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def unit_rows(seed, n, d):
 
 
 def naive_greedy(x, merit, budget, weight):
-    """From the definition, by determinants of cosines in double precision."""
+    """Select greedily by determinants of cosines, in double precision."""
     x = x.astype(np.float64)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     chosen, gains = [], []
@@ -42,10 +42,10 @@ def test_sequence_and_gains_are_those_of_the_naive_greedy_however_far_it_looks_a
     x, merit = unit_rows(seed, n, 13), np.random.default_rng(seed).random(n)
     x[:, 0] += 0.5
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_AHEAD", ahead)
-        order, gains = dpp_map(x, merit, min(budget, n), weight)
+        patch.setattr(module, "_LOOKAHEAD", ahead)
+        indices, gains = dpp_map(x, merit, min(budget, n), weight)
     expected, expected_gains = naive_greedy(x, merit, min(budget, n), weight)
-    assert order.tolist() == expected
+    assert indices.tolist() == expected
     np.testing.assert_allclose(gains, expected_gains, atol=1e-6)
 
 
@@ -53,9 +53,9 @@ def test_sequence_and_gains_are_those_of_the_naive_greedy_however_far_it_looks_a
 def test_looking_ahead_changes_no_pick_in_a_pool_of_many_blocks_and_rounds(monkeypatch, ahead):
     x, merit = unit_rows(0, 3_000, 12), np.random.default_rng(0).random(3_000)
     everything = dpp_map(x, merit, 60, 0.3)
-    monkeypatch.setattr(module, "_AHEAD", ahead)
-    order, gains = dpp_map(x, merit, 60, 0.3)
-    assert order.tolist() == everything[0].tolist()
+    monkeypatch.setattr(module, "_LOOKAHEAD", ahead)
+    indices, gains = dpp_map(x, merit, 60, 0.3)
+    assert indices.tolist() == everything[0].tolist()
     np.testing.assert_allclose(gains, everything[1], atol=1e-9)
 
 
@@ -72,8 +72,8 @@ def test_sequence_is_that_of_pyversity():
 def test_larger_budgets_are_met_in_rounds_of_unlike_rows():
     """The published algorithm would stop after three."""
     x = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)
-    order, gains = dpp_map(x, np.zeros(12), 8, 0.0)
-    assert order.tolist() == [0, 4, 8, 1, 5, 9, 2, 6]
+    indices, gains = dpp_map(x, np.zeros(12), 8, 0.0)
+    assert indices.tolist() == [0, 4, 8, 1, 5, 9, 2, 6]
     assert gains.tolist() == [0] * 8
 
 
@@ -87,10 +87,10 @@ def test_identical_rows_follow_by_merit():
     assert dpp_map(np.ones((4, 1), np.float32), np.array([0, 1, 0.5, 1]), 4, 0.1)[0].tolist() == [1, 3, 2, 0]
 
 
-def test_zero_rows_come_last_by_merit():
+def test_zero_rows_are_last_by_score():
     x = np.array([[0, 0], [1, 0], [0, 0], [1, 0]], np.float32)
-    order, gains = dpp_map(x, np.array([0.5, 0, 1, 0]), 4, 0.5)
-    assert order.tolist() == [1, 3, 2, 0]
+    indices, gains = dpp_map(x, np.array([0.5, 0, 1, 0]), 4, 0.5)
+    assert indices.tolist() == [1, 3, 2, 0]
     assert gains.tolist() == [0, 0, 0.5, 0.25]
 
 
@@ -107,7 +107,7 @@ def select(quality, weight):
     return DPPMap(quality_weight=weight).select(pool, 6, np.random.default_rng(0)).indices.tolist()
 
 
-def test_quality_weight_0_looks_at_variety_only():
+def test_quality_weight_0_uses_only_diversity():
     assert select(np.arange(20), 0.0) == select(np.zeros(20), 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Inverse-density sampling evens out the pool over the space it fills."""
+"""Inverse-density sampling makes the density of a pool more uniform."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def generator(seed=0):
 
 
 def two_steps(n, seed=0):
-    """Nine tenths of n rows on one arc of a circle, one tenth on another as long."""
+    """Return n rows: nine tenths on one arc of a circle, one tenth on another arc of equal length."""
     rng = generator(seed)
     dense = np.arange(n) < 0.9 * n
     angles = np.where(dense, rng.uniform(0, 1, n), rng.uniform(2, 3, n))
@@ -29,8 +29,8 @@ def test_densities_of_9_to_1_give_shares_of_9_to_the_power_of_1_less_the_exponen
     """In ten draws of 100 rows, so few that those drawn hardly thin out the sparse arc; 3 sigma of a share."""
     x, dense = two_steps(20_000)
     density = pool_density(x, np.zeros(len(x), np.int32), 50, "auto")
-    drawn = [inverse_density(density, 100, generator(s), exponent=exponent, clip_rate=0)[0] for s in range(10)]
-    assert abs(dense[np.concatenate(drawn)].mean() - share) < 3 * np.sqrt(share * (1 - share) / 1000)
+    draws = [inverse_density(density, 100, generator(s), exponent=exponent, clip_rate=0)[0] for s in range(10)]
+    assert abs(dense[np.concatenate(draws)].mean() - share) < 3 * np.sqrt(share * (1 - share) / 1000)
 
 
 def test_the_plugin_draws_by_the_density_of_the_pool():
@@ -38,25 +38,25 @@ def test_the_plugin_draws_by_the_density_of_the_pool():
     pool = Pool(x, np.zeros(500, np.float32), np.zeros(500, np.int32))
     selection = InverseDensity(exponent=0.7, n_neighbors=5, clip_rate=0.1).select(pool, 50, generator(1)).check(500, 50)
     density = pool_density(x, pool.cluster, 5, "auto")
-    order, weight = inverse_density(density, 50, generator(1), exponent=0.7, clip_rate=0.1)
-    assert selection.indices.tolist() == order.tolist()
-    assert (selection.gain == weight[order].astype(np.float32)).all()
+    indices, weight = inverse_density(density, 50, generator(1), exponent=0.7, clip_rate=0.1)
+    assert selection.indices.tolist() == indices.tolist()
+    assert (selection.gain == weight[indices].astype(np.float32)).all()
 
 
 def test_sequences_are_drawn_in_proportion_to_the_weights_of_what_is_left():
     """Against all 24 sequences' probabilities, 20,000 draws; chi-squared with 23 degrees of freedom, p = 1e-4."""
     weights = np.array([1.0, 2.0, 3.0, 4.0])
-    rng, drawn = generator(2), {}
+    rng, draws = generator(2), {}
     for _ in range(20_000):
-        order, _ = inverse_density(-np.log(weights).astype(np.float32), 4, rng, exponent=1, clip_rate=0)
-        drawn[tuple(order.tolist())] = drawn.get(tuple(order.tolist()), 0) + 1
+        indices, _ = inverse_density(-np.log(weights).astype(np.float32), 4, rng, exponent=1, clip_rate=0)
+        draws[tuple(indices.tolist())] = draws.get(tuple(indices.tolist()), 0) + 1
     chi = 0.0
     for sequence in permutations(range(4)):
         left, probability = weights.sum(), 1.0
         for row in sequence:
             probability *= weights[row] / left
             left -= weights[row]
-        chi += (drawn.get(sequence, 0) - 20_000 * probability) ** 2 / (20_000 * probability)
+        chi += (draws.get(sequence, 0) - 20_000 * probability) ** 2 / (20_000 * probability)
     assert chi < 57.7
 
 
@@ -68,8 +68,8 @@ def test_clipping_lowers_the_largest_weights_to_the_largest_of_the_others():
 
 
 def test_weights_of_hundreds_of_dimensions_do_not_overflow():
-    order, weight = inverse_density(np.array([-3e3, 3e3, 0], np.float32), 3, generator(), exponent=1, clip_rate=0)
-    assert order.tolist() == [0, 2, 1]
+    indices, weight = inverse_density(np.array([-3e3, 3e3, 0], np.float32), 3, generator(), exponent=1, clip_rate=0)
+    assert indices.tolist() == [0, 2, 1]
     assert np.isfinite(weight).all()
 
 
@@ -80,7 +80,7 @@ def test_equal_rows_have_equal_weights():
 
 @pytest.mark.parametrize("strays", [0, 40])
 def test_large_pools_are_searched_by_cluster(monkeypatch, strays):
-    """In more than enough clusters the neighbours are the exact ones, however the clusters are numbered."""
+    """In more than enough clusters the neighbors are the exact ones, however the clusters are numbered."""
     x = generator(3).standard_normal((600, 6)).astype(np.float32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     cluster = (x[:, 0] > 0).astype(np.int32) * 7 + (x[:, 1] > 0) * np.int32(2)

@@ -1,4 +1,4 @@
-"""Exact duplicates keeps one row of every text, whatever characters it is made of, and drops nothing else."""
+"""Exact duplicates keeps one row of every text, and drops nothing else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from curate.executors.serial import Serial
 from curate.kernels.text.text_identity import normalize
 from curate.kernels.types import Texts
 from curate.plugins.batches import Pool
-from curate.plugins.selectors.duplicates.exact_duplicates import ExactDuplicates, exact_duplicates, text_hashes
+from curate.plugins.selectors.duplicates.exact_duplicates import ExactDuplicates, exact_duplicates, hash_texts
 
 ROOT = Path(__file__).parents[4]
 ALL = ("case", "punctuation", "space", "unicode")
@@ -40,7 +40,7 @@ def kept(texts, **fields):
 
 def test_where_hashes_are_known_no_text_is_read():
     words = ["b", "a", "b", "c", "a", "é", "b"]
-    own = text_hashes(Texts.from_list(words), ()).T
+    own = hash_texts(Texts.from_list(words), ()).T
 
     def read(number):
         raise AssertionError("a text was read")
@@ -59,10 +59,10 @@ def test_the_hashes_that_a_run_stores_are_those_of_the_texts(pool, config):
     texts = pipeline.build_pool(pipeline.make_context(config_from_dict(config()), Serial())).texts()
     some = texts.take(np.arange(5, 55, 3))
     for one in (texts, some):
-        assert text_hashes(one, ()).tolist() == text_hashes(replace(one, hashes=None), ()).tolist()
+        assert hash_texts(one, ()).tolist() == hash_texts(replace(one, hashes=None), ()).tolist()
 
 
-def test_one_row_of_each_text_stays_and_tells_how_many_it_stands_for():
+def test_one_row_of_each_text_is_kept_with_the_number_it_represents():
     selection = select(["b", "a", "b", "c", "b", "a"])
     assert selection.indices.tolist() == [0, 1, 3]
     assert selection.gain.tolist() == [3, 2, 1]
@@ -71,7 +71,7 @@ def test_one_row_of_each_text_stays_and_tells_how_many_it_stands_for():
     assert selection.reasons == ("exact duplicate",)
 
 
-def test_best_quality_stays_if_asked_for_ties_to_the_lowest_index():
+def test_best_quality_is_kept_if_configured_ties_to_the_lowest_index():
     texts, quality = ["a", "b", "a", "b", "a"], [1, 5, 2, 7, 2]
     assert select(texts, quality=quality).indices.tolist() == [0, 1]
     selection = select(texts, quality=quality, keep="best_quality")
@@ -91,7 +91,7 @@ def test_same_as_a_dictionary_for_any_block_size(texts, seed, differences, first
     n = len(texts)
     quality = np.random.default_rng(seed).integers(0, 3, n).astype(np.float32)
     representative, copies = exact_duplicates(
-        Texts.from_list(texts, block), quality, differences=differences, first=first
+        Texts.from_list(texts, block), quality, differences=differences, keep=first
     )
     groups = {}
     for row, text in enumerate(texts):
@@ -127,7 +127,7 @@ def test_a_pool_without_rows_stays_without():
 # ---------------------------------------------------------------- which texts are the same
 
 
-def test_every_character_counts_unless_asked_otherwise():
+def test_every_character_counts_unless_configured_otherwise():
     texts = ["a b", "a  b", "a b ", "A b", "a b.", "a\u00a0b", "\u00e9", "e\u0301"]
     assert kept(texts) == texts
 
@@ -145,7 +145,7 @@ def test_every_character_counts_unless_asked_otherwise():
         ),
     ],
 )
-def test_an_option_makes_same_what_it_says_and_nothing_more(option, same, different):
+def test_an_option_ignores_only_what_it_documents(option, same, different):
     assert kept([*same, different], normalize=(option,)) == [same[0], different]
     others = tuple(name for name in ALL if name != option)
     assert len(kept(same, normalize=others)) > 1
@@ -156,7 +156,7 @@ def test_options_work_together_in_any_order():
     for options in (ALL, ALL[::-1]):
         selection = select(texts, normalize=options)
         assert selection.indices.tolist() == [0]
-        assert selection.reasons == (f"exact duplicate, but for {', '.join(options)}",)
+        assert selection.reasons == (f"exact duplicate, ignoring {', '.join(options)}",)
 
 
 def test_removing_punctuation_between_a_letter_and_its_accent_leaves_the_letter_with_the_accent():

@@ -1,4 +1,4 @@
-"""MinHash finds the pairs that are similar, drops nothing else, and says for whom."""
+"""MinHash drops similar pairs, nothing else, and names the representatives."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def test_planted_copies_are_found_by_the_curve_and_nothing_else_is():
     originals, r = random_texts(600, 200, seed=1), np.random.default_rng(2)
     copies = [list(words) for words in originals]
     for words in copies:
-        for place in r.choice(200, r.integers(0, 10), replace=False):
-            words[place] = "changed"
+        for position in r.choice(200, r.integers(0, 10), replace=False):
+            words[position] = "changed"
     texts = [" ".join(words) for words in originals + copies]
     representative, similarity, _ = run(texts, min_similarity=0.7, num_perm=32, max_miss_rate=0.3, block=100)
     true = np.array([jaccard(texts[i], texts[600 + i]) for i in range(600)])
@@ -76,8 +76,8 @@ def test_every_planted_copy_among_real_articles_is_found_and_nothing_else(linkag
     lines = gzip.decompress((ARTICLES / "articles_1000.train.gz").read_bytes()).decode().splitlines()
     ids, texts = zip(*(line.split(" ", 1) for line in lines), strict=True)
     truth = {frozenset(line.split()) for line in (ARTICLES / "articles_1000.truth").read_text().splitlines()}
-    found = stands(texts, min_similarity=min_similarity, linkage=linkage)
-    assert {frozenset((ids[i], ids[of])) for i, of in enumerate(found) if of >= 0} == truth
+    result = stands(texts, min_similarity=min_similarity, linkage=linkage)
+    assert {frozenset((ids[i], ids[of])) for i, of in enumerate(result) if of >= 0} == truth
 
 
 # ---------------------------------------------------------------- linkage and representatives
@@ -86,7 +86,7 @@ A, B, C = ("a b c d e f g h", "b c d e f g h i", "c d e f g h i j")  # 6 of 8 wo
 
 
 @pytest.mark.parametrize(("linkage", "expected"), [("direct", [-1, 0, -1]), ("connected", [-1, 0, 0])])
-def test_a_chain_drops_its_end_only_if_asked(linkage, expected):
+def test_a_chain_drops_its_end_only_if_configured(linkage, expected):
     representative, similarity, nearest = run([A, B, C], ngram_size=1, min_similarity=0.7, linkage=linkage)
     assert representative.tolist() == expected
     np.testing.assert_allclose(similarity, [np.nan, 7 / 9, np.nan if linkage == "direct" else 6 / 10], rtol=1e-6)
@@ -94,11 +94,11 @@ def test_a_chain_drops_its_end_only_if_asked(linkage, expected):
 
 
 def test_the_row_that_would_drop_another_must_itself_be_kept():
-    """B is first: it stands for both ends."""
+    """B is first: it represents both ends."""
     assert stands([B, A, C], ngram_size=1, min_similarity=0.7) == [-1, 0, 0]
 
 
-def test_best_quality_is_kept_ties_to_the_first_and_copies_name_what_stands_for_their_like():
+def test_best_quality_is_kept_ties_to_the_first_and_copies_name_the_representative():
     texts = [A, B, A, B, B]
     assert stands(texts, ngram_size=1, min_similarity=0.7) == [-1, 0, 0, 0, 0]
     assert stands(texts, ngram_size=1, min_similarity=0.7, quality=[0, 1, 0, 2, 2]) == [3, 3, 3, -1, 3]
@@ -106,30 +106,30 @@ def test_best_quality_is_kept_ties_to_the_first_and_copies_name_what_stands_for_
     np.testing.assert_allclose(similarity, [7 / 9, 1, 7 / 9, np.nan, 1], rtol=1e-6)
 
 
-def test_the_most_similar_kept_row_stands():
+def test_the_most_similar_kept_row_is_the_representative():
     base = [f"w{i}" for i in range(20)]
     further, nearer = " ".join(base[:-3]), " ".join([*base[1:], "r"])  # .85 and .90 similar, .76 to each other
     assert stands([further, nearer, " ".join(base)], ngram_size=1) == [-1, -1, 1]
 
 
 @pytest.mark.parametrize("crowd", [2, 256])
-def test_rows_of_a_crowded_band_are_linked_as_the_obvious_way_links_them(monkeypatch, crowd):
+def test_rows_of_a_crowded_band_are_linked_as_by_brute_force(monkeypatch, crowd):
     """A template with two slots: all rows are alike, and at .8 those that have one value in common are similar."""
     monkeypatch.setattr(module, "_CROWD", crowd)
     r = np.random.default_rng(4)
     base = [f"w{i}" for i in range(60)]
     texts = [" ".join([*base[:20], f"a{a}", *base[20:40], f"b{b}", *base[40:]]) for a, b in r.integers(0, 6, (80, 2))]
-    found = run(texts, min_similarity=0.8, max_miss_rate=1e-9, num_perm=4096, ngram_unit="word", ngram_size=5)
+    result = run(texts, min_similarity=0.8, max_miss_rate=1e-9, num_perm=4096, ngram_unit="word", ngram_size=5)
     kept, expected = [], []
     for i, text in enumerate(texts):
         best = max(kept, key=lambda k, text=text: jaccard(text, texts[k]), default=-1)
         expected.append(best if kept and jaccard(text, texts[best]) >= 0.8 else -1)
         kept += [i] if expected[-1] == -1 else []
-    assert found[0].tolist() == expected
+    assert result[0].tolist() == expected
     assert len(kept) > 1
 
 
-def test_a_template_takes_few_comparisons(monkeypatch):
+def test_a_template_needs_few_comparisons(monkeypatch):
     """3,000 pages of which no two are similar, though most share a band: of 4.5 million pairs a small part."""
     compared, true = [], HashSets.jaccard
     monkeypatch.setattr(HashSets, "jaccard", lambda self, a, b: compared.append(len(a)) or true(self, a, b))
@@ -151,8 +151,8 @@ def test_a_hundred_thousand_identical_documents_need_no_comparison(monkeypatch):
     monkeypatch.setattr(
         HashSets, "jaccard", lambda self, left, right: compared.append(len(left)) or np.zeros(len(left))
     )
-    found = run(["the same document as all the others are"] * 100_000, block=65_536)[0]
-    assert found.tolist() == [-1] + [0] * 99_999
+    result = run(["the same document as all the others are"] * 100_000, block=65_536)[0]
+    assert result.tolist() == [-1] + [0] * 99_999
     assert sum(compared) == 0
 
 
@@ -161,7 +161,7 @@ def test_capitals_and_white_space_make_no_difference_and_punctuation_does():
     assert stands(texts, min_similarity=1.0) == [-1, 0, -1]
 
 
-def test_texts_of_a_word_or_none():
+def test_texts_of_at_most_one_word():
     texts = ["", "yes", "no", "Yes", " \n", "\ud800", "\ud800", "yes yes"]
     assert stands(texts) == [-1, -1, -1, 1, 0, -1, 5, -1]
 
@@ -187,7 +187,7 @@ def test_repeated_words_are_one_shingle():
 # ---------------------------------------------------------------- the plugin
 
 
-def test_selection_says_gain_reason_and_similarity():
+def test_selection_has_gain_reason_and_similarity():
     texts = Texts.from_list([A, B, C, "nothing like it"])
     pool = Pool(np.zeros((4, 0), np.float32), np.zeros(4, np.float32), np.zeros(4, np.int32), texts=texts)
     selection = MinHash(ngram_size=1, min_similarity=0.7).select(pool, None, np.random.default_rng(0))
@@ -197,10 +197,12 @@ def test_selection_says_gain_reason_and_similarity():
     assert selection.representative.tolist() == [-1, 0, -1, -1]
     chained = MinHash(ngram_size=1, min_similarity=0.7, linkage="connected")
     connected = chained.select(pool, None, np.random.default_rng(0))
-    assert connected.reasons == ("joined to its representative by near-duplicates (Jaccard similarity at least 0.7)",)
+    assert connected.reasons == (
+        "connected to its representative by near-duplicates (Jaccard similarity at least 0.7)",
+    )
 
 
-def test_earliest_row_is_kept_whatever_its_quality_if_asked():
+def test_earliest_row_is_kept_if_configured():
     quality = np.array([0, 1], np.float32)
     pool = Pool(np.zeros((2, 0), np.float32), quality, np.zeros(2, np.int32), texts=Texts.from_list([A, A]))
     for first, kept in (("best_quality", [1]), ("first", [0])):
@@ -208,7 +210,7 @@ def test_earliest_row_is_kept_whatever_its_quality_if_asked():
 
 
 def test_too_few_permutations_are_refused_when_the_configuration_is_read():
-    with pytest.raises(ValueError, match="takes 44"):
+    with pytest.raises(ValueError, match="requires at least 44"):
         MinHash(min_similarity=0.1, num_perm=16)
 
 
@@ -237,20 +239,20 @@ def test_texts_that_differ_in_what_is_normalized_are_the_same(shingle, normalize
 
 
 def fills(n, words, values, seed=0, other=0):
-    """Texts of one template with a fill for each of ``values``; every ``other``-th has another ending."""
+    """Return texts of one template filled with ``values``; every ``other``-th has another ending."""
     base = [f"w{number}" for number in range(words)]
-    places = np.linspace(3, words - 4, len(values)).astype(int)
-    made = []
+    positions = np.linspace(3, words - 4, len(values)).astype(int)
+    built = []
     for number, row in enumerate(np.random.default_rng(seed).integers(0, values, (n, len(values))).tolist()):
         text = list(base)
-        for fill, (at, value) in enumerate(zip(places, row, strict=True)):
+        for fill, (at, value) in enumerate(zip(positions, row, strict=True)):
             text[at] = f"f{fill}.{value}"
-        made.append(" ".join(text if not other or number % other else [*text[:-10], *"abcdefghij"]))
-    return made
+        built.append(" ".join(text if not other or number % other else [*text[:-10], *"abcdefghij"]))
+    return built
 
 
 def first_of_chain(texts, threshold):
-    """By union-find over all pairs."""
+    """Return the first row of each component, by union-find over all pairs."""
     first = list(range(len(texts)))
     for one in range(len(texts)):
         for two in range(one):
@@ -274,9 +276,9 @@ def first_of_chain(texts, threshold):
 )
 def test_components_of_templates_are_those_of_union_find(monkeypatch, pool, min_similarity, crowd):
     monkeypatch.setattr(module, "_CROWD", crowd)
-    found = run(pool, min_similarity=min_similarity, max_miss_rate=1e-9, num_perm=4096, linkage="connected")[0]
+    result = run(pool, min_similarity=min_similarity, max_miss_rate=1e-9, num_perm=4096, linkage="connected")[0]
     expected = first_of_chain(pool, min_similarity)
-    assert [row if first < 0 else first for row, first in enumerate(found.tolist())] == expected
+    assert [row if first < 0 else first for row, first in enumerate(result.tolist())] == expected
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Rows of repeated spans are dropped for rows that are kept, and for nothing else."""
+"""Rows of repeated spans are dropped only if the rows with the same spans are kept."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def numbered(*ranges):
 
 
 def slow(texts, quality, min_words, min_repeated_rate):
-    """As the docstring says, word by word."""
+    """Reference implementation of the docstring, word by word."""
     holder: dict[tuple[str, ...], int] = {}
     representative, repeated = [-1] * len(texts), [0.0] * len(texts)
     for row in sorted(range(len(texts)), key=lambda row: (-quality[row], row)):
@@ -63,7 +63,7 @@ def slow(texts, quality, min_words, min_repeated_rate):
     st.integers(2, 5),
     st.sampled_from([0.3, 0.5, 0.8, 1.0]),
 )
-def test_rows_are_those_of_the_obvious_way(texts, quality, min_words, min_repeated_rate):
+def test_rows_agree_with_brute_force(texts, quality, min_words, min_repeated_rate):
     quality = quality[: len(texts)]
     representative, repeated = run(texts, quality=quality, min_words=min_words, min_repeated_rate=min_repeated_rate)
     expected = slow(texts, quality, min_words, min_repeated_rate)
@@ -81,7 +81,7 @@ def test_a_text_within_a_longer_one_and_one_put_together_from_two_are_dropped():
     np.testing.assert_allclose(repeated, [0, 0, 1, 16 / 18], rtol=1e-6)
 
 
-def test_it_stands_for_a_row_which_has_most_of_it():
+def test_the_representative_shares_most_words():
     texts = [numbered((0, 20)), numbered((20, 50)), numbered((0, 4), (22, 42))]
     assert stands(texts) == [-1, -1, 1]
 
@@ -119,12 +119,12 @@ def test_a_hundred_thousand_identical_documents():
     assert repeated.tolist() == [0] + [1] * 99_999
 
 
-def test_pages_of_one_template_are_kept_for_what_they_have_of_their_own():
-    """They share 40 words; every other page has sixty of its own, and those between have three, which is too few."""
+def test_pages_of_one_template_with_enough_unique_text_are_kept():
+    """They share 40 words; every other page has sixty unique words, and those between have three, which is too few."""
     template = numbered((0, 40))
     texts = [f"{template} {numbered((100 * i, 100 * i + (60 if i % 2 else 3)))}" for i in range(1, 300)]
-    found = stands(texts)
-    assert found == [-1, *(-1 if i % 2 else 0 for i in range(2, 300))]
+    result = stands(texts)
+    assert result == [-1, *(-1 if i % 2 else 0 for i in range(2, 300))]
 
 
 def test_short_texts_are_kept_and_those_of_other_scripts_are_taken_apart():
@@ -142,18 +142,18 @@ def test_no_text_at_all():
 # ---------------------------------------------------------------- the plugin
 
 
-def test_selection_says_gain_reason_and_similarity():
+def test_selection_has_gain_reason_and_similarity():
     texts = [numbered((0, 20)), numbered((0, 8), (30, 32)), numbered((0, 5), (40, 50)), "other words"]
     selection = select(texts, min_words=4, min_repeated_rate=0.75)
     assert selection.indices.tolist() == [0, 2, 3]
     np.testing.assert_allclose(selection.gain, [1, 10 / 15, 1], rtol=1e-6)
     assert selection.representative.tolist() == [-1, 0, -1, -1]
     np.testing.assert_allclose(selection.similarity, [np.nan, 0.8, np.nan, np.nan], rtol=1e-6)
-    assert selection.reasons == ("75 % of its words or more are in runs of 4 words or more that kept rows have",)
+    assert selection.reasons == ("at least 75 % of its words are in spans of 4 or more words of kept rows",)
     assert [selection.retention.kept()[hundredths] for hundredths in (1, 33, 34, 80, 81)] == [2, 2, 3, 3, 4]
 
 
-def test_the_best_row_is_kept_or_the_earliest_if_asked():
+def test_the_best_row_is_kept_or_the_earliest_if_configured():
     texts = [numbered((0, 20)), numbered((0, 21))]
     assert select(texts, [0, 1], min_words=5).indices.tolist() == [1]
     assert select(texts, [0, 1], min_words=5, keep="first").indices.tolist() == [0]

@@ -1,4 +1,4 @@
-"""SemDeDup drops what the published rule drops, and says which row stands for each dropped one."""
+"""SemDeDup drops what the published rule drops, and names the representative of each dropped row."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def on_circle(*degrees):
 
 
 def run(x, *, quality=None, cluster=None, min_similarity=0.95, first="best_quality", **options):
-    """Order by ``quality``: by default the order of the pool."""
+    """Run the selector with ``quality`` as the order; by default the order of the pool."""
     n = len(x)
     quality = -np.arange(n) if quality is None else np.asarray(quality)
     cluster = np.zeros(n) if cluster is None else np.asarray(cluster)
@@ -35,20 +35,20 @@ def run(x, *, quality=None, cluster=None, min_similarity=0.95, first="best_quali
 
 
 def slow_reference(x, order, threshold):
-    """The rule, row by row: kept, and whom a dropped row names, from the docstring."""
+    """Apply the rule of the docstring row by row; return the kept rows and the representatives."""
     similarity = x.astype(np.float64) @ x.T
-    kept, stands = {}, {}
-    for place, j in enumerate(order):
-        earlier = order[:place]
+    kept, representatives = {}, {}
+    for position, j in enumerate(order):
+        earlier = order[:position]
         kept[j] = not any(similarity[i, j] >= threshold - 1e-6 for i in earlier)
         if not kept[j]:
             similar = [i for i in earlier if kept[i] and similarity[i, j] >= threshold - 1e-6]
             if similar:
-                stands[j] = max(similar, key=lambda i: similarity[i, j])
+                representatives[j] = max(similar, key=lambda i: similarity[i, j])
             else:
                 nearest = max(earlier, key=lambda i: similarity[i, j])
-                stands[j] = nearest if kept[nearest] else stands[nearest]
-    return kept, stands
+                representatives[j] = nearest if kept[nearest] else representatives[nearest]
+    return kept, representatives
 
 
 # ---------------------------------------------------------------- the published rule
@@ -79,7 +79,7 @@ def test_exact_duplicates_stored_in_float16_go_too():
 
 
 def test_chain_is_cut_to_its_first_row():
-    """a ~ b ~ c but not a ~ c: b goes because of a, and c because of b, although b is gone; a stands for both."""
+    """a ~ b ~ c but not a ~ c: b goes because of a, and c because of b, although b is gone; a represents both."""
     kept, representative, nearest = run(on_circle(0, 15, 30))
     assert kept.tolist() == [True, False, False]
     assert representative.tolist() == [-1, 0, 0]
@@ -162,9 +162,9 @@ def test_same_as_the_slow_reference_for_any_block_size(n, seed, min_similarity, 
             continue
         to_mean = np.einsum("ij,j->i", x[rows], x[rows].mean(axis=0)) if len(rows) > 2 else np.zeros(2)
         key = {"farthest": to_mean, "nearest": -to_mean, "best_quality": -quality[rows]}[first]
-        expected, stands = slow_reference(x, rows[np.argsort(key, kind="stable")].tolist(), min_similarity)
+        expected, representatives = slow_reference(x, rows[np.argsort(key, kind="stable")].tolist(), min_similarity)
         assert {row: bool(kept[row]) for row in rows.tolist()} == expected
-        assert {row: int(representative[row]) for row in rows.tolist() if not kept[row]} == stands
+        assert {row: int(representative[row]) for row in rows.tolist() if not kept[row]} == representatives
 
 
 def test_large_cluster_is_worked_on_in_blocks():
@@ -187,7 +187,7 @@ FACES = np.array([*itertools.product((-0.5, 0.5), repeat=4), *np.eye(4), *-np.ey
 
 
 def by_definition(x, cells, threshold, published):
-    """Row by row: kept, representative and nearest, from the docstring."""
+    """Apply the docstring row by row; return kept rows, representatives and nearest rows."""
     n, seen = len(x), np.concatenate([x, published]).astype(np.float64)
     representative, nearest = np.full(n, -1), np.full(n, -1.0)
     kept = np.ones(n, bool)
@@ -222,17 +222,17 @@ def test_same_as_the_definition_with_ties_probes_and_published_rows(n, seed, n_p
     r = np.random.default_rng(seed)
     x, cluster = FACES[r.integers(0, len(FACES), n)], r.integers(-1, 5, n).astype(np.int32)
     quality = r.integers(0, 4, n).astype(np.float32)
-    held = r.random(n) < 0.2
+    fixed = r.random(n) < 0.2
     sketches = [FACES[r.integers(0, len(FACES), m)][:, :4] for m in parts]
-    known = published_as(held, sketches)
+    known = published_as(fixed, sketches)
     cells = Cells.from_clusters(x, cluster, quality, first="best_quality", n_probe=n_probe, rows=known.new_rows)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nearest_predecessor, "_ROWS", block)
         patch.setattr(nearest_predecessor, "_COLUMNS", 2 * block)
         patch.setattr(module, "_BLOCK", block)
-        found = semdedup(x, cells, min_similarity=min_similarity, published=known)
+        result = semdedup(x, cells, min_similarity=min_similarity, published=known)
     for got, expected in zip(
-        found, by_definition(x, cells, min_similarity, np.concatenate([FACES[:0], *sketches])), strict=True
+        result, by_definition(x, cells, min_similarity, np.concatenate([FACES[:0], *sketches])), strict=True
     ):
         assert got.tolist() == expected.tolist()
 
@@ -264,14 +264,14 @@ def test_duplicates_on_two_sides_of_a_border_are_found_with_2_probes():
 
 
 @pytest.mark.parametrize("first", ["farthest", "nearest", "best_quality"])
-def test_copies_in_a_split_cluster_answer_as_in_a_whole_one(first):
+def test_copies_in_a_split_cluster_have_the_results_of_an_unsplit_one(first):
     """Ten copies each of 30 rows, which fit in a cluster of 50."""
     r = np.random.default_rng(6)
     x, quality = FACES[r.integers(0, 24, 300)], r.integers(0, 3, 300)
-    whole, split = (run(x, quality=quality, first=first, max_cluster_rows=most) for most in (None, 50))
-    for one, other in zip(whole[:2], split[:2], strict=True):  # in their mean, and so the order, copies do not count
+    complete, split = (run(x, quality=quality, first=first, max_cluster_rows=most) for most in (None, 50))
+    for one, other in zip(complete[:2], split[:2], strict=True):  # in their mean, and so the order, copies do not count
         assert one.tolist() == other.tolist()
-    assert first != "best_quality" or (whole[2] == split[2]).all()
+    assert first != "best_quality" or (complete[2] == split[2]).all()
 
 
 def test_identical_rows_leave_one_however_many_they_are():
@@ -287,14 +287,14 @@ def test_missed_pairs_are_those_across_borders():
     near = np.triu(x @ x.T >= 0.99, 1)
     apart = near & (cluster[:, None] != cluster)
     cells = Cells.from_clusters(x, cluster, np.zeros(200, np.float32), first="nearest")
-    told = missed_pairs(x, cells, 0.99, 1000)
-    assert (told.rows, told.pairs, told.missed) == (200, 2 * near.sum(), 2 * apart.sum())
+    message = missed_pairs(x, cells, 0.99, 1000)
+    assert (message.rows, message.pairs, message.missed) == (200, 2 * near.sum(), 2 * apart.sum())
     sampled = missed_pairs(x, cells, 0.99, 20)
     assert sampled.rows == 20
-    assert 0 < sampled.missed < sampled.pairs < told.pairs
+    assert 0 < sampled.missed < sampled.pairs < message.pairs
     assert missed_pairs(x, cells, 0.99, 0) is None
     some = [Cells.from_clusters(x, cluster, np.zeros(200, np.float32), first="nearest", n_probe=p) for p in (3, 12)]
-    assert missed_pairs(x, some[0], 0.99, 1000).missed < told.missed
+    assert missed_pairs(x, some[0], 0.99, 1000).missed < message.missed
     assert missed_pairs(x, some[1], 0.99, 1000) is None
 
 
@@ -302,7 +302,7 @@ def test_missed_pairs_are_those_across_borders():
 
 
 def published_as(held, parts):
-    """What is told of published rows with the vectors ``parts``, as the selector's own sketches."""
+    """Return the published rows with the vectors ``parts``, as sketches of the selector."""
     tables = [SemDeDup().sketch(pool_of(part)) for part in parts]
     return PublishedRows(held, tuple(map(len, parts)), lambda number, columns: tables[number].select(columns))
 
@@ -332,14 +332,14 @@ def test_published_rows_stay_and_new_ones_like_them_go():
 
 def test_published_vectors_of_another_model_are_refused():
     known = published_as(np.zeros(2, bool), [np.eye(3, dtype=np.float32)])
-    with pytest.raises(PluginError, match="published have 3 dimensions, those of the pool 2"):
+    with pytest.raises(PluginError, match="published vectors have 3 dimensions, those of the pool 2"):
         SemDeDup().select(pool_of(on_circle(0, 90), known), None, np.random.default_rng(0))
 
 
 # ---------------------------------------------------------------- the plugin
 
 
-def test_selection_says_gain_reason_and_similarity():
+def test_selection_has_gain_reason_and_similarity():
     x = on_circle(0, 15, 30, 120)
     pool = Pool(x, np.array([3, 2, 1, 0], np.float32), np.zeros(4, np.int32))
     selection = SemDeDup(keep="best_quality").select(pool, None, np.random.default_rng(0))
@@ -352,7 +352,7 @@ def test_selection_says_gain_reason_and_similarity():
     assert selection.retention.sample is None
 
 
-def test_selection_says_what_a_sample_shows_to_be_missed():
+def test_selection_estimates_missed_duplicates_from_a_sample():
     x = on_circle(0, 40, 44, 90, 180)
     pool = Pool(x, np.zeros(5, np.float32), np.array([0, 0, 1, 1, 2], np.int32))
     one = SemDeDup(min_similarity=0.99, n_probe=1)

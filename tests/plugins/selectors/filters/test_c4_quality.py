@@ -1,4 +1,4 @@
-"""C4's rules judge a page by what would be left of it, keep what is at a limit, and say which rule it failed."""
+"""The rules of C4 apply to the remaining sentences of a page, keep values at a limit, and give the reason."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 
 from curate.plugins.selectors.filters.c4_quality import C4Quality, c4_quality
 
-TOO_FEW = "fewer than 3 sentences would be left"
+TOO_FEW = "fewer than 3 sentences would remain"
 LINE = "There is enough in here."
 """Five words, one sentence."""
 
 
 def left(text, **fields):
-    """How many sentences of a page would be left."""
+    """Return the number of sentences that would remain of a page."""
     return int(c4_quality([text], **fields)["sentences"][0])
 
 
@@ -57,9 +57,9 @@ def test_a_line_with_a_notice_is_not_left(phrase):
 
 @pytest.mark.parametrize(
     ("phrase", "reason"),
-    [("Lorem  ipsum", ""), ("LOREM ipsum", "it holds 'lorem ipsum'"), ("{", "it holds '{'"), ("}", "")],
+    [("Lorem  ipsum", ""), ("LOREM ipsum", "contains 'lorem ipsum'"), ("{", "contains '{'"), ("}", "")],
 )
-def test_a_page_with_placeholder_text_or_code_is_dropped_wherever_it_stands(phrase, reason, outcomes):
+def test_a_page_with_placeholder_text_or_code_anywhere_is_dropped(phrase, reason, outcomes):
     assert outcomes(C4Quality(), [f"{LINE} {LINE} {LINE}\n{phrase}"]) == [reason]
 
 
@@ -67,11 +67,11 @@ def test_a_page_with_placeholder_text_or_code_is_dropped_wherever_it_stands(phra
 
 
 def reference(text):
-    """The bullet points of the paper, in the order of the fields."""
+    """Apply the rules of the paper, in the order of the fields."""
     page = re.sub(r"\[(\d+|edit|citation needed)\]", "", text.lower())
     for phrase in ("lorem ipsum", "{"):
         if phrase in page:
-            return f"it holds {phrase!r}"
+            return f"contains {phrase!r}"
     count = 0
     for line in map(str.strip, page.split("\n")):
         words = re.sub("([\u3001-\u303f\u3040-\u30ff\u4e00-\u9fff\uff01-\uff0f])", r" \1 ", line).split()
@@ -85,20 +85,20 @@ def reference(text):
     return "" if count >= 3 else TOO_FEW
 
 
-def test_the_same_as_the_obvious_version_on_junk(junk, outcomes):
-    found = outcomes(C4Quality(), junk)
-    assert found == [reference(text) for text in junk]
-    assert set(found) == {"", "it holds 'lorem ipsum'", "it holds '{'", TOO_FEW}
+def test_the_same_as_the_reference_on_junk(junk, outcomes):
+    result = outcomes(C4Quality(), junk)
+    assert result == [reference(text) for text in junk]
+    assert set(result) == {"", "contains 'lorem ipsum'", "contains '{'", TOO_FEW}
 
 
 # ---------------------------------------------------------------- what can be set
 
 
-def test_bad_words_count_where_they_stand_alone(outcomes):
+def test_bad_words_count_only_as_complete_words(outcomes):
     page = " ".join([LINE] * 3)
     plugin = C4Quality(bad_words=("Darn", "very bad", "性"))
     texts = [f"{page}\n{end}" for end in ("darn!", "DARN it", "darning", "a very bad, one", "every bad", "两性的", "")]
-    expected = ["it holds a bad word", "it holds a bad word", "", "it holds a bad word", "", "it holds a bad word", ""]
+    expected = ["contains a bad word", "contains a bad word", "", "contains a bad word", "", "contains a bad word", ""]
     assert outcomes(plugin, texts) == expected
 
 
@@ -106,20 +106,20 @@ def test_a_bad_word_that_a_pattern_would_take_for_something_else_is_a_plain_stri
     page = " ".join([LINE] * 3)
     plugin = C4Quality(bad_words=("a.c", "(("), page_phrases=("{}", "{%}"))
     texts = [f"{page}\n{end}" for end in ("abc", "a.c", "((", "{}")]
-    assert outcomes(plugin, texts) == ["", "it holds a bad word", "it holds a bad word", "it holds '{}'"]
+    assert outcomes(plugin, texts) == ["", "contains a bad word", "contains a bad word", "contains '{}'"]
 
 
-def test_what_is_left_can_be_asked_for(outcomes):
+def test_the_remaining_rate_is_a_score_and_a_limit(outcomes):
     texts = [f"{LINE} {LINE} {LINE}\n{'chaff ' * chaff}" for chaff in (0, 15, 16)]
-    np.testing.assert_allclose(c4_quality([*texts, ""])["left_word_rate"], [1, 0.5, 15 / 31, 0])
-    reason = "less than 50 % of its words would be left"
+    np.testing.assert_allclose(c4_quality([*texts, ""])["remaining_word_rate"], [1, 0.5, 15 / 31, 0])
+    reason = "less than 50 % of its words would remain"
     assert outcomes(C4Quality(min_remaining_word_rate=0.5), texts) == ["", "", reason]
 
 
 def test_empty_and_null_switch_rules_off(outcomes):
     text = "{ lorem ipsum }\nBy using javascript\ntwo words. And more.\n"
     off = {"page_phrases": (), "line_phrases": (), "terminal_lines": False, "min_line_words": None}
-    assert outcomes(C4Quality(), [text]) == ["it holds 'lorem ipsum'"]
+    assert outcomes(C4Quality(), [text]) == ["contains 'lorem ipsum'"]
     assert outcomes(C4Quality(page_phrases=()), [text]) == [TOO_FEW]
     assert outcomes(C4Quality(**off), [text]) == [""]
     assert left(text, **{**off, "min_line_words": 0}) == 4

@@ -1,4 +1,4 @@
-"""FineWeb's rules drop what is just beyond each limit, keep what is at it, and say which it was."""
+"""The rules of FineWeb drop values beyond a limit, keep those at it, and give the reason."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from curate.plugins.selectors.filters.fineweb_quality import FineWebQuality
 
 RULES = [
     "fewer than 12 % of its lines end like a sentence",
-    "more than 1 % of its characters are in lines that came before",
+    "more than 1 % of its characters are in lines that occurred before",
     "more than 67 % of its lines have fewer than 30 characters",
 ]
 OFF = dict.fromkeys(("min_terminal_line_rate", "max_duplicate_line_character_rate", "max_short_line_rate"))
 
 
 def numbered(n, width, end=""):
-    """N different lines of so many characters."""
+    """Return n distinct lines of the given length."""
     return [f"{number:0{width - len(end)}d}{end}" for number in range(n)]
 
 
@@ -34,7 +34,7 @@ def numbered(n, width, end=""):
         ),
     ],
 )
-def test_what_is_just_inside_a_limit_stays_and_what_is_just_outside_goes(field, inside, outside, rule, outcomes):
+def test_texts_just_inside_a_limit_are_kept_and_just_outside_are_dropped(field, inside, outside, rule, outcomes):
     plugin = FineWebQuality(**{name: None for name in OFF if name != field})
     assert outcomes(plugin, ["\n".join(inside), "\n".join(outside)]) == ["", RULES[rule]]
 
@@ -57,9 +57,9 @@ def test_a_line_is_short_below_the_length_that_is_set(outcomes):
 
 
 def reference(text):
-    """The three sentences of the paper, with the limits of the pipeline."""
+    """Apply the three rules of the paper, with the limits of the pipeline."""
     lines = [line.strip() for line in text.split("\n") if line.strip()]
-    again = [line for place, line in enumerate(lines) if line in lines[:place]]
+    again = [line for position, line in enumerate(lines) if line in lines[:position]]
     fails = [
         100 * sum(line[-1] in ".!?؟۔।॥።։。！？｡．။។\"'”’»›」』" for line in lines) < 12 * len(lines) or not lines,
         100 * len("".join(again)) > len("".join(lines)),
@@ -68,10 +68,10 @@ def reference(text):
     return next((rule for rule, failed in zip(RULES, fails, strict=True) if failed), "")
 
 
-def test_the_same_as_the_obvious_version_on_junk(junk, outcomes):
-    found = outcomes(FineWebQuality(), junk)
-    assert found == [reference(text) for text in junk]
-    assert set(found) == {"", *RULES}
+def test_the_same_as_the_reference_on_junk(junk, outcomes):
+    result = outcomes(FineWebQuality(), junk)
+    assert result == [reference(text) for text in junk]
+    assert set(result) == {"", *RULES}
 
 
 def test_null_switches_a_rule_off_and_the_next_one_is_the_reason(outcomes):

@@ -1,4 +1,4 @@
-"""Gopher's quality rules drop what is just beyond each published limit, keep what is at it, and say which it was."""
+"""The quality rules of Gopher drop values beyond a limit, keep those at it, and give the reason."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ RULES = [
     "more than 100000 words",
     "mean word length below 3",
     "mean word length above 10",
-    "more than 0.1 number signs for each word",
-    "more than 0.1 ellipses for each word",
+    "more than 0.1 number signs per word",
+    "more than 0.1 ellipses per word",
     "more than 90 % of its lines begin with a bullet",
     "more than 30 % of its lines end in an ellipsis",
     "fewer than 80 % of its words have a letter",
@@ -26,17 +26,17 @@ RULES = [
 
 
 def prose(n):
-    """N words, two of them stop words."""
+    """Return n words, two of them stop words."""
     return ["The", "of", *("spoke" for _ in range(n - 2))]
 
 
 def lines(n, first, rest):
-    """Ten lines of six words, n of which are ``first``."""
+    """Return ten lines of six words, n of which are ``first``."""
     return "\n".join([first] * n + [rest] * (10 - n))
 
 
 def long_words(length):
-    """50 words: two short ones, one of a length, and others of ten characters."""
+    """Return 50 words: two short ones, one of the given length, and others of ten characters."""
     return " ".join(["the", "and", "w" * length, *["wordswords"] * 47])
 
 
@@ -65,7 +65,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("inside", "outside", "rule"), CASES)
-def test_what_is_just_inside_a_published_limit_stays_and_what_is_just_outside_goes(inside, outside, rule, outcomes):
+def test_texts_just_inside_a_published_limit_are_kept_and_just_outside_are_dropped(inside, outside, rule, outcomes):
     assert outcomes(GopherQuality(), [inside, outside]) == ["", RULES[rule]]
 
 
@@ -73,12 +73,12 @@ def test_what_is_just_inside_a_published_limit_stays_and_what_is_just_outside_go
 
 
 def reference(text):
-    """The paper's sentence, clause by clause; words and lines as the docstring says."""
+    """Apply the rules of the paper one by one; words and lines are those of the docstring."""
     alone = "\u0e00-\u0e7f\u3001-\u303f\u3040-\u30ff\u4e00-\u9fff\uff01-\uff0f"
     words = re.sub(f"([{alone}])", r" \1 ", text).split()
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     stop_words = {"the", "be", "to", "of", "and", "that", "have", "with"}
-    found = {match for word in words for match in [re.sub(r"^\W+|\W+$", "", word).lower()] if match in stop_words}
+    result = {match for word in words for match in [re.sub(r"^\W+|\W+$", "", word).lower()] if match in stop_words}
     n = len(words)
     clauses = [
         n < 50,
@@ -90,16 +90,16 @@ def reference(text):
         10 * sum(line[0] in "-*•‣◦▪●" for line in lines) > 9 * len(lines),
         10 * sum(line[-1] == "…" or line[-3:] == "..." for line in lines) > 3 * len(lines),
         10 * sum(any(character.isalpha() for character in word) for word in words) < 8 * n,
-        len(found) < 2,
+        len(result) < 2,
     ]
     return next((rule for rule, fails in zip(RULES, clauses, strict=True) if fails), "")
 
 
-def test_the_same_as_the_obvious_version_on_junk(junk, outcomes):
-    found = outcomes(GopherQuality(), junk)
-    assert found == [reference(text) for text in junk]
-    assert set(RULES) - set(found) == {"more than 100000 words"}, "every rule is tried"
-    assert Counter(found)[""] > 20
+def test_the_same_as_the_reference_on_junk(junk, outcomes):
+    result = outcomes(GopherQuality(), junk)
+    assert result == [reference(text) for text in junk]
+    assert set(RULES) - set(result) == {"more than 100000 words"}, "every rule is tried"
+    assert Counter(result)[""] > 20
 
 
 # ---------------------------------------------------------------- what can be set
@@ -108,8 +108,8 @@ def test_the_same_as_the_obvious_version_on_junk(junk, outcomes):
 def test_null_switches_a_rule_off_and_the_next_one_is_the_reason(outcomes):
     """A text that fails nearly all, until no rule is left."""
     text, off, reasons = "- # ...\n• 1 …", {}, []
-    order = ["min_words", "min_mean_word_length", "max_symbol_word_rate", "max_bullet_line_rate"]
-    for field in [*order, "max_ellipsis_line_rate", "min_alphabetic_word_rate", "min_stop_words"]:
+    indices = ["min_words", "min_mean_word_length", "max_symbol_word_rate", "max_bullet_line_rate"]
+    for field in [*indices, "max_ellipsis_line_rate", "min_alphabetic_word_rate", "min_stop_words"]:
         reasons += outcomes(GopherQuality(**off), [text])
         off[field] = None
     assert reasons == [RULES[rule] for rule in (0, 2, 4, 6, 7, 8, 9)]
@@ -132,18 +132,18 @@ def test_a_blank_text_fails_every_minimum(outcomes):
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
-        ({"min_words": 9, "max_words": 8}, "max_words: must be at least min_words, which is 9, or null; got 8"),
-        ({"min_mean_word_length": 11}, "max_mean_word_length: must be at least min_mean_word_length, which is 11"),
+        ({"min_words": 9, "max_words": 8}, "max_words: must be at least min_words (9), or null; got 8"),
+        ({"min_mean_word_length": 11}, "max_mean_word_length: must be at least min_mean_word_length (11)"),
         ({"min_stop_words": 3, "stop_words": ("der", "DER", "das")}, "min_stop_words: must be at most 2"),
-        ({"stop_words": ("of the",)}, "stop_words: 'of the' is not one word"),
-        ({"stop_words": ("l'",)}, 'stop_words: "l\'" is not one word'),
-        ({"stop_words": ("我们",)}, "stop_words: '我们' is not one word"),
-        ({"stop_words": ("",)}, "stop_words: '' is not one word"),
+        ({"stop_words": ("of the",)}, "stop_words: 'of the' is not a single word"),
+        ({"stop_words": ("l'",)}, 'stop_words: "l\'" is not a single word'),
+        ({"stop_words": ("我们",)}, "stop_words: '我们' is not a single word"),
+        ({"stop_words": ("",)}, "stop_words: '' is not a single word"),
     ],
 )
-def test_limits_that_no_text_can_pass_are_refused(fields, told):
-    with pytest.raises(ValueError, match=re.escape(told)):
+def test_limits_that_no_text_can_pass_are_refused(fields, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
         GopherQuality(**fields)
     assert GopherQuality(min_words=9, max_words=9, min_stop_words=2, stop_words=("der", "DER", "don't")).rules()

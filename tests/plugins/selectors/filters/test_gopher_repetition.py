@@ -1,4 +1,4 @@
-"""Gopher's repetition rules drop what is just beyond each published limit, keep what is at it, and say which it was."""
+"""The repetition rules of Gopher drop values beyond a limit, keep those at it, and give the reason."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ DUPLICATE = {5: 15, 6: 14, 7: 13, 8: 12, 9: 11, 10: 10}
 """Table A1, in per cent."""
 
 RULES = [
-    "more than 30 % of its lines came before",
-    "more than 30 % of its paragraphs came before",
-    "more than 20 % of its characters are in lines that came before",
-    "more than 20 % of its characters are in paragraphs that came before",
+    "more than 30 % of its lines occurred before",
+    "more than 30 % of its paragraphs occurred before",
+    "more than 20 % of its characters are in lines that occurred before",
+    "more than 20 % of its characters are in paragraphs that occurred before",
     *(f"more than {limit} % of its characters are in its most frequent {n}-gram" for n, limit in TOP.items()),
-    *(f"more than {limit} % of its characters are in {n}-grams that came before" for n, limit in DUPLICATE.items()),
+    *(f"more than {limit} % of its characters are in {n}-grams that occurred before" for n, limit in DUPLICATE.items()),
 ]
 """In the order of the table."""
 
 
 def only(field):
-    """The filter with one rule, at its default."""
+    """Return the filter with one rule enabled, at its default."""
     names = {one.name for one in fields(GopherRepetition)}
     return GopherRepetition(**dict.fromkeys(names - {field}))
 
 
 def pieces(rate, between):
-    """Ten lines or paragraphs, so many of which came before."""
+    """Return ten lines or paragraphs, ``rate`` of which are repeats."""
     return between.join([*"abcdefghij"[: 10 - rate], *"a" * rate])
 
 
 def said_twice(n, others):
-    """A run of n words of five letters, twice, and so many characters in two other words."""
+    """Return a repeated sequence of n five-letter words and two other words."""
     run = " ".join("v" * 4 + letter for letter in "abcdefghij"[:n])
     return f"{run} {'-' * 5} {run} {'=' * (others - 5)}"
 
@@ -78,7 +78,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("field", "inside", "outside"), CASES)
-def test_what_is_just_inside_a_published_limit_stays_and_what_is_just_outside_goes(field, inside, outside, outcomes):
+def test_texts_just_inside_a_published_limit_are_kept_and_just_outside_are_dropped(field, inside, outside, outcomes):
     rule = RULES[[case.values[0] for case in CASES].index(field)]
     assert outcomes(only(field), [inside, outside]) == ["", rule]
 
@@ -91,39 +91,39 @@ def tokens(text):
 
 
 def of_pieces(some):
-    """Share that came before, and its share of the characters, in per cent."""
-    again = [piece for place, piece in enumerate(some) if piece in some[:place]]
+    """Return the percentage of repeated pieces, and of characters in them."""
+    again = [piece for position, piece in enumerate(some) if piece in some[:position]]
     return 100 * len(again) / max(1, len(some)), 100 * len("".join(again)) / max(1, len("".join(some)))
 
 
 def within(words, places, n):
-    """The share of characters in the n-grams at some places, each once, in per cent."""
-    covered = set(itertools.chain.from_iterable(range(place, place + n) for place in places))
-    return 100 * sum(len(words[place]) for place in covered) / max(1, len("".join(words)))
+    """Return the percentage of characters covered by the n-grams at the given positions."""
+    covered = set(itertools.chain.from_iterable(range(position, position + n) for position in places))
+    return 100 * sum(len(words[position]) for position in covered) / max(1, len("".join(words)))
 
 
 def top(words, n):
-    grams = [tuple(words[place : place + n]) for place in range(len(words) - n + 1)]
+    grams = [tuple(words[position : position + n]) for position in range(len(words) - n + 1)]
     frequent = Counter(grams).most_common()
     if not frequent or frequent[0][1] == 1:
         return 0
     most = [gram for gram, times in frequent if times == frequent[0][1]]
     longest = max(most, key=lambda gram: len("".join(gram)))
-    return within(words, [place for place, gram in enumerate(grams) if gram == longest], n)
+    return within(words, [position for position, gram in enumerate(grams) if gram == longest], n)
 
 
 def duplicate(words, n):
-    grams = [tuple(words[place : place + n]) for place in range(len(words) - n + 1)]
-    seen, places = set(), []
-    for place, gram in enumerate(grams):
+    grams = [tuple(words[position : position + n]) for position in range(len(words) - n + 1)]
+    seen, positions = set(), []
+    for position, gram in enumerate(grams):
         if gram in seen:
-            places.append(place)
+            positions.append(position)
         seen.add(gram)
-    return within(words, places, n)
+    return within(words, positions, n)
 
 
 def reference(text):
-    """The rows of table A1 that a text fails."""
+    """Return the rows of table A1 that a text fails."""
     words = tokens(text)
     stripped = [line.strip() for line in text.split("\n")]
     lines = of_pieces([line for line in stripped if line])
@@ -146,18 +146,18 @@ def failed(junk):
     return [reference(text) for text in junk]
 
 
-def test_the_first_rule_that_the_obvious_version_fails_is_the_reason(junk, failed, outcomes):
-    found = outcomes(GopherRepetition(), junk)
-    assert found == [(*rules, "")[0] for rules in failed]
-    assert found.count("") > 50
+def test_the_first_rule_that_the_reference_fails_is_the_reason(junk, failed, outcomes):
+    result = outcomes(GopherRepetition(), junk)
+    assert result == [(*rules, "")[0] for rules in failed]
+    assert result.count("") > 50
 
 
 @pytest.mark.parametrize("field", [case.values[0] for case in CASES])
-def test_each_rule_alone_is_that_of_the_obvious_version(field, junk, failed, outcomes):
+def test_each_rule_alone_agrees_with_the_reference(field, junk, failed, outcomes):
     rule = RULES[[case.values[0] for case in CASES].index(field)]
-    found = outcomes(only(field), junk)
-    assert found == [rule if rule in rules else "" for rules in failed]
-    assert set(found) == {"", rule}
+    result = outcomes(only(field), junk)
+    assert result == [rule if rule in rules else "" for rules in failed]
+    assert set(result) == {"", rule}
 
 
 # ---------------------------------------------------------------- what counts

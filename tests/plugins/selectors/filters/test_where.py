@@ -1,4 +1,4 @@
-"""Where drops the rows for which a SQL condition is true, and explains conditions that make no sense."""
+"""Where drops the rows for which a SQL condition is true, and explains invalid conditions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from curate.errors import PluginError
 from curate.plugins.batches import Pool
-from curate.plugins.selectors.filters.where import Where, where, with_quotes
+from curate.plugins.selectors.filters.where import Where, quote_columns, where
 
 FRAME = pl.DataFrame(
     {
@@ -48,7 +48,7 @@ def test_rows_kept(drop, kept):
     assert select(drop).indices.tolist() == kept
 
 
-def test_reason_says_the_condition():
+def test_reason_contains_the_condition():
     assert select("score_a < 0.5").reasons == ("drop: score_a < 0.5",)
 
 
@@ -63,7 +63,7 @@ def test_what_is_not_an_expression_is_refused_at_construction(drop):
 
 
 def test_what_names_no_column_is_refused_at_construction():
-    with pytest.raises(ValueError, match=r"^drop: '1 > 2' names no column$"):
+    with pytest.raises(ValueError, match=r"^drop: '1 > 2' does not use any column$"):
         Where(drop="1 > 2")
 
 
@@ -71,8 +71,8 @@ def test_what_names_no_column_is_refused_at_construction():
     ("drop", "message"),
     [
         pytest.param("source > 3", "cannot compare string with numeric type", id="string-with-number"),
-        pytest.param("words + 1", "not true or false", id="not-boolean"),
-        pytest.param("source", "not true or false", id="string-column"),
+        pytest.param("words + 1", "not boolean", id="not-boolean"),
+        pytest.param("source", "not boolean", id="string-column"),
     ],
 )
 def test_wrong_types_are_an_error_that_shows_the_columns_types(drop, message):
@@ -119,12 +119,12 @@ def test_columns_that_are_keywords_need_no_quotes(name):
     ],
 )
 def test_keywords_that_are_keywords_stay(condition, quoted):
-    assert with_quotes(condition) == quoted
+    assert quote_columns(condition) == quoted
 
 
 @pytest.mark.parametrize(
     "query", ["(SELECT 1) = 1", "(FROM read_csv('a')) > 1", "end IN (SELECT * FROM x)", "(select*from x)>1"]
 )
 def test_a_query_stays_one_with_quotes(query):
-    with pytest.raises(ValueError, match="it holds a query"):
+    with pytest.raises(ValueError, match="it contains a query"):
         Where(drop=query)

@@ -1,4 +1,4 @@
-"""AutoCoreset's weighted rows stand for all rows, and models trained on them are nearly as good."""
+"""The weighted rows of AutoCoreset represent the pool: models trained on them are nearly as good."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from curate.plugins.selectors.sampling.autocoreset import AutoCoreset, autocores
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Entered once: what trains often need not look for the BLAS libraries each time."""
+    """Limit BLAS to one thread once, rather than for each training."""
     with one_blas_thread():
         yield
 
@@ -25,7 +25,7 @@ def rng(seed=0):
 
 
 def regression(seed, n=1_000, d=5):
-    """Targets with a few rows far off the line."""
+    """Return a regression problem whose targets include a few outliers."""
     r = rng(seed)
     x = r.standard_normal((n, d))
     y = x @ r.standard_normal(d) + 0.1 * r.standard_normal(n) + (r.random(n) < 0.03) * 10 * r.standard_normal(n)
@@ -81,9 +81,9 @@ def test_search_ends_when_patience_is_up_and_keeps_the_best_model():
         trained.append((rows, weights))
         return values[len(trained) - 1]
 
-    order, weights, mean_loss = autocoreset(10, 4, train, lambda value: np.full(10, float(value)), rng(), patience=2)
+    indices, weights, mean_loss = autocoreset(10, 4, train, lambda value: np.full(10, float(value)), rng(), patience=2)
     assert len(trained) == 7
-    assert sorted(order.tolist()) == sorted(trained[4][0].tolist())
+    assert sorted(indices.tolist()) == sorted(trained[4][0].tolist())
     assert weights.sum() == pytest.approx(trained[4][1].sum())
     np.testing.assert_allclose(mean_loss, np.mean(values[:7]))
 
@@ -93,8 +93,10 @@ def test_importance_weights_of_all_models_losses_are_unbiased():
     first = rng(0).random(30) ** 4
     sums = []
     for seed in range(2_000):
-        order, weights, _ = autocoreset(30, 6, lambda rows, weights: 0, lambda _: first, rng(seed), n_initial_models=1)
-        sums.append(weights @ first[order])
+        indices, weights, _ = autocoreset(
+            30, 6, lambda rows, weights: 0, lambda _: first, rng(seed), n_initial_models=1
+        )
+        sums.append(weights @ first[indices])
     assert abs(np.mean(sums) - first.sum()) < 4 * np.std(sums) / 2_000**0.5 + 1e-9
 
 
@@ -119,10 +121,10 @@ def test_the_weighted_loss_of_the_model_returned_is_too_low_and_those_of_the_fir
             met.append(losses(model))
             return met[-1]
 
-        order, weights, _ = autocoreset(1_000, budget, train, remember, rng(seed), summary=summary)
-        loss = losses(train(order, weights))
-        returned.append(weights @ loss[order] / loss.sum())
-        first.append(np.mean([weights @ column[order] / column.sum() for column in met[:3]]))
+        indices, weights, _ = autocoreset(1_000, budget, train, remember, rng(seed), summary=summary)
+        loss = losses(train(indices, weights))
+        returned.append(weights @ loss[indices] / loss.sum())
+        first.append(np.mean([weights @ column[indices] / column.sum() for column in met[:3]]))
     assert least < np.mean(returned) < most
     assert np.mean(first) == pytest.approx(1, abs=0.02)
 
@@ -137,23 +139,23 @@ def test_caratheodory_keeps_the_losses_of_the_models_that_the_budget_has_room_fo
         met.append(losses(model))
         return met[-1]
 
-    order, weights, _ = autocoreset(40, budget, train, remember, rng(), summary="caratheodory")
+    indices, weights, _ = autocoreset(40, budget, train, remember, rng(), summary="caratheodory")
     assert weights.sum() == pytest.approx(40)
     for column in met[: min(3, budget - 1)]:
-        assert weights @ column[order] == pytest.approx(column.sum())
+        assert weights @ column[indices] == pytest.approx(column.sum())
 
 
 def mean_gaps(summary):
-    """50 of 1,000 rows, 5 pools: mean loss over the least there is, less 1; of 12 uniform samples, mean and best."""
+    """Return the mean excess loss of 50 of 1,000 rows over 5 pools, and that of 12 uniform samples (mean, best)."""
     gaps = []
     for seed in range(5):
         x, y = regression(seed, 1_000)
         train, losses = least_squares(x, y)
         least = losses(train(np.arange(1_000), np.ones(1_000))).sum()
-        order, weights, _ = autocoreset(1_000, 50, train, losses, rng(seed), summary=summary)
+        indices, weights, _ = autocoreset(1_000, 50, train, losses, rng(seed), summary=summary)
         samples = [rng([seed, i]).choice(1_000, 50, replace=False) for i in range(12)]
         even = [losses(train(sample, np.ones(50))).sum() for sample in samples]
-        gaps.append([losses(train(order, weights)).sum(), np.mean(even), min(even)] / least - 1)
+        gaps.append([losses(train(indices, weights)).sum(), np.mean(even), min(even)] / least - 1)
     return np.mean(gaps, axis=0)
 
 

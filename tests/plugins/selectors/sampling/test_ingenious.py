@@ -1,4 +1,4 @@
-"""INGENIOUS draws in proportion to the Taylor softmax of the gains of facility location within random parts."""
+"""INGENIOUS samples by the Taylor softmax of the gains of facility location within random partitions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from curate.plugins.selectors.sampling.ingenious import Ingenious, coverage_gain
 
 
 def greedy_coverage(x):
-    """Every row in the order of greedy facility location, and what each gains."""
+    """Return every row in the order of greedy facility location, with its gain."""
     return naive(FacilityLocation(DenseSimilarities(x)), np.arange(len(x)), len(x))
 
 
@@ -41,7 +41,7 @@ def test_gains_of_3_1_and_0_have_the_published_probabilities():
     assert taylor_softmax(np.array([3.0, 1.0, 0.0]), 1.0).round(5).tolist() == [0.70833, 0.20833, 0.08333]
 
 
-def test_a_large_temperature_is_uniform_and_a_small_one_goes_by_squares():
+def test_a_high_temperature_is_uniform_and_a_low_one_squares_the_gains():
     gains = np.array([4.0, 2.0, 1.0, 0.0])
     np.testing.assert_allclose(taylor_softmax(gains, 1e300), [0.25] * 4)
     np.testing.assert_allclose(taylor_softmax(gains, 1e-300), [16 / 21, 4 / 21, 1 / 21, 0], atol=1e-12)
@@ -68,7 +68,7 @@ def test_sequences_are_drawn_in_proportion_to_the_probabilities_of_what_is_left(
         assert abs(share - expected) < 3 * np.sqrt(expected * (1 - expected) / 20_000)
 
 
-def test_rows_are_in_an_epoch_as_often_as_successive_sampling_says():
+def test_inclusion_probabilities_are_those_of_successive_sampling():
     """Two of three rows: the exact inclusion probabilities, 20,000 epochs, 3 sigma."""
     gains = np.array([3.0, 1.0, 0.0])
     p = taylor_softmax(gains, 1.0)
@@ -88,7 +88,7 @@ def test_the_last_row_of_the_greedy_order_can_be_drawn():
 
 
 @given(st.integers(0, 60), st.floats(0, 1), st.integers(1, 9), st.integers(1, 4), st.integers(0, 99))
-def test_every_epoch_has_exactly_the_budget_and_parts_give_alike(n, rate, size, epochs, seed):
+def test_every_epoch_has_exactly_the_budget_and_partitions_contribute_equally(n, rate, size, epochs, seed):
     """The published shares are rounded up, so that their sum exceeds the budget."""
     budget = int(rate * n)
     parts = np.array_split(rng(seed).permutation(n), max(1, -(-n // size)))
@@ -123,8 +123,8 @@ def test_gains_are_those_of_greedy_facility_location_within_each_part():
     parts = [np.arange(0, 30, 2), np.arange(1, 30, 2)]
     gains = coverage_gains(x, parts)
     for part in parts:
-        order, expected = greedy_coverage(x[part])
-        assert gains[part[order]].tolist() == expected.tolist()
+        indices, expected = greedy_coverage(x[part])
+        assert gains[part[indices]].tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize(("size", "sizes"), [(40, [40]), (39, [20, 20]), (11, [10] * 4), (9, [8] * 5), (1, [1] * 40)])

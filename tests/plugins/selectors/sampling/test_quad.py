@@ -1,4 +1,4 @@
-"""Quad plays its clusters as the bandit it is told to be, and meets the budget whatever they give."""
+"""Quad samples its clusters as the configured bandit, and meets the budget in every case."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def rng(seed=0):
 
 
 def groups(*sizes, rewards):
-    """Clusters 0, 1, … of such sizes, and one reward for all rows of each."""
+    """Return clusters 0, 1, … of the given sizes, with one reward per cluster."""
     cluster = np.repeat(np.arange(len(sizes)), sizes).astype(np.int32)
     return np.asarray(rewards, np.float32)[cluster], cluster
 
@@ -47,7 +47,7 @@ def test_without_exploration_every_cluster_is_tried_once_and_the_best_is_played_
     assert cluster[rows].tolist() == [0, 1, 2, *[1] * 4, *[2] * 2, *[0] * 3]
 
 
-def test_ucb_with_much_exploration_takes_turns_as_long_as_clusters_have_rows():
+def test_ucb_with_much_exploration_alternates_while_clusters_have_rows():
     reward, cluster = groups(9, 9, 2, rewards=[0.0, 1.0, 0.5])
     (rows,) = quad(reward, cluster, 14, rng(), exploration=1e9)
     assert np.bincount(cluster[rows[:6]]).tolist() == [2, 2, 2]
@@ -93,7 +93,7 @@ def test_exp3_may_pick_a_cluster_twice_in_a_round_and_finds_it_empty():
     assert sorted(rows.tolist()) == list(range(10))
 
 
-def test_rows_in_no_cluster_are_a_cluster_of_their_own():
+def test_unclustered_rows_form_a_separate_cluster():
     cluster = np.array([-1, -1, -1, 0, 0, 0], np.int32)
     reward = (cluster < 0).astype(np.float32)
     (rows,) = quad(reward, cluster, 4, rng(), exploration=0)
@@ -162,7 +162,7 @@ def test_when_no_cluster_clears_the_threshold_those_of_highest_mean_fill_the_bud
 # ---------------------------------------------------------------- epochs
 
 
-def test_a_later_epoch_knows_the_clusters_and_begins_with_rows_not_yet_used():
+def test_a_later_epoch_keeps_the_estimates_and_starts_with_unused_rows():
     reward, cluster = groups(3, 6, rewards=[0.0, 1.0])
     first, second, third = quad(reward, cluster, 3, rng(), exploration=0, epochs=3)
     assert cluster[first].tolist() == [0, 1, 1]
@@ -192,7 +192,7 @@ def test_one_epoch_is_no_plan_and_more_weigh_the_rows_by_their_epochs():
     st.sampled_from([None, -1.0, 0.3, 2.0]),
     st.integers(0, 999),
 )
-def test_exactly_the_budget_in_every_epoch_whatever_is_asked(n, rate, policy, epochs, picks, samples, least, seed):
+def test_exactly_the_budget_in_every_epoch_for_any_configuration(n, rate, policy, epochs, picks, samples, least, seed):
     reward, cluster = rng(seed).random(n).astype(np.float32), rng(seed).integers(-1, 6, n).astype(np.int32)
     plan = quad(
         reward,
@@ -228,7 +228,7 @@ def test_missing_or_infinite_reward_is_an_error_that_names_the_score(bad):
 
 
 @pytest.mark.parametrize("exploration", [0.0, 1.5])
-def test_exp3_refuses_a_share_of_random_picks_that_is_none(exploration):
+def test_exp3_refuses_an_invalid_exploration_share(exploration):
     with pytest.raises(ValueError, match=r"^exploration: must be above 0 and at most 1 with policy exp3$"):
         Quad(policy="exp3", exploration=exploration)
     assert Quad(exploration=exploration).exploration == exploration

@@ -1,4 +1,4 @@
-"""RS2 draws afresh for every epoch, and without replacement lets rows take turns."""
+"""RS2 samples anew for every epoch; without replacement, every row appears before any repeats."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def test_no_row_is_twice_in_an_epoch_nor_without_replacement_in_a_cycle(n, rate,
     assert [len(np.unique(rows)) for rows in plan] == [budget] * epochs
     cycle = n // budget if budget and not replacement else 1
     for start in range(0, epochs, cycle):
-        drawn = np.concatenate(plan[start : start + cycle])
-        assert len(np.unique(drawn)) == len(drawn)
+        draws = np.concatenate(plan[start : start + cycle])
+        assert len(np.unique(draws)) == len(draws)
 
 
 @pytest.mark.parametrize("replacement", [False, True])
@@ -63,7 +63,7 @@ def test_one_epoch_is_a_uniform_sample_and_no_plan():
     assert selection.weight is None
 
 
-def test_weights_count_the_epochs_of_a_row_and_rows_of_none_say_so():
+def test_weights_count_the_epochs_of_a_row_and_rows_in_no_epoch_have_a_reason():
     selection = RS2(epochs=5).select(pool_of(10), 4, rng(4)).check(10, 4)
     counts = np.bincount(np.concatenate(selection.epochs), minlength=10)
     assert selection.weight.tolist() == counts[selection.indices].tolist()

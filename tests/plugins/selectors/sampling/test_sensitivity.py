@@ -1,4 +1,4 @@
-"""Sensitivity sampling draws each row as often as it says, exactly the budget, and its weights make up for it."""
+"""Sensitivity sampling draws exactly the budget with the stated probabilities, and weights correct for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from curate.errors import PluginError
 from curate.kernels.stats.systematic_sampling import systematic_sample
 from curate.plugins.batches import Pool
-from curate.plugins.selectors.sampling.sensitivity import SensitivitySampling, scores_of
+from curate.plugins.selectors.sampling.sensitivity import SensitivitySampling, compute_scores
 
 
 def rng(seed=0):
@@ -28,11 +28,11 @@ def pool_of(x):
 @pytest.mark.parametrize("p", [1.0, 2.0, 4.0])
 def test_weighted_sums_of_powers_are_on_average_those_of_all_rows(p):
     x, y = rows(1, 60), rng(2).standard_normal(3)
-    scores, powers = scores_of(x, p, "lewis"), np.abs(x @ y) ** p
+    scores, powers = compute_scores(x, p, "lewis"), np.abs(x @ y) ** p
     sums = []
     for seed in range(3_000):
-        order, weights = systematic_sample(scores, 15, rng(seed))
-        sums.append(weights @ powers[order])
+        indices, weights = systematic_sample(scores, 15, rng(seed))
+        sums.append(weights @ powers[indices])
     assert abs(np.mean(sums) - powers.sum()) < 4 * np.std(sums) / 3_000**0.5
 
 
@@ -40,14 +40,14 @@ def test_weighted_sums_of_powers_are_on_average_those_of_all_rows(p):
 def test_sums_are_closer_than_uniform_ones_where_few_rows_matter(p):
     x = rows(3, 500)
     x[:5] *= 30
-    scores = scores_of(x, p, "lewis")
+    scores = compute_scores(x, p, "lewis")
     directions = rng(4).standard_normal((3, 20))
     powers = np.abs(x @ directions) ** p
     error = {"drawn": [], "uniform": []}
     for seed in range(50):
-        order, weights = systematic_sample(scores, 40, rng(seed))
+        indices, weights = systematic_sample(scores, 40, rng(seed))
         even = rng(seed).choice(500, 40, replace=False)
-        error["drawn"].append(np.abs(weights @ powers[order] / powers.sum(axis=0) - 1).mean())
+        error["drawn"].append(np.abs(weights @ powers[indices] / powers.sum(axis=0) - 1).mean())
         error["uniform"].append(np.abs(500 / 40 * powers[even].sum(axis=0) / powers.sum(axis=0) - 1).mean())
     assert np.mean(error["drawn"]) < np.mean(error["uniform"]) / 2
 
@@ -59,24 +59,24 @@ def test_for_p_2_sensitivities_and_lewis_weights_are_leverage_scores():
     x = rows()
     leverage = np.diag(x @ np.linalg.pinv(x))
     for kind in ("sensitivity", "lewis"):
-        np.testing.assert_allclose(scores_of(x, 2.0, kind), leverage, atol=1e-5)
+        np.testing.assert_allclose(compute_scores(x, 2.0, kind), leverage, atol=1e-5)
 
 
-def test_the_other_scores_are_what_their_names_say():
+def test_the_other_scores_agree_with_their_definitions():
     x = rows()
-    leverage = scores_of(x, 2.0, "sensitivity")
-    np.testing.assert_allclose(scores_of(x, 1.0, "root_leverage"), np.sqrt(leverage))
+    leverage = compute_scores(x, 2.0, "sensitivity")
+    np.testing.assert_allclose(compute_scores(x, 1.0, "root_leverage"), np.sqrt(leverage))
     np.testing.assert_allclose(
-        scores_of(x, 4.0, "leverage_and_sensitivity"), leverage + scores_of(x, 4.0, "sensitivity")
+        compute_scores(x, 4.0, "leverage_and_sensitivity"), leverage + compute_scores(x, 4.0, "sensitivity")
     )
-    assert (scores_of(x, 4.0, "sensitivity") != leverage).all()
+    assert (compute_scores(x, 4.0, "sensitivity") != leverage).all()
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"scores": "root_leverage"}, "scores: root_leverage is for p below 2"),
-        ({"scores": "leverage_and_sensitivity"}, "scores: leverage_and_sensitivity is for p above 2"),
+        ({"scores": "root_leverage"}, "scores: root_leverage requires p below 2"),
+        ({"scores": "leverage_and_sensitivity"}, "scores: leverage_and_sensitivity requires p above 2"),
     ],
 )
 def test_scores_that_their_power_has_no_use_for_are_refused(fields, message):
@@ -86,7 +86,7 @@ def test_scores_that_their_power_has_no_use_for_are_refused(fields, message):
 
 def test_exact_sensitivities_of_a_large_pool_are_refused_with_a_way_out():
     x = np.tile(np.eye(2, dtype=np.float32), (1_001, 1))
-    message = "exact sensitivities for p = 1.0 are for at most 2000 rows, there are 2002"
+    message = "exact sensitivities for p = 1.0 support at most 2000 rows, got 2002"
     with pytest.raises(PluginError, match=re.escape(message)) as error:
         SensitivitySampling(p=1.0).select(pool_of(x), 5, rng())
     assert "scores: lewis" in error.value.hint

@@ -16,7 +16,7 @@ from curate.plugins.selectors.sampling.volume_sampling import VolumeSampling, vo
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Entered once: what draws thousands of times need not look for the BLAS libraries each time."""
+    """Limit BLAS to one thread once, rather than for each of thousands of draws."""
     with one_blas_thread():
         yield
 
@@ -26,7 +26,7 @@ def rows(seed, n, d):
 
 
 def volumes(x, k):
-    """The shares of all sets of k rows by the definition: squared volume, over columns or, below d, over rows."""
+    """Return the probability of every set of k rows by definition, proportional to its squared volume."""
     x = x.astype(np.float64)
     gram = (lambda s: s.T @ s) if k >= x.shape[1] else (lambda s: s @ s.T)
     share = {s: np.linalg.det(gram(x[list(s)])) for s in combinations(range(len(x)), k)}
@@ -35,11 +35,11 @@ def volumes(x, k):
 
 
 def p_value(draw, share, times=3_000):
-    """Of the chi-square test of drawn sets against their shares, sets of share below 1/500 together."""
+    """Return the p-value of a chi-square test of drawn sets; probabilities below 1/500 are pooled."""
     rng = np.random.default_rng(0)
-    drawn = Counter(tuple(sorted(draw(rng).tolist())) for _ in range(times))
+    draws = Counter(tuple(sorted(draw(rng).tolist())) for _ in range(times))
     likely = [s for s in share if share[s] > 1 / 500]
-    observed, expected = [drawn[s] for s in likely], [times * share[s] for s in likely]
+    observed, expected = [draws[s] for s in likely], [times * share[s] for s in likely]
     if len(likely) < len(share):
         observed, expected = [*observed, times - sum(observed)], [*expected, times - sum(expected)]
     return chisquare(observed, np.array(expected) * times / sum(expected)).pvalue
@@ -61,13 +61,13 @@ def test_sets_are_drawn_by_their_volume(k):
 def test_least_squares_on_the_sets_is_on_average_that_on_all_rows(k):
     """By the shares of the definition exactly; by 4,000 draws within four standard errors."""
     x, y = rows(2, 6, 2).astype(np.float64), np.random.default_rng(3).standard_normal(6)
-    whole = np.linalg.lstsq(x, y)[0]
+    complete = np.linalg.lstsq(x, y)[0]
     fits = {s: np.linalg.lstsq(x[list(s)], y[list(s)])[0] for s in combinations(range(6), k)}
     share = volumes(x, k)
-    np.testing.assert_allclose(sum(share[s] * fits[s] for s in fits), whole, atol=1e-9)
+    np.testing.assert_allclose(sum(share[s] * fits[s] for s in fits), complete, atol=1e-9)
     rng = np.random.default_rng(0)
-    drawn = np.array([fits[tuple(sorted(volume_sampling(x.astype(np.float32), k, rng)[0]))] for _ in range(4_000)])
-    assert (np.abs(drawn.mean(axis=0) - whole) < 4 * drawn.std(axis=0) / 4_000**0.5).all()
+    draws = np.array([fits[tuple(sorted(volume_sampling(x.astype(np.float32), k, rng)[0]))] for _ in range(4_000)])
+    assert (np.abs(draws.mean(axis=0) - complete) < 4 * draws.std(axis=0) / 4_000**0.5).all()
 
 
 def test_rank_below_the_dimension_is_volume_sampling_in_the_span():
@@ -90,17 +90,17 @@ def test_zero_rows_identical_rows_and_no_rank_meet_the_budget(draw):
     nearly = np.array([[1, 0], [0, 1], [1e-12, 0], [0, 0], [0, 1e-15]], np.float32)
     for x in (nearly, np.zeros((5, 2), np.float32), np.ones((5, 3), np.float32), np.eye(5, 2, dtype=np.float32)):
         for budget in range(6):
-            order = draw(x, budget, np.random.default_rng(0))[0]
-            assert len(set(order.tolist())) == budget
+            indices = draw(x, budget, np.random.default_rng(0))[0]
+            assert len(set(indices.tolist())) == budget
             if x.any() and budget:
-                assert x[order[0]].any()
+                assert x[indices[0]].any()
 
 
 # ---------------------------------------------------------------- rescaled
 
 
 @pytest.mark.slow
-def test_rescaled_rows_beyond_the_rank_come_by_leverage():
+def test_rescaled_rows_beyond_the_rank_are_drawn_by_leverage():
     """The third row of three, of rank 2: after D, row i with probability τ_i over the sum of the τ of those left."""
     x = rows(6, 6, 2)
     share = volumes(x, 2)
@@ -116,8 +116,8 @@ def test_rescaled_rows_beyond_the_rank_come_by_leverage():
 
 def test_rescaled_weights_at_the_rank_are_inverse_leverage_scores():
     x = rows(7, 20, 3)
-    order, weights, leverage = volume_rescaled_sampling(x, 3, np.random.default_rng(0))
-    np.testing.assert_allclose(weights, 1 / leverage[order])
+    indices, weights, leverage = volume_rescaled_sampling(x, 3, np.random.default_rng(0))
+    np.testing.assert_allclose(weights, 1 / leverage[indices])
 
 
 @pytest.mark.slow
@@ -126,17 +126,17 @@ def test_rescaled_weighted_sums_and_weighted_least_squares_are_those_of_all_rows
     """Of 60 rows, one of them by far the longest, in 2,000 draws."""
     x, y = rows(8, 60, 3), np.random.default_rng(9).standard_normal(60)
     x[0] *= 20
-    whole = np.linalg.lstsq(x, y)[0]
+    complete = np.linalg.lstsq(x, y)[0]
     rng = np.random.default_rng(0)
     sums, fits = [], []
     for _ in range(2_000):
-        order, weights, _ = volume_rescaled_sampling(x, budget, rng)
+        indices, weights, _ = volume_rescaled_sampling(x, budget, rng)
         root = np.sqrt(weights)
         sums.append(weights.sum())
-        fits.append(np.linalg.lstsq(x[order] * root[:, None], y[order] * root)[0])
+        fits.append(np.linalg.lstsq(x[indices] * root[:, None], y[indices] * root)[0])
     assert np.mean(sums) == pytest.approx(60, rel=0.05)
     error = np.std(fits, axis=0) / 2_000**0.5
-    assert (np.abs(np.mean(fits, axis=0) - whole) < 4 * error + 0.01).all()
+    assert (np.abs(np.mean(fits, axis=0) - complete) < 4 * error + 0.01).all()
 
 
 @pytest.mark.slow
@@ -145,24 +145,24 @@ def test_rescaled_coefficients_of_a_small_pool_are_unbiased_within_a_few_percent
     """Of 8 rows; while drawing ended with the last new row, 19, 31, 17 and 12 %, and weighted sums 8 to 15 %."""
     r = np.random.default_rng(seed)
     x, y = r.standard_normal((8, 2)).astype(np.float32), r.standard_normal(8)
-    whole = np.linalg.lstsq(x, y)[0]
+    complete = np.linalg.lstsq(x, y)[0]
     fits, sums = np.empty((4_000, 2)), np.empty(4_000)
     for draw in range(4_000):
-        order, weights, _ = volume_rescaled_sampling(x, budget, r)
+        indices, weights, _ = volume_rescaled_sampling(x, budget, r)
         root = np.sqrt(weights)
-        fits[draw], sums[draw] = np.linalg.lstsq(x[order] * root[:, None], y[order] * root)[0], weights.sum()
-    assert np.linalg.norm(fits.mean(axis=0) - whole) < 0.05 * np.linalg.norm(whole)
-    assert (np.abs(fits.mean(axis=0) - whole) < 4 * fits.std(axis=0) / 4_000**0.5).all()
+        fits[draw], sums[draw] = np.linalg.lstsq(x[indices] * root[:, None], y[indices] * root)[0], weights.sum()
+    assert np.linalg.norm(fits.mean(axis=0) - complete) < 0.05 * np.linalg.norm(complete)
+    assert (np.abs(fits.mean(axis=0) - complete) < 4 * fits.std(axis=0) / 4_000**0.5).all()
     assert sums.mean() == pytest.approx(8, rel=0.02)
 
 
 def test_rescaled_weights_of_all_rows_are_1():
     x = rows(12, 9, 3)
-    order, weights, _ = volume_rescaled_sampling(x, 9, np.random.default_rng(0))
-    assert sorted(order.tolist()) == list(range(9))
+    indices, weights, _ = volume_rescaled_sampling(x, 9, np.random.default_rng(0))
+    assert sorted(indices.tolist()) == list(range(9))
     assert weights.tolist() == [1] * 9
     x[4] = 0
-    order, weights, _ = volume_rescaled_sampling(x, 9, np.random.default_rng(0))
+    indices, weights, _ = volume_rescaled_sampling(x, 9, np.random.default_rng(0))
     assert weights.tolist() == [1] * 8 + [0]
 
 
@@ -172,11 +172,11 @@ def test_rescaled_fits_are_closer_than_plain_ones_where_leverage_is_uneven():
     loss = {name: [] for name in ("plain", "rescaled")}
     least = np.linalg.lstsq(x, noise)[1][0]
     for seed in range(200):
-        order, _ = volume_sampling(x, 20, np.random.default_rng(seed))
-        plain = np.linalg.lstsq(x[order], noise[order])[0]
-        order, weights, _ = volume_rescaled_sampling(x, 20, np.random.default_rng(seed))
+        indices, _ = volume_sampling(x, 20, np.random.default_rng(seed))
+        plain = np.linalg.lstsq(x[indices], noise[indices])[0]
+        indices, weights, _ = volume_rescaled_sampling(x, 20, np.random.default_rng(seed))
         root = np.sqrt(weights)
-        rescaled = np.linalg.lstsq(x[order] * root[:, None], noise[order] * root)[0]
+        rescaled = np.linalg.lstsq(x[indices] * root[:, None], noise[indices] * root)[0]
         for name, fit in (("plain", plain), ("rescaled", rescaled)):
             loss[name].append(((x @ fit - noise) ** 2).sum() / least)
     assert np.mean(loss["rescaled"]) < np.mean(loss["plain"])

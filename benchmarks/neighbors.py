@@ -1,12 +1,12 @@
-"""The graph of 32 nearest neighbours beside faiss, hnswlib and usearch, each tuned to the same recall.
+"""Compare the graph of 32 nearest neighbors with faiss, hnswlib and usearch, each tuned to the same recall.
 
-    CURATE_PEERS_PYTHON=peers/bin/python python benchmarks/neighbours.py --kernel SkylakeX --repeats 3
+    CURATE_PEERS_PYTHON=peers/bin/python python benchmarks/neighbors.py --kernel SkylakeX --repeats 3
 
-Every library is given a few ways to build its index and a ladder of its search parameter. The first rung that reaches
-the recall on the probe rows is taken, and the build whose whole graph is then expected soonest. With that setting all
-are timed in turns, a process each: to build (for curate and for faiss IVF: k-means over the rows), to search for all
-rows, and both. curate's search alone is what it costs in the pipeline, where the clusters are at hand. Recall is that
-of the graph, on the probe rows, against all similarities. Two threads for everyone; ``--kernel`` sets
+Every library has a few ways to build its index and a ladder of its search parameter. The first value that reaches the
+recall on the probe rows is used, with the build whose complete graph is then expected to be the fastest. With these
+settings, all libraries are timed in alternating rounds, one process each: the build (for curate and faiss IVF: k-means
+over the rows), the search for all rows, and both. The search alone is the cost in the pipeline, where clusters exist.
+Recall is that of the graph, on the probe rows, against all similarities. All use two threads; ``--kernel`` sets
 OPENBLAS_CORETYPE for all, also inside faiss. Prints JSON lines: settings, runs, and medians with ranges.
 """
 
@@ -22,7 +22,7 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
-from measuring import at_hand, in_turns, machine, measured, memory, reset_peak, summary, tell
+from measuring import find_variants, machine, measure_in_process, memory, print_line, reset_peak, run_in_rounds, summary
 from mixture import CACHE, mixture
 
 K = 32
@@ -33,7 +33,7 @@ GRAPH_LADDER = (33, 40, 48, 64, 80, 96, 128, 160, 192, 256, 384)
 
 Ids = np.ndarray
 Search = Callable[[Ids, int], Ids]
-"""Rows and a rung to at least k neighbours of each row, itself maybe among them."""
+"""Rows and a rung to at least k neighbors of each row, possibly including the row itself."""
 
 
 # ---------------------------------------------------------------- the libraries: (vectors, build) to a search
@@ -129,7 +129,7 @@ def usearch(x: np.ndarray, build: dict[str, Any]) -> Search:
 
 @dataclass(frozen=True)
 class Library:
-    """A peer, or curate: the module that it needs ("" for curate), how it is built, and what may be tried."""
+    """Library or curate: the module it needs ("" for curate), how the index is built, and the settings to try."""
 
     module: str
     start: Callable[[np.ndarray, dict[str, Any]], Search]
@@ -175,9 +175,9 @@ EXACT = ("curate, exact", "faiss flat, exact")
 # ---------------------------------------------------------------- recall
 
 
-def n_probe(rows: int) -> tuple[Ids, Ids]:
-    """Some rows, and the ``K`` rows most similar to each, itself excluded; both kept on disk."""
-    file = CACHE / f"neighbours-{rows}.npz"
+def probe_rows(rows: int) -> tuple[Ids, Ids]:
+    """Return some rows, and the ``K`` most similar other rows of each; both are stored on disk."""
+    file = CACHE / f"neighbors-{rows}.npz"
     if not file.exists():
         x = mixture(rows)
         chosen = np.sort(np.random.default_rng(3).choice(rows, min(PROBES, rows), replace=False))
@@ -192,7 +192,7 @@ def n_probe(rows: int) -> tuple[Ids, Ids]:
 
 
 def recall(rows: Ids, found: Ids, nearest: Ids) -> float:
-    """The share of the true neighbours that are among the first ``K`` found."""
+    """Return the share of the true neighbors among the first ``K`` results."""
     own_last = np.argsort(found == rows[:, None], axis=1, kind="stable")
     first = np.take_along_axis(found, own_last, axis=1)[:, :K]
     return float(np.mean([np.isin(true, mine).mean() for true, mine in zip(nearest, first, strict=True)]))
@@ -202,9 +202,9 @@ def recall(rows: Ids, found: Ids, nearest: Ids) -> float:
 
 
 def tune(library: Library, size: argparse.Namespace) -> dict[str, Any]:
-    """The setting that is expected soonest among those that reach the recall, and all that were tried."""
+    """Return the setting with the shortest expected time among those that reach the recall, and all tested settings."""
     x = mixture(size.rows)
-    rows, nearest = n_probe(size.rows)
+    rows, nearest = probe_rows(size.rows)
     tried = []
     for build in library.builds:
         began = time.perf_counter()
@@ -224,7 +224,7 @@ def tune(library: Library, size: argparse.Namespace) -> dict[str, Any]:
 
 def run(library: Library, size: argparse.Namespace) -> dict[str, Any]:
     x = mixture(size.rows)
-    rows, nearest = n_probe(size.rows)
+    rows, nearest = probe_rows(size.rows)
     setting = json.loads(size.setting)
     import_module(library.module or "curate.plugins.clusterers.kmeans")  # not part of what is timed
     before = reset_peak()
@@ -259,22 +259,22 @@ def main() -> None:
         library = LIBRARIES[size.child]
         print(json.dumps(run(library, size) if size.setting else tune(library, size)))
         return
-    n_probe(size.rows)
+    probe_rows(size.rows)
     commands = {}
-    for name, python in at_hand("neighbours", {name: LIBRARIES[name].module for name in size.only}).items():
+    for name, python in find_variants("neighbors", {name: LIBRARIES[name].module for name in size.only}).items():
         arguments = ["--rows", str(size.rows), "--recall", str(size.recall), "--child", name]
         tuned = {"setting": {"build": {}, "rung": 0}}
         if name not in EXACT:
-            tuned = measured(python, __file__, arguments, kernel=size.kernel)
-            tell({"bench": "neighbours", "tuned": name, **tuned})
+            tuned = measure_in_process(python, __file__, arguments, kernel=size.kernel)
+            print_line({"bench": "neighbors", "tuned": name, **tuned})
         if "failed" not in tuned:
             setting = {key: tuned["setting"][key] for key in ("build", "rung")}
             commands[name] = (python, [*arguments, "--setting", json.dumps(setting)])
-    runs = in_turns("neighbours", commands, size.repeats, script=__file__, kernel=size.kernel, once=EXACT)
+    runs = run_in_rounds("neighbors", commands, size.repeats, script=__file__, kernel=size.kernel, once=EXACT)
     for name, results in runs.items():
         keys = ("seconds", "build_seconds", "search_seconds")
-        told = {"bench": "neighbours", "variant": name, "rows": size.rows, "k": K, **summary(results, keys)}
-        tell(told | {"reached": told.get("recall", 0) >= size.recall})
+        line = {"bench": "neighbors", "variant": name, "rows": size.rows, "k": K, **summary(results, keys)}
+        print_line(line | {"reached": line.get("recall", 0) >= size.recall})
 
 
 if __name__ == "__main__":

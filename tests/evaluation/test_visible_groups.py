@@ -1,4 +1,4 @@
-"""What each selector sees of labels and groups, by whichever way."""
+"""Tests of which selectors read labels and groups, directly or indirectly."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ CASES = [
 
 
 @pytest.mark.parametrize(("entry", "expected"), [pytest.param(one, two, id=name) for one, two, name in CASES])
-def test_a_selector_sees_what_it_reads_or_its_scores_read(entry, expected):
+def test_a_selector_reads_labels_directly_or_through_its_scores(entry, expected):
     assert sees(entry) == expected
 
 
-def test_a_filter_before_a_selector_sees_for_it():
+def test_labels_that_a_filter_reads_count_for_the_selector_after_it():
     where = {"use": "where", "drop": "score_el2n > 1 OR site = 'x' OR lang = 'de' OR tokens < 3"}
     assert sees(where, {"use": "uniform"}) == ("labels", "column lang", "groups of source")
 
