@@ -110,7 +110,8 @@ def _threaded(fn: Callable[[Block], Result], blocks: Iterator[Block], workers: i
 # The BLAS thread count is a setting of the process: the first caller lowers it, the last one restores it.
 _lock = threading.Lock()
 _depth = 0
-_limit: Any = None
+_limits: list[Any] = []
+_n_modules = 0
 
 
 @contextmanager
@@ -118,12 +119,17 @@ def one_blas_thread() -> Iterator[None]:
     """Limit every loaded BLAS library to one thread within the context.
 
     Contexts may be nested, and entered from several threads. Finding the libraries takes milliseconds, so the search is
-    repeated only if a module was imported since the last one.
+    repeated only if a module was imported since the last one, also within a context. The library of scipy, which
+    scikit-learn uses as well, is loaded first, so that a module that is imported within the context cannot bring one
+    without a limit.
     """
-    global _depth, _limit  # noqa: PLW0603 - state of the process
+    global _depth, _n_modules  # noqa: PLW0603 - state of the process
     with _lock:
         if _depth == 0:
-            _limit = _libraries(len(sys.modules)).limit(limits=1, user_api="blas")
+            import scipy.linalg  # noqa: F401 - loads the library
+        if _depth == 0 or len(sys.modules) != _n_modules:
+            _n_modules = len(sys.modules)
+            _limits.append(_libraries(_n_modules).limit(limits=1, user_api="blas"))
         _depth += 1
     try:
         yield
@@ -131,8 +137,8 @@ def one_blas_thread() -> Iterator[None]:
         with _lock:
             _depth -= 1
             if _depth == 0:
-                _limit.restore_original_limits()
-                _limit = None
+                while _limits:
+                    _limits.pop().restore_original_limits()
 
 
 @lru_cache(maxsize=1)

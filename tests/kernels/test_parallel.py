@@ -147,3 +147,17 @@ def test_a_wrong_number_of_threads_is_refused_by_name(monkeypatch, value):
     monkeypatch.setenv(parallel.THREADS_VARIABLE, value)
     with pytest.raises(ValueError, match=f"CURATE_THREADS must be an integer >= 1, got '{value}'"):
         thread_count()
+
+
+@pytest.mark.parametrize("module", ["scipy.linalg", "sklearn.utils.extmath", "scipy.sparse.linalg"])
+def test_a_library_that_is_loaded_within_the_context_has_one_thread_too(module):
+    code = (
+        "import threadpoolctl\nfrom curate.kernels.parallel import one_blas_thread\n"
+        f"with one_blas_thread():\n    import {module}\n    with one_blas_thread():\n        pass\n"
+        "    counts = [one['num_threads'] for one in threadpoolctl.threadpool_info() if one['user_api'] == 'blas']\n"
+        "after = [one['num_threads'] for one in threadpoolctl.threadpool_info() if one['user_api'] == 'blas']\n"
+        "print(sorted({*counts}), sorted({*after}))"
+    )
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout == "[1] [2]\n"
