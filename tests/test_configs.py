@@ -114,7 +114,7 @@ def test_cleaning_finds_everything_that_was_planted_and_nothing_else(ran):
     ledger = pl.read_parquet(folder / "select" / "*.parquet").filter(pl.col("dropped_by").fill_null("") != "lsa")
     entries = ("gopher_quality", "c4_quality", "foreign", "mislabeled", "exact_duplicates", "minhash")
     found = tabulate_outcomes(read_key(ROOT / "data_samples" / "key.parquet"), ledger, entries)
-    met = {kind: {fate: n for fate, n in zip(found.fates, counts, strict=True) if n} for kind, counts in found.rows}
+    met = {kind: {fate: n for fate, n in zip(found.outcomes, counts, strict=True) if n} for kind, counts in found.rows}
     assert met == {
         "exact_duplicate": {"exact_duplicates": 100},
         "near_duplicate": {"minhash": 160},

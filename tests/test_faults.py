@@ -223,7 +223,7 @@ def test_a_model_that_was_replaced_under_its_name_and_a_plugin_that_was_edited_a
     assert curate.run(settings).unchanged
     Path("model").write_text("2")
     assert why(settings, "embed") == 'revision: "1" is now "2"'
-    assert why(settings, "cluster") == "a stage before it will run"
+    assert why(settings, "cluster") == "an earlier stage will run"
     before = versions.published_version(ROOT)
     curate.run(settings)
     assert versions.published_version(ROOT) != before
@@ -343,7 +343,7 @@ def test_a_fault_at_any_touch_after_the_last_stage_leaves_all_of_the_old_or_all_
         assert faults.what, nth
         if isinstance(done, Exception):
             assert seen() == old, faults.what
-            assert not isinstance(done, DataError) or "nothing was published; an earlier export" in str(done)
+            assert not isinstance(done, DataError) or "nothing was published; the published version" in str(done)
         else:
             assert seen()[0] == expected[0], faults.what
             assert all("the export is published, but" in told for told in done.warnings)
@@ -382,11 +382,11 @@ def test_a_report_or_card_that_cannot_be_rendered_publishes_nothing(pool, config
         last = done.stderr.splitlines()[-1]
         if isinstance(error, DataError):
             assert part.startswith("dataset_card") or last.endswith(
-                "nothing was published; an earlier export and its report are unchanged"
+                "nothing was published; the published version and its report are unchanged"
             )
         else:
-            assert last.startswith("curate: the published version is unchanged; please report it with ")
-            log = Path(last.split(" with ")[1])
+            assert last.startswith("curate: the published version is unchanged; please report the bug and attach ")
+            log = Path(last.split(" attach ")[1])
             assert type(error).__name__ in log.read_text()
             log.unlink()
         assert (ROOT / "current").is_symlink() != first
@@ -471,7 +471,7 @@ def test_an_edited_version_that_cannot_be_copied_is_kept_and_leaves_no_half_copy
         patch.setattr(ingest_stage.paths, "copy", full)
         done = curate.run(settings)
     assert len(done.warnings) == 1
-    assert "old versions of the export may be left (OSError: [Errno 28] No space left" in done.warnings[0]
+    assert "old versions of the export may remain (OSError: [Errno 28] No space left" in done.warnings[0]
     assert [path.name for path in ROOT.glob("*.edited-*")] == []
     assert (ROOT / first / "notes.txt").exists()
     assert versions.published_version(ROOT) != first
@@ -490,7 +490,7 @@ def test_metrics_that_cannot_be_written_after_the_switch_are_a_warning(pool, con
     Path("config.yaml").write_text(json.dumps(config()))
     done = command("run", "config.yaml", "--log-format", "plain", "--metrics-file", "curate.prom")
     assert done.returncode == 0
-    assert "the metrics are not written: curate.prom: cannot write: No space left on device" in done.stderr
+    assert "the metrics were not written: curate.prom: cannot write: No space left on device" in done.stderr
     assert (ROOT / "current").is_symlink()
 
 
@@ -561,7 +561,7 @@ def test_an_array_without_dimensions_is_refused(pool, config):
 
 
 def test_the_name_of_an_entry_is_no_longer_than_that_of_a_folder(config, pool):
-    with pytest.raises(ConfigErrors, match=r"score.0.name: must have at most 255 letters"):
+    with pytest.raises(ConfigErrors, match=r"score.0.name: must have at most 255 characters"):
         curate.run(config(score=[{"use": "length", "name": "x" * 256}]))
     assert curate.run(config(score=[{"use": "length", "name": "x" * 255}])).export
 

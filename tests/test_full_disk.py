@@ -23,7 +23,7 @@ def run(*options):
     told = io.StringIO()
     sys.argv = ["curate", "run", "config.yaml", "--executor", "serial", "--log-format", "quiet", *options]
     with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
-        return app._code(), told.getvalue()
+        return app._run_app(), told.getvalue()
 
 def published():
     current, report = Path("disk/run/export/current"), Path("disk/run/report.html")
@@ -74,7 +74,7 @@ def test_a_full_disk_in_any_stage_changes_nothing_that_is_published_and_is_compl
     full = re.compile(
         r"curate: disk/run/([\w.]*?)(?:/\S*)?: cannot (?:write|publish)[\w ]*: .*No space left on device"
         r"(?:; check the free space[\w ,]*)?"
-        r"(?:; nothing was published; an earlier export and its report are unchanged)?\n"
+        r"(?:; nothing was published; the published version and its report are unchanged)?\n"
     )
     before, stages = {}, set()
     for *failed, last in json.loads(done.stdout):

@@ -288,7 +288,7 @@ def test_the_report_tells_what_was_taken_over_and_what_changed(written, nightly)
     embedded = next(stage for stage in told["stages"] if stage["name"].startswith("embed"))
     assert embedded["refreshed"].startswith("20 rows embedded, the vectors of the others reused")
     assert told["change"]["added"] == told["change"]["removed"] > 0
-    assert "Since the export before (" in page.read_text()
+    assert "Compared with the previous version (" in page.read_text()
 
 
 def test_a_manifest_of_the_release_before_is_read(written, nightly):
@@ -312,6 +312,9 @@ def test_published_rows_are_sketched_again_when_their_embeddings_were_fitted_aga
         ],
         refresh={"refit": "always"},
     )
+    words = ("amber", "birch", "cobalt", "dune", "ember", "fjord", "grove", "iris", "jade", "kelp")
+    rows = [{"id": f"r{40 + n:04d}", "text": f"{word} {word[::-1]} {n}", "topic": "t0"} for n, word in enumerate(words)]
+    (pool / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     first = curate.run(settings)
     published = pq.read_table(first.export / "data")["id"].to_pylist()
     lines = (pool / "a.jsonl").read_text().splitlines()
@@ -322,6 +325,7 @@ def test_published_rows_are_sketched_again_when_their_embeddings_were_fitted_aga
     done = command("run", "config.yaml", "--log-format", "plain")
     gone = sum(name >= "r0040" for name in published)
     assert done.returncode == 0, done.stderr
+    assert gone
     assert f"{gone} published rows that are no longer in the pool are not compared" in done.stderr
     fate = [row for path in Path("run/select").glob("part-*") for row in pq.read_table(path).to_pylist()]
     assert next(row["dropped_by"] for row in fate if row["id"] == "copy") == "semdedup"

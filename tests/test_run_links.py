@@ -206,7 +206,7 @@ def test_a_swap_during_a_run_touches_nothing_outside(run, settings, commands, ke
             try:
                 pipeline.run(work, Serial(), Swapping(late, swap))
             except CurateError as error:
-                refused += "this is a link" in str(error)
+                refused += "this is a symbolic link" in str(error)
         assert (state(home) if home.exists() else {}) == before, path
         shutil.rmtree("run")
         shutil.rmtree(home, ignore_errors=True)
@@ -235,7 +235,7 @@ def test_a_swap_after_the_check_of_the_other_commands_touches_nothing_outside(
             try:
                 commands[name]()
             except CurateError as error:
-                assert "this is a link" in str(error)
+                assert "this is a symbolic link" in str(error)
         assert state(home) == before, path
         shutil.rmtree("run")
         shutil.rmtree(home)

@@ -194,7 +194,7 @@ def test_what_is_half_written_is_never_a_link(run, home):
     version = versions.published_version(Path("run/export"))
     Path("run/.1.partial.x").symlink_to(home / "manifest.json")
     Path(f"run/export/.{version}.partial").symlink_to(home)
-    with pytest.raises(DataError, match="partial: this is a link"):
+    with pytest.raises(DataError, match="partial: this is a symbolic link"):
         run["run"]()
     Path(f"run/export/.{version}.partial").unlink()
     for name in ("config.yaml", "manifest.json", "report.html"):
@@ -210,7 +210,7 @@ def test_what_is_no_file_and_no_folder_is_refused_and_not_waited_for(run):
     Path("run/select/manifest.json").unlink()
     os.mkfifo("run/select/manifest.json")
     for command in run.values():
-        with pytest.raises(DataError, match="neither a file nor a folder"):
+        with pytest.raises(DataError, match="neither a file nor a directory"):
             command()
 
 
@@ -314,7 +314,7 @@ def test_no_text_runs_in_the_report_or_breaks_the_card(hostile):
     assert not [name for _, names in page for name in names if name.startswith("on")]
     card = Path("run/export/current/README.md").read_text()
     front, _, body = card.partition("\n---\n")
-    assert "<img" not in body.partition("The resolved configuration")[0]
+    assert "<img" not in body.partition("Resolved configuration")[0]
     assert EVIL in [feature["name"] for feature in yaml.safe_load(front)["dataset_info"]["features"]]
     assert "\n---\n" not in body
 
@@ -466,7 +466,7 @@ def test_a_link_in_any_folder_of_a_run_is_refused(pool, config, home):
         link = folder / "link"
         link.symlink_to(home)
         for command in commands.values():
-            with pytest.raises(DataError, match=f"{link}: this is a link"):
+            with pytest.raises(DataError, match=f"{link}: this is a symbolic link"):
                 command()
         link.unlink()
     assert pipeline.run(loaded, Serial()).unchanged

@@ -512,7 +512,9 @@ def check_proxy(findings: Findings, logs: Sequence[str], labels: Collection[str]
         try:
             training_logs.check(built, paths.parse_path(name), labels, exact=exact)
         except CurateError as error:
-            findings.add(("proxy", "files"), f"{error.where}: {error.message}", error.hint, type(error))
+            findings.add(
+                ("proxy", "files"), ": ".join(filter(None, (error.where, error.message))), error.hint, type(error)
+            )
             return
 
 

@@ -17,7 +17,7 @@ from curate.report.evaluation_data import Evaluation
 from curate.store import parquet_io
 from curate.store.json_shape import parse_dataclass
 
-ASKED = "Does it train a better model?"
+ASKED = "Models trained on the selection"
 FILE = Path("run/evaluate/evaluate.json")
 
 
@@ -34,7 +34,7 @@ def exported(run: str) -> dict[str, bytes]:
 def test_the_report_shows_an_evaluation_only_of_the_current_selection(crowd, over):
     kept = {"select": [{"use": "facility_location", "keep": 31}]}
     curate.run(over(**kept))
-    assert "has not been measured: run curate evaluate run" in page()
+    assert "The selection has not been evaluated; run: curate evaluate run" in page()
     evaluate(Path("run"), Serial(), seeds=2)
     assert ASKED in page()
     assert "better than the random baseline" in page()
@@ -44,7 +44,7 @@ def test_the_report_shows_an_evaluation_only_of_the_current_selection(crowd, ove
     pipeline.report(config_from_dict(over(**kept)))
     assert "better than the random baseline" in page()
     curate.run(over(select=[{"use": "facility_location", "keep": 32}]))
-    assert "was measured on an earlier selection: run curate evaluate run" in page()
+    assert "The last evaluation is of an earlier selection; run: curate evaluate run" in page()
     assert ASKED not in page()
 
 
@@ -82,7 +82,7 @@ def test_an_evaluation_in_another_format_is_not_shown(crowd, over):
     for what, damage in DAMAGED.items():
         parquet_io.write_json(FILE, {**written, **damage})
         pipeline.report(config_from_dict(over()))
-        assert "evaluate.json is corrupt, or from another release: run curate evaluate run" in page(), what
+        assert "evaluate.json is corrupt, or from another release; run: curate evaluate run" in page(), what
         assert ASKED not in page(), what
 
 

@@ -207,7 +207,7 @@ def run(command):
     sys.stdout = os.fdopen(os.dup(1), "w")
     sys.stderr = os.fdopen(os.dup(2), "w")
     try:
-        code = curate.cli.app._code()
+        code = curate.cli.app._run_app()
     except SystemExit as ended:
         code = ended.code
     sys.stdout.flush()

@@ -115,7 +115,7 @@ def test_without_a_metric_that_trains_a_model_no_model_is_mentioned(sample) -> N
 def test_without_an_evaluation_a_line_explains_how_to_get_one() -> None:
     body = told(unevaluated="not measured: run curate evaluate r")
     assert "not measured: run curate evaluate r" in body
-    assert "Does it train a better model?" not in body
+    assert "Models trained on the selection" not in body
 
 
 def test_a_comparison_is_linked_beside_the_page(sample) -> None:

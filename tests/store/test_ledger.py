@@ -349,7 +349,7 @@ def test_explain_diff_and_rollback_from_a_shell(command, pool, config):
     back = command("rollback", "run")
     assert (back.returncode, back.stderr) == (0, "")
     assert re.match(
-        r"run: published \w{12} again \(10 rows\), in place of \w{12}\nthe next curate run of run", back.stdout
+        r"run: published \w{12} again \(10 rows\), in place of \w{12}\nthe next `curate run` of run", back.stdout
     )
     nowhere = command("rollback", "run", "0123456789ab", "--json")
     assert (nowhere.returncode, nowhere.stdout) == (2, "")

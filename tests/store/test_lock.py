@@ -119,7 +119,7 @@ def run_under_way(*arguments: str):
         process.communicate()
 
 
-@pytest.mark.parametrize(("what", "told"), [("pipe", "neither a file nor a folder"), ("link", "a link")])
+@pytest.mark.parametrize(("what", "told"), [("pipe", "neither a file nor a directory"), ("link", "a symbolic link")])
 def test_what_is_no_file_in_the_place_of_the_lock_is_told(tmp_path, what, told):
     path = tmp_path / lock.NAME
     os.mkfifo(path) if what == "pipe" else path.symlink_to("elsewhere")

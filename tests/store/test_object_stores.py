@@ -209,7 +209,7 @@ def test_a_run_in_a_store_is_evaluated_and_compared_there(pool, settings, bucket
         compared = compare(config_from_dict(data), Serial(), prune_rates=[0.5])
         found[run] = [held_out.metrics, tested.metrics, {place: cell.values for place, cell in compared.cells.items()}]
     assert repr(found["run"]) == repr(found[f"{bucket.url}/run"])
-    assert b"Does it train a better model?" in bucket.get("run/report.html")
+    assert b"Models trained on the selection" in bucket.get("run/report.html")
     assert json.loads(bucket.get("run/evaluate/evaluate.json"))["run"] == f"{bucket.url}/run"
     assert json.loads(bucket.get("run/compare.json"))["rows"] == compared.rows
     assert not Path("s3:").exists()
@@ -607,7 +607,7 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch):
 
 
 def test_a_store_of_no_known_kind_is_refused():
-    with pytest.raises(ConfigError, match=r"bogus://bucket/run: not a place that can be read: .*bogus"):
+    with pytest.raises(ConfigError, match=r"bogus://bucket/run: not a supported URL: .*bogus"):
         paths.parse_path("bogus://bucket/run")
 
 

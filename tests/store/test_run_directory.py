@@ -72,7 +72,7 @@ def test_report_and_rollback_leave_a_folder_that_is_no_run_as_it_is(data, config
     (data / "export" / "0123456789ab").mkdir(parents=True)
     link.symlink_to("0123456789ab")
     before = contents(data)
-    with pytest.raises(ConfigError, match="there is no finished run: there was no run yet"):
+    with pytest.raises(ConfigError, match="there is no finished run: the directory contains no run"):
         pipeline.report(config_from_dict(config(run="data")))
     with pytest.raises(ConfigError, match="no export is published here"):
         versions.rollback(data, None, lambda _: None)

@@ -174,7 +174,7 @@ def test_a_file_in_the_place_of_all_versions_is_told(pool, config, command, name
     ROOT.write_text("a file")
     done = command(name, "run", *(["r0000"] if name == "explain" else []))
     assert (done.returncode, done.stdout) == (3, "")
-    assert "curate: run/export: this is a file, but a directory is expected" in done.stderr
+    assert "curate: run/export: expected a folder, found a file" in done.stderr
 
 
 def test_rollback_publishes_the_version_before_and_again_the_one_before_that(pool, config):

@@ -24,15 +24,15 @@ def read(context: Context, selected: SelectOutput) -> tuple[Evaluation | None, s
     file, reason = evaluation_path(context.folder), ""
     evaluation = parse_dataclass(Evaluation, parquet_io.read_json(file), null_is_nan=True)
     if not file.exists():
-        reason = "It has not been measured whether the selection trains a better model"
+        reason = "The selection has not been evaluated"
         if file.parent.exists():
             context.progress.warn(f"{file} is missing: an evaluation was interrupted, or its result is lost")
     elif evaluation is None:
         reason = f"{file} is corrupt, or from another release"
         context.progress.warn(f"{reason}: the measurements are lost; run curate evaluate {context.config.run}")
     elif evaluation.select != selected.fingerprint:
-        reason, evaluation = "The measurement whether the data trains a better model is of an earlier selection", None
-    return evaluation, f"{reason}: run curate evaluate {context.config.run}" if reason else ""
+        reason, evaluation = "The last evaluation is of an earlier selection", None
+    return evaluation, f"{reason}; run: curate evaluate {context.config.run}" if reason else ""
 
 
 def find_comparison_page(context: Context) -> str:

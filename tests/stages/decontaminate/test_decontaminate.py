@@ -389,16 +389,16 @@ def test_the_card_says_what_was_checked_also_where_nothing_was_found(planted, ch
     curate.run(checked({"min_similarity": 0.97, "max_ngram_rows": 10}))
     card = Path("run/export/current/README.md").read_text()
     sha256 = hashlib.sha256(Path("eval/math.jsonl").read_bytes()).hexdigest()
-    assert "No row of the pool was found to hold a text of math.jsonl." in card
-    assert "a run of 13 words" in card
-    assert "more than 10 rows have did not count" in card
-    assert "embedding by hashing has a cosine of at least 0.97" in card
+    assert "No row of the pool overlaps a text of math.jsonl." in card
+    assert "a sequence of 13 words" in card
+    assert "Sequences that occur in more than 10 rows were ignored." in card
+    assert "embedding (hashing) has a cosine similarity of at least 0.97" in card
     assert "| math.jsonl | 2 | 1 | 1 | 0 | 0 |" in card
     assert f"| eval/math.jsonl | {sha256} |" in card
     planted({7: QUESTION})
     curate.run(checked())
     card = Path("run/export/current/README.md").read_text()
-    assert "1 row of the pool was dropped for texts of math.jsonl." in card
+    assert "1 row of the pool was dropped because of overlaps with texts of math.jsonl." in card
     assert "Embeddings were not compared" in card
 
 

@@ -60,11 +60,11 @@ def test_all_copies_but_the_first_are_cut_and_it_is_told_everywhere(notices, con
     assert all(row["other"] == NOTICE for row in rows)  # no column of the text
     counts = {"rows": 20, "spans": 20, "words": 20 * 16, "empty": 1}
     assert versions.read_contents(done.export)["cut"] == counts
-    told = "20 repeated spans of 320 words out of 20 rows, of which 1 has nothing left"
-    assert done.sentence().endswith(f"; cut: {told}")
+    told = "20 repeated spans with 320 words from 20 rows, 1 of which is now empty"
+    assert done.sentence().endswith(f"; removed: {told}")
     assert done.as_dict()["cut"] == counts
-    assert f"Cut: {told}." in (done.export / "README.md").read_text()
-    assert f"Cut: {told}." in done.report.read_text()
+    assert f"Removed: {told}." in (done.export / "README.md").read_text()
+    assert f"Removed: {told}." in done.report.read_text()
     assert pipeline.report(config_from_dict(config(**sections())))[1]["cut"] == counts
 
 

@@ -162,7 +162,7 @@ def test_a_row_without_a_label_trains_nothing_and_has_no_score_and_selectors_say
     assert lines["label"].to_list()[:4] == [0, -1, -1, 3]
     for name in ("el2n", "aum", "forgetting"):
         assert np.flatnonzero(scores()[f"score_{name}"].is_nan()).tolist() == [1, 2]
-    with pytest.raises(PluginError, match="quality holds NaN or infinity"):
+    with pytest.raises(PluginError, match="quality contains NaN or infinity"):
         curate.run(config(**READS | {"select": [{"use": "top_k", "keep": 5, "quality": "el2n"}]}))
     drop = {"use": "where", "drop": "score_el2n is null"}
     assert curate.run(config(**READS | {"select": [drop, {"use": "ccs", "keep": 58, "by": "el2n"}]})).kept == 58
@@ -202,7 +202,7 @@ def test_ccs_cuts_off_mislabelled_rows_by_aum_whatever_score_its_strata_are_of(p
     data["input"].pop("source")
     curate.run(data)
     ledger = pl.read_parquet("run/select/part-*.parquet")
-    cut = ledger.filter(pl.col("reason") == "cut off: among the worst by aum")
+    cut = ledger.filter(pl.col("reason") == "cut off: among the worst rows by aum")
     assert set(cut["id"]) == wrong
     assert ledger["selected"].sum() == 150
     el2n = pl.read_parquet("run/score/el2n/part-*.parquet")
@@ -286,9 +286,12 @@ def test_the_classes_of_a_log_are_in_the_order_that_is_said(pool, config):
 WRONG = [
     ({"epoch": None}, r"log\.jsonl:1: the log has no column 'epoch', or a null in it"),
     ({"epoch": "x"}, r"column 'epoch' of the log does not contain numbers"),
-    ({"probabilities": [0.5, 0.1, 0.1, 0.1]}, r"they are negative, or do not sum to 1; call the column 'logits'"),
-    ({"probabilities": [0.5, 0.5]}, r"probabilities: not a list of numbers, one for each class"),
-    ({"probabilities": None}, r"probabilities: not a list of numbers, one for each class"),
+    ({"probabilities": [0.5, 0.1, 0.1, 0.1]}, r"they are negative or do not sum to 1; name the column 'logits'"),
+    (
+        {"probabilities": [0.5, 0.5]},
+        r"probabilities: every line of the log needs a list with one number for each class",
+    ),
+    ({"probabilities": None}, r"probabilities: every line of the log needs a list with one number for each class"),
     ({"id": "r0001"}, r"log\.jsonl:\d+: the log has a second line for this row in epoch 0"),
     ({"epoch": 7}, r"the log has no row 'r00\d\d' in epoch"),
 ]

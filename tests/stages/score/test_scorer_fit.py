@@ -75,7 +75,7 @@ def test_how_well_it_learnt_stands_in_the_manifest_the_log_and_the_report(exampl
     assert (
         "rows of the pool" in json.loads(Path("run/score/from_pool/manifest.json").read_text())["facts"]["fit_summary"]
     )
-    assert f"Learnt from {facts['fit_summary']}." in Path("run/report.html").read_text()
+    assert f"The scorer was fitted to {facts['fit_summary']}." in Path("run/report.html").read_text()
     Path("c.yaml").write_text(json.dumps(config(**SCORES, run="again")))
     told = command("run", "c.yaml").stderr
     assert f"score quality_classifier: fitted to {facts['fit_summary']}" in told
