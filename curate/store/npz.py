@@ -12,6 +12,9 @@ from curate import paths
 from curate.kernels.types import FittedState
 from curate.store import parquet_io
 
+_CORRUPT = (OSError, ValueError, EOFError, AttributeError, RuntimeError, BadZipFile, zlib.error)
+"""Errors of a truncated or corrupt file. A RuntimeError means encryption or an unknown compression method."""
+
 
 def save(path: Path, fingerprint: str, arrays: FittedState) -> None:
     """Write the arrays atomically."""
@@ -24,6 +27,6 @@ def load(path: Path, fingerprint: str) -> FittedState | None:
     try:
         with paths.open_binary(path) as stored, np.load(stored, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, AttributeError, BadZipFile, zlib.error):  # of a truncated or corrupt file
+    except _CORRUPT:
         return None
     return arrays if str(arrays.pop("curate_fingerprint", "")) == fingerprint else None
