@@ -92,6 +92,7 @@ def _run_app() -> int:
         return reported.exit_code
     except ERRORS as error:
         if show := getattr(error, "show", None):  # the command-line parser rejected the arguments
+            _suggest_options(error)
             show()
             if hint := _leading_dash_hint(error):
                 progress.print_error(hint)
@@ -102,6 +103,14 @@ def _run_app() -> int:
     if code == errors.INTERRUPTED:  # how Typer reports Ctrl-C
         progress.print_error(explain_error(KeyboardInterrupt())[0])
     return int(code or errors.OK)
+
+
+def _suggest_options(error: BaseException) -> None:
+    """Add the options that begin with an unknown one to its error, if the parser has found no similar one."""
+    name, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
+    if name and context is not None and not getattr(error, "possibilities", True):
+        options = [option for parameter in context.command.params for option in parameter.opts]
+        error.possibilities = [option for option in options if option.startswith(name)]  # type: ignore[attr-defined]
 
 
 def _leading_dash_hint(error: BaseException) -> str:

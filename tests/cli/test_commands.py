@@ -145,6 +145,7 @@ def test_an_invalid_configuration_exits_with_2_and_lists_one_error_per_line(comm
         (["run", "config.yaml", "--ray-address", "auto"], "can only be used with the Ray executor; add --executor ray"),
         (["check", "nowhere.yaml"], "nowhere.yaml: cannot read the configuration: No such file or directory"),
         (["plugins", "chooser"], "unknown kind 'chooser'"),
+        (["run", "config.yaml", "--log", "plain"], "No such option: --log (Possible options: --log-format)"),
         (["init", "config.yaml"], "config.yaml: the file already exists"),
     ],
 )
