@@ -30,8 +30,6 @@ from curate.plugins import registry
 from curate.plugins.fields import Field, fields, split_annotated, union_members
 
 MOST_SECONDS, MOST_MEMORY = 30.0, 1 << 30
-MORE_SECONDS = {"evaluate.seeds": 180.0}
-"""Seconds of fields whose number is that of repetitions: 1,000 evaluations are the work that the user requests."""
 CONFIG: dict[str, Any] = {
     "curate": 1,
     "run": "run",
@@ -100,6 +98,8 @@ def cases() -> Iterator[tuple[str, dict[str, Any], bool]]:  # noqa: PLR0912 - on
             else:
                 base = {"decontaminate": {"files": "pool.jsonl"}, "export": {"use": "jsonl"}}.get(section, {})
                 data[section] = {**base, **data.get(section, {}), name: number}
+            if section == "evaluate":
+                data["metrics"] = [{"use": "tokens"}]  # 1,000 evaluations of all metrics are minutes of work
             yield f"{section}.{name}", data, section == "evaluate"
     for kind, key in (
         ("embedder", "embed"),
@@ -161,7 +161,7 @@ def _judge(data: dict[str, Any], evaluated: bool) -> int:
     return 0
 
 
-def watched(folder: Path, run: Callable[[], int], most_seconds: float) -> dict[str, Any]:
+def watched(folder: Path, run: Callable[[], int]) -> dict[str, Any]:
     """Call a function in a separate process; return its exit code, seconds, memory and message."""
     begun = time.monotonic()
     child = os.fork()
@@ -178,7 +178,7 @@ def watched(folder: Path, run: Callable[[], int], most_seconds: float) -> dict[s
         ended, status, used = os.wait4(child, os.WNOHANG)
         if ended:
             break
-        if time.monotonic() - begun > most_seconds + 5:
+        if time.monotonic() - begun > MOST_SECONDS + 5:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.01)
     return {
@@ -207,11 +207,10 @@ def main() -> None:
             here = Path(folder)
             with contextlib.chdir(here):
                 write_pool()
-            most = MORE_SECONDS.get(name, MOST_SECONDS)
-            line = {"what": name, **watched(here, lambda data=data, evaluated=evaluated: _judge(data, evaluated), most)}  # type: ignore[misc]
+            line = {"what": name, **watched(here, lambda data=data, evaluated=evaluated: _judge(data, evaluated))}  # type: ignore[misc]
         line["wrong"] = (
             line["code"] not in (0, 2, 3, 5)
-            or line["seconds"] > most
+            or line["seconds"] > MOST_SECONDS
             or line["MB"] << 20 > MOST_MEMORY
             or (name.endswith(".") and line["code"] != 0)  # without a large number
         )
