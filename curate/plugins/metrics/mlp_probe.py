@@ -91,7 +91,7 @@ class MLPProbe:
     Rumelhart, Hinton & Williams (1986), doi:10.1038/323533a0. As a probe: Hewitt & Liang (2019), arXiv:1909.03368.
     """
 
-    hidden_size: Annotated[int, Ge(1), Le(10_000)] = 128
+    hidden_size: Annotated[int, Ge(1), Le(4_096)] = 128
     """Number of units in the hidden layer."""
 
     alpha: Annotated[float, Ge(0)] = 0.1
