@@ -90,7 +90,7 @@ def _draft(
         _refuse_reserved({*RESERVED, *(field.name for field in driver)}, plugin)
         known = [field.name for field in (*driver, *options)]
         if not plugin.traits.budgeted:
-            budget = (*BUDGET_KEYS, "at_most")
+            budget = [key for key in (*BUDGET_KEYS, "at_most") if key not in {field.name for field in options}]
             known = [key for key in known if key not in budget]
             for key in [key for key in budget if key in keys]:
                 message = f"the filter {plugin.name!r} takes no budget"

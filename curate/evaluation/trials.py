@@ -19,7 +19,7 @@ from curate.plugins.interfaces import is_random
 from curate.plugins.results import MetricResult
 from curate.pool.stage_outputs import SelectOutput
 from curate.seeds import rng_for
-from curate.stages.base import Context, plugin_errors, raise_if_failed
+from curate.stages.base import Context, plugin_call, raise_if_failed
 from curate.stages.select.run_selector import choose
 from curate.store import manifest, npz
 
@@ -256,7 +256,7 @@ def measure(rows: SplitRows, chosen: ChosenRows, entry: MetricEntry, seed: int) 
     if not len(chosen.indices):
         raise DataError("an empty selection cannot be evaluated", hint="raise the budget")
     trial = _trial(rows, chosen, entry)
-    with plugin_errors(entry.spec, entry.name):
+    with plugin_call(entry.spec, entry.name):
         result: MetricResult = entry.spec.build().measure(trial, rng_for(seed, f"metric/{entry.name}"))
     if list(result.values) != (names := [column.name for column in traits.measures]):
         raise PluginError(f"metric {entry.name!r} returned values {list(result.values)}; it declares {names}")

@@ -35,6 +35,7 @@ from curate.pool.stage_outputs import (
 from curate.store import parquet_io
 from curate.store.arrow_values import leaf_types
 from curate.store.inputs import Inputs
+from curate.store.ledger import to_polars
 
 T = TypeVar("T")
 
@@ -202,7 +203,7 @@ class PoolView:
                 row = pc.add(position.cast(pa.int64()), start)
                 tables.append(pa.table([row, *hits.select(columns).columns], _HITS))
             start += size
-        return _frame(pa.concat_tables(tables))
+        return to_polars(pa.concat_tables(tables))
 
     @cached_property
     def contaminated(self) -> NDArray[np.bool_]:
@@ -214,7 +215,7 @@ class PoolView:
     @property
     def ledger(self) -> pl.DataFrame:
         """Ledger of the pool, one line for each of the n rows."""
-        return _frame(pa.concat_tables([self._ledger(shard, _LEDGER) for shard in self.shards()]))
+        return to_polars(pa.concat_tables([self._ledger(shard, _LEDGER) for shard in self.shards()]))
 
     def read_ledger_rows(self, rows: Rows) -> pl.DataFrame:
         """Return the ledger lines of some rows; reads one shard at a time."""
@@ -226,7 +227,7 @@ class PoolView:
             if len(positions):
                 tables.append(self._ledger(shard, _LEDGER).take(positions))
         lines = pa.concat_tables(tables or [self._ledger(self.shard(0), _LEDGER).slice(0, 0)])
-        return _frame(lines.take(np.argsort(order, kind="stable")))
+        return to_polars(lines.take(np.argsort(order, kind="stable")))
 
     def find_rows(self, ids: Collection[str]) -> dict[str, int]:
         """Return the row of each id that is in the pool; reads one shard at a time."""
@@ -441,8 +442,3 @@ def _parsed(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return pa.chunked_array([pa.array([None if text is None else orjson.loads(text) for text in texts])])
     except (pa.ArrowException, OverflowError):
         return pa.chunked_array([pa.array(texts, pa.large_string())])
-
-
-def _frame(table: pa.Table) -> pl.DataFrame:
-    frame = pl.from_arrow(table)
-    return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()

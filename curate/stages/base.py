@@ -471,15 +471,13 @@ def is_current_shard(path: Path, fingerprint: str) -> bool:
 def plugin_errors(spec: PluginSpec, name: str) -> Iterator[None]:
     """Convert exceptions of a plugin into errors that name the entry and the line.
 
-    BLAS runs on one thread, so that no plugin's sums depend on the number of threads.
-
     Raises
     ------
     PluginFailedError
         The plugin raised an exception, which is the cause; errors of this package pass unchanged.
     """
     try:
-        with convert_panics(), one_blas_thread():
+        with convert_panics():
             yield
     except CurateError:
         raise
@@ -491,3 +489,18 @@ def plugin_errors(spec: PluginSpec, name: str) -> Iterator[None]:
         location = f"{file}:{lines[-1]}" if lines else file
         message = f"{spec.kind} {name!r} failed: {type(error).__name__}: {error}".rstrip(": ")
         raise PluginFailedError(message, where=location) from error
+
+
+@contextmanager
+def plugin_call(spec: PluginSpec, name: str) -> Iterator[None]:
+    """Run the computation of a plugin: as ``plugin_errors``, with one BLAS thread.
+
+    So no plugin's sums depend on the number of threads.
+
+    Raises
+    ------
+    PluginFailedError
+        The plugin raised an exception.
+    """
+    with plugin_errors(spec, name), one_blas_thread():
+        yield

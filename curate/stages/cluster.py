@@ -37,7 +37,7 @@ from curate.stages.base import (
     Step,
     count_all_kept,
     is_current_shard,
-    plugin_errors,
+    plugin_call,
     raise_if_failed,
     run_step,
 )
@@ -213,7 +213,7 @@ def _fit_centroids(context: Context, pool: PoolView, folder: Path, fit: fitted_s
     else:
         context.progress.begin(f"clustering with {entry.name}", len(pool))
         rng = rng_for(context.config.seed, f"cluster/{entry.name}")
-        with plugin_errors(entry.spec, entry.name):
+        with plugin_call(entry.spec, entry.name):
             clustering = entry.spec.build().fit(pool.stream_embeddings(entry.embedding), rng)
         context.progress.advance(len(pool))
     _write_centroids(path, fit.fingerprint, clustering, names)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from curate import paths
 from curate.errors import DataError
-from curate.stages.base import Context, plugin_errors
+from curate.stages.base import Context, plugin_call
 from curate.store import manifest, npz, parquet_io
 from curate.store.json_shape import parse_dataclass
 from curate.store.manifest import Record, StageResult
@@ -66,7 +66,7 @@ def build_fitted(spec: PluginSpec, state: StateFile | None) -> Any:
     if arrays is None:
         message = f"the fitted state of the {spec.kind} {spec.name!r} is missing or corrupt"
         raise DataError(message, where=str(state.path), hint="run again to fit it again")
-    with plugin_errors(spec, spec.name):
+    with plugin_call(spec, spec.name):
         return plugin.restore(arrays)
 
 

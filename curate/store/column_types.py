@@ -172,7 +172,6 @@ _INTEGER = r"^(0|-?[1-9][0-9]*)$"
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 _LONG_INTEGER = r"^-?[0-9]{16,}$"
 _UNUSUAL = r"[eE]|^-?0\.000|^-?[0-9]{15,}"  # the number formats differ in more than a final .0
-_WRITERS = frozenset({"shortest", "repr", "ryu"})
 
 
 def _cells(cells: pa.StringArray) -> Cells:

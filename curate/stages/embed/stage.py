@@ -34,6 +34,7 @@ from curate.stages.base import (
     Stage,
     Step,
     is_current_shard,
+    plugin_call,
     plugin_errors,
     raise_if_failed,
     run_step,
@@ -257,7 +258,7 @@ def _fit(work: _Entry, state: fitted_state.StateFile) -> FittedState:
     rng = rng_for(work.context.config.seed, f"embed/{entry.name}")
     size = dict(entry.spec.fields).get("sample_size", _SAMPLE)
     texts = _sample(work, f"fitting {entry.name}", size, rng)
-    with plugin_errors(entry.spec, entry.name):
+    with plugin_call(entry.spec, entry.name):
         fitted = plugin.fit(texts, rng)
     npz.save(state.path, state.fingerprint, fitted)
     return fitted
@@ -268,11 +269,11 @@ def _measure_fidelity(work: _Entry, fitted: FittedState) -> float | None:
     entry = work.entry
     if not entry.spec.plugin().traits.fidelity:
         return None
-    with plugin_errors(entry.spec, entry.name):
+    with plugin_call(entry.spec, entry.name):
         encoder: FidelityEmbedder = entry.spec.build().restore(fitted)
     rng = rng_for(work.context.config.seed, f"fidelity/{entry.name}")
     texts = _sample(work, f"measuring the drift of {entry.name}", _FIDELITY_SAMPLE, rng)
-    with plugin_errors(entry.spec, entry.name):
+    with plugin_call(entry.spec, entry.name):
         return float(np.mean(encoder.fidelity(texts), dtype=np.float64))
 
 
@@ -427,7 +428,7 @@ def _encode_texts(task: _Task, hashes: pa.ChunkedArray) -> tuple[AnyArray, dict[
 
 def _encode_values(task: _Task, values: Sequence[str] | pa.ChunkedArray) -> tuple[AnyArray, dict[int, str]]:
     """Encode texts or column values to unit vectors; return them as stored, and the reasons for quarantined rows."""
-    with plugin_errors(task.spec, task.spec.name):
+    with plugin_call(task.spec, task.spec.name):
         vectors: object = fitted_state.build_fitted(task.spec, task.state).encode(values)
     rows = len(values)
     if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or len(vectors) != rows or vectors.dtype != np.float32:

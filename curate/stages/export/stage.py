@@ -34,7 +34,7 @@ from curate.stages.base import (
     PlannedStep,
     Stage,
     Step,
-    plugin_errors,
+    plugin_call,
     raise_if_failed,
     run_step,
 )
@@ -399,7 +399,7 @@ def _write(task: _Task) -> _File:
     table = table.replace_schema_metadata(task.pool.inputs.schema.metadata)
     path = task.folder / task.file
     with parquet_io.write_atomically(path, keep_name=True) as partial:
-        with plugin_errors(task.spec, task.spec.name):
+        with plugin_call(task.spec, task.spec.name):
             try:
                 more = {"nulls": nulls} if task.spec.plugin().traits.nulls else {}
                 task.spec.build().write(table, partial, **more)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from curate import paths
 from curate.errors import DataError, PluginError
 from curate.kernels.arrow_categories import encode_categories, unique_categories
-from curate.kernels.parallel import block_slices, one_blas_thread
+from curate.kernels.parallel import block_slices
 from curate.kernels.stats.softmax import half_precision_logs
 from curate.kernels.types import Codes, FittedState, Matrix, Vectors, freeze
 from curate.paths import FileInfo
@@ -41,7 +41,7 @@ from curate.stages.base import (
     Step,
     count_all_kept,
     is_current_shard,
-    plugin_errors,
+    plugin_call,
     raise_if_failed,
     run_step,
 )
@@ -222,7 +222,7 @@ def _train_and_predict(
         has_label = labels >= 0
         x = _embeddings(context, pool.stream_embeddings(entry.embedding), has_label)
         labels = freeze(labels[has_label])
-        with plugin_errors(entry.spec, entry.name), one_blas_thread():
+        with plugin_call(entry.spec, entry.name):
             trained = plugin.train(x, labels, classes, rng_for(context.config.seed, f"proxy/{entry.name}"))
         context.progress.advance(len(has_label))
         npz.save(folder / TRAINED, fingerprint, trained)
@@ -268,7 +268,7 @@ def _predict(task: _Task) -> None:
 
     def blocks(rows: slice) -> Iterator[NDArray[np.float16]]:
         expected = (len(x[rows]), task.classes)
-        with plugin_errors(task.spec, task.spec.name), one_blas_thread():
+        with plugin_call(task.spec, task.spec.name):
             for predictions in plugin.predict(trained, x[rows]):
                 if predictions.dtype != np.float32 or predictions.shape != expected:
                     got = f"{predictions.dtype} {predictions.shape}"
@@ -295,7 +295,7 @@ def _write_log(
     folder = context.folder / "proxy"
     context.progress.begin(f"reading the log of {entry.name}", len(labels))
     logs = [paths.parse_path(file["path"]) for file in files]
-    with plugin_errors(entry.spec, entry.name):
+    with plugin_call(entry.spec, entry.name):
         log = training_logs.read(entry.spec.build(), logs, pool.ids, len(names), context.scratch)
     known_labels = np.where(log.seen, labels, np.int32(-1))
     schema = schemas.proxy(log.runs, log.epochs, len(names), {"model": entry.name})

@@ -19,7 +19,7 @@ from curate.plugins.results import FitReport
 from curate.pool.training_sample import sample_values
 from curate.seeds import rng_for
 from curate.stages import fitted_state
-from curate.stages.base import Context, plugin_errors
+from curate.stages.base import Context, plugin_call
 from curate.stages.fitted_state import Fit, StateFile
 from curate.stages.ingest.stage import find_input_files, fingerprint_inputs, ingest, survey_files
 from curate.store import npz, run_directory
@@ -136,12 +136,12 @@ class ScorerFit:
             }
             count = sum(map(len, texts.values()))
             context.progress.begin(f"fitting {entry.name}", count, "texts")
-            with plugin_errors(entry.spec, entry.name):
+            with plugin_call(entry.spec, entry.name):
                 fitted = plugin.fit(texts, rng)
             context.progress.advance(count)
             npz.save(state.path, state.fingerprint, fitted)
         fitted_state.save(self.folder, fit)
-        with plugin_errors(entry.spec, entry.name):
+        with plugin_call(entry.spec, entry.name):
             report: FitReport = plugin.describe_fit(fitted)
         context.progress.note(f"score {entry.name}: fitted to {report.summary}")
         return state, report

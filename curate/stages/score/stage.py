@@ -32,7 +32,7 @@ from curate.stages.base import (
     Step,
     count_all_kept,
     is_current_shard,
-    plugin_errors,
+    plugin_call,
     raise_if_failed,
     run_step,
 )
@@ -272,7 +272,7 @@ def _score_pool(job: _Job) -> Vector:
 def _scores(job: _Job, batch: ScoreBatch, rng: np.random.Generator, n: int) -> Vector:
     """Return the scores of a batch of n rows, shape (n, columns)."""
     m = len(job.spec.plugin().traits.columns)
-    with plugin_errors(job.spec, job.name):
+    with plugin_call(job.spec, job.name):
         plugin = job.spec.build() if job.state is None else fitted_state.build_fitted(job.spec, job.state)
         scores: object = plugin.score(batch, rng)
     if not isinstance(scores, np.ndarray) or scores.dtype != np.float32 or scores.shape not in ((n,), (n, m)):

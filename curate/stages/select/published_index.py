@@ -23,7 +23,7 @@ from curate.kernels.types import Rows
 from curate.plugins.batches import PublishedRows
 from curate.plugins.interfaces import SketchingSelector
 from curate.pool.view import PoolView
-from curate.stages.base import Context, plugin_errors
+from curate.stages.base import Context, plugin_call
 from curate.stages.select.run_selector import build_pool
 from curate.store import manifest, parquet_io, schemas, versions
 from curate.store.versions import Publication
@@ -228,7 +228,7 @@ def _lines(pool: PoolView, rows: Rows, entry: SelectEntry) -> pa.Table:
 def _sketch(pool: PoolView, rows: Rows, entry: SelectEntry) -> pa.Table:
     selector: SketchingSelector = entry.spec.build()
     some = build_pool(pool, rows, entry)
-    with plugin_errors(entry.spec, entry.name):
+    with plugin_call(entry.spec, entry.name):
         sketches: pa.Table = selector.sketch(some)
     return sketches
 

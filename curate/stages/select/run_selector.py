@@ -16,7 +16,7 @@ from curate.plugins.batches import Pool, PublishedRows
 from curate.plugins.results import Selection
 from curate.pool.view import PoolView
 from curate.seeds import rng_for
-from curate.stages.base import plugin_errors
+from curate.stages.base import plugin_call
 from curate.stages.select import split_budget
 from curate.stages.select.incumbents import Incumbents, keep_incumbents
 from curate.stages.select.split_budget import Groups
@@ -148,7 +148,7 @@ def build_pool(view: PoolView, survivors: Rows, entry: SelectEntry, published: P
 
     selector = entry.spec.build()
     quality = view.quality(entry.quality if "quality" in reads else None)
-    with plugin_errors(entry.spec, entry.name):
+    with plugin_call(entry.spec, entry.name):
         columns = selector.columns() if "frame" in reads else ()
     texts = view.texts() if "text" in reads else None
     try:
@@ -218,7 +218,7 @@ def _run(
 ) -> Selection:
     """Run the selector, and keep published rows as the configuration requires."""
     selector = entry.spec.build()
-    with plugin_errors(entry.spec, entry.name):
+    with plugin_call(entry.spec, entry.name):
         selection: Selection = selector.select(pool, budget, rng_for(seed, f"select/{entry.name}", task))
     planned = 0 if selection.epochs is None else len(selection.epochs)
     if planned != (entry.epochs if entry.epochs > 1 else 0):

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from curate.errors import PluginError
 from curate.kernels.parallel import one_blas_thread
 from curate.plugins.batches import Pool
-from curate.plugins.selectors.sampling.autocoreset import AutoCoreset, autocoreset, caratheodory, least_squares
+from curate.plugins.selectors.sampling.autocoreset import (
+    AutoCoreset,
+    _null_vector,
+    autocoreset,
+    caratheodory,
+    least_squares,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +64,18 @@ def test_elimination_meets_any_size_from_the_number_of_columns_on(n, q, seed, ra
 
 
 # ---------------------------------------------------------------- the loop
+
+
+@given(st.integers(1, 6), st.integers(0, 200), st.booleans())
+def test_a_null_vector_is_the_same_however_the_points_are_rounded(q, seed, copies):
+    """Also where the null space has several dimensions, of which a decomposition returns any basis."""
+    points = np.random.default_rng(seed).integers(0, 4, (q + 1, q)).astype(float)
+    points[-1] = points[0] if copies else points[-1]
+    null = _null_vector(points)
+    assert null.max() == pytest.approx(1)
+    np.testing.assert_allclose(null @ points, 0, atol=1e-9)
+    noise = 1 + 1e-15 * np.random.default_rng(seed + 1).standard_normal(points.shape)
+    np.testing.assert_allclose(_null_vector(points * noise), null, atol=1e-6)
 
 
 def test_least_squares_are_those_of_the_weighted_rows():
