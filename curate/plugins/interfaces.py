@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from curate.kernels.types import Codes, FittedState, Matrix, Vector, Vectors
+    from curate.kernels.types import Codes, FittedState, Hashes, Matrix, Rows, Vector, Vectors
     from curate.plugins.batches import MetricInput, Pool, ScoreBatch
     from curate.plugins.results import Clustering, FitReport, MetricResult, Selection
 
@@ -37,6 +37,15 @@ Reads = Literal[
     "dynamics",
     "log",
 ]
+Scope = Literal["row", "sketch", "group", "merge", "pool"]
+"""Rows that decide together whether a row is kept, which determines where a selector runs.
+
+- ``row``: each row on its own; workers process the shards.
+- ``sketch``: rows whose sketches share a key; workers sketch the shards, and link the rows of each partition.
+- ``group``: rows of the same or nearby clusters; workers process the clusters.
+- ``merge``: all rows, but only their scores and clusters, which are read in one pass; no embedding is in memory.
+- ``pool``: all rows with their embeddings or texts, in one process.
+"""
 
 
 # ---------------------------------------------------------------- markers for fields
@@ -213,6 +222,13 @@ class Filter(Protocol):
         """Return the rows that pass."""
 
 
+class VariableScope(Protocol):
+    """Selector whose scope depends on its fields, declared with several scopes."""
+
+    def scope(self) -> Scope:
+        """Return the scope, one of the declared ones."""
+
+
 class SketchingSelector(Filter, Protocol):
     """Filter that drops duplicates, also of rows published by earlier runs; declared with ``sketch``.
 
@@ -221,6 +237,26 @@ class SketchingSelector(Filter, Protocol):
 
     def sketch(self, pool: Pool) -> pa.Table:
         """Return the data of each row that is needed to find its duplicates later."""
+
+
+class LinkingSelector(SketchingSelector, Protocol):
+    """Filter that drops duplicates by sketches only, declared with the scope ``sketch``.
+
+    ``select`` gives the same result as ``link`` for the sketches of the pool.
+    """
+
+    def keys(self, sketches: pa.Table) -> tuple[Rows, Hashes]:
+        """Return rows of the table (e,) and a uint64 key for each.
+
+        Rows that share no key, not even through others, have no influence on each other.
+        """
+
+    def link(self, sketches: pa.Table, quality: Vector, n_published: int) -> Selection:
+        """Return the sketched rows to keep; the first ``n_published`` are always kept.
+
+        Every chain of rows that share keys is complete. The result depends on the order of the rows only as that of
+        ``select`` does.
+        """
 
 
 class Exporter(Protocol):
@@ -294,6 +330,9 @@ class Traits:
     learns: bool = False
     """Whether a metric trains a model on the selected rows and tests it on the test rows."""
 
+    scope: tuple[Scope, ...] = ("pool",)
+    """Scope of a selector; several if it depends on the fields, see ``VariableScope``."""
+
     budgeted: bool = True
     prefix: bool = False
     """Whether the first k rows of a larger selection are the selection of k rows."""
@@ -341,6 +380,11 @@ class Traits:
     example: Mapping[str, object] = field(default_factory=dict)
     """Values for the fields without defaults, used by docs and contract tests."""
 
+    @property
+    def several_scopes(self) -> bool:
+        """Whether the scope of a selector depends on its fields."""
+        return len(self.scope) > 1
+
 
 QUADRATIC_WARNING = "Runtime is quadratic in the number of rows processed together."
 """Warning in the description of selectors with the trait ``quadratic``."""
@@ -351,6 +395,17 @@ _TRAITS: dict[type, Traits] = {}
 def get_traits(cls: type) -> Traits | None:
     """Return the declared traits of ``cls``, or None if it is not a plugin."""
     return _TRAITS.get(cls)
+
+
+def get_scope(plugin: object) -> Scope:
+    """Return the scope of a selector with its fields."""
+    plugin_traits = get_traits(type(plugin))
+    if plugin_traits is None:
+        return "pool"
+    if len(plugin_traits.scope) == 1:
+        return plugin_traits.scope[0]
+    variable: VariableScope = plugin  # type: ignore[assignment] # checked by the decorator
+    return variable.scope()
 
 
 def is_random(plugin: object) -> bool:
@@ -371,7 +426,11 @@ _OPTIONAL: Mapping[Kind, Mapping[str, tuple[str, str]]] = {
         "fidelity": ("fidelity", "fits=True, fidelity=True"),
     },
     "scorer": {"fit": ("fits", "fits=True")},
-    "selector": {"sketch": ("sketch", "sketch=(…)"), "draws": ("", "random={field: (value, …)}")},
+    "selector": {
+        "sketch": ("sketch", "sketch=(…)"),
+        "scope": ("several_scopes", "scope=(…, …)"),
+        "draws": ("", "random={field: (value, …)}"),
+    },
     "metric": {"draws": ("", "random={field: (value, …)}")},
 }
 """Optional members by kind: the trait that declares each, and the argument of the decorator."""
@@ -531,6 +590,7 @@ def scorer(
 def selector(
     *,
     version: int,
+    scope: Scope | tuple[Scope, ...] = "pool",
     reads: frozenset[Reads] | set[Reads] = frozenset({"embedding", "quality"}),
     budgeted: bool = True,
     prefix: bool = False,
@@ -549,6 +609,7 @@ def selector(
     Parameters
     ----------
     version : version of the result, see ``Traits``
+    scope : where the selector runs, see ``Scope``; several if its method ``scope`` decides
     reads : inputs
     budgeted : whether the selector takes a budget; otherwise it is a filter
     prefix, equivariant, needs_quality, random, quadratic, sketch, cost, guarantee : properties, see ``Traits``
@@ -559,6 +620,7 @@ def selector(
         Traits(
             kind="selector",
             version=version,
+            scope=(scope,) if isinstance(scope, str) else tuple(scope),
             reads=frozenset(reads),
             within="corpus",
             budgeted=budgeted,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, fields
-from functools import cached_property
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, lru_cache
 from operator import methodcaller
 from pathlib import Path
 from typing import TypeVar
@@ -62,6 +62,8 @@ class PoolView:
     score_outputs: tuple[ScoreOutput, ...] = ()
     decontaminate_output: DecontaminateOutput | None = None
     select_result: SelectOutput | None = None
+    only: tuple[int, ...] | None = None
+    """Numbers of the shards in this view; None for all."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return PoolView, tuple(getattr(self, field.name) for field in fields(self))
@@ -87,11 +89,22 @@ class PoolView:
 
     # ------------------------------------------------------------ shards
 
+    @property
+    def numbers(self) -> Sequence[int]:
+        """Numbers of the shards in this view, in order."""
+        return range(len(self.inputs.shards)) if self.only is None else self.only
+
+    def restrict(self, number: int) -> PoolView:
+        """Return a view of the rows of one shard, which shares the cached ids, but no column."""
+        view = replace(self, only=(number,))
+        vars(view).update(_ids=self._ids, _masks=self._masks, _positions=self._positions)
+        return view
+
     @cached_property
     def shard_sizes(self) -> tuple[int, ...]:
         """Number of pool rows in each shard."""
         if len(self.embed_outputs) == 1:
-            return self.embed_outputs[0].rows
+            return tuple(self.embed_outputs[0].rows[number] for number in self.numbers)
         return tuple(len(chunk) for chunk in self.ids.chunks)
 
     def __len__(self) -> int:
@@ -109,7 +122,7 @@ class PoolView:
 
     def shards(self) -> Iterator[PoolShard]:
         """Yield every shard, in order."""
-        return map(self.shard, range(len(self.inputs.shards)))
+        return map(self.shard, self.numbers)
 
     def source_counts(self) -> dict[str, int]:
         """Return the number of rows of each source, sorted by name."""
@@ -153,7 +166,7 @@ class PoolView:
     @cached_property
     def cluster(self) -> Codes:
         """Cluster of each row, (n,) int32, -1 for rows in none."""
-        tables = [self.cluster_output.read(number) for number in range(len(self.shard_sizes))]
+        tables = [self.cluster_output.read(number) for number in self.numbers]
         return np.concatenate([table["cluster"].to_numpy() for table in tables])
 
     @cached_property
@@ -176,7 +189,7 @@ class PoolView:
         """Score columns, (n,) float32 each, by their names without ``score_``."""
         scores: dict[str, Vector] = {}
         for entry in self.score_outputs:
-            tables = [entry.read(number) for number in range(len(self.shard_sizes))]
+            tables = [entry.read(number) for number in self.numbers]
             for column in entry.columns:
                 scores[column.removeprefix("score_")] = freeze(np.concatenate([t[column].to_numpy() for t in tables]))
         return scores
@@ -196,8 +209,9 @@ class PoolView:
         columns = ["kind", "set", "similarity"]
         tables = [_HITS.empty_table()]
         start = 0
-        for number, size in enumerate(self.shard_sizes if self.decontaminate_output is not None else ()):
-            hits = _require(self.decontaminate_output, "decontaminate").read(number, ["id", *columns])
+        output = self.decontaminate_output
+        for number, size in zip(self.numbers, self.shard_sizes, strict=True) if output is not None else ():
+            hits = _require(output, "decontaminate").read(number, ["id", *columns])
             if len(hits):
                 position = pc.index_in(hits["id"].combine_chunks(), self.shard(number).ids)
                 row = pc.add(position.cast(pa.int64()), start)
@@ -324,14 +338,22 @@ class PoolView:
         )
 
     def texts(self) -> Texts:
-        """Return the texts of all rows, which are read one shard at a time."""
+        """Return the texts of all rows, which are read one shard at a time; those of a single shard are read once."""
+        return self._texts
+
+    @cached_property
+    def _texts(self) -> Texts:
+
+        numbers = self.numbers
 
         def hashes(number: int) -> NDArray[np.uint64]:
-            stored = self.shard(number).read(("hash",))["hash"].combine_chunks()
-            both = np.frombuffer(stored.buffers()[1], np.uint64, 2 * len(stored), 16 * stored.offset)
-            return both.reshape(-1, 2)
+            return to_hash_halves(self.shard(numbers[number]).read(("hash",))["hash"])
 
-        return Texts(self.shard_sizes, lambda number: self.shard(number).read(("text",))["text"].to_pylist(), hashes)
+        def read(number: int) -> list[str]:
+            texts: list[str] = self.shard(numbers[number]).read(("text",))["text"].to_pylist()
+            return texts
+
+        return Texts(self.shard_sizes, read if len(numbers) > 1 else lru_cache(maxsize=1)(read), hashes)
 
     def read_texts(self, rows: Rows) -> list[str]:
         """Return the texts of some rows, given in ascending order; reads one shard at a time."""
@@ -345,7 +367,8 @@ class PoolShard:
         self.pool, self.number = pool, number
 
     def __len__(self) -> int:
-        return self.pool.shard_sizes[self.number]
+        embedded = self.pool.embed_outputs
+        return embedded[0].rows[self.number] if len(embedded) == 1 else len(self.ids)
 
     @property
     def ids(self) -> pa.Array:
@@ -395,12 +418,23 @@ class PoolShard:
 
     def vectors(self, name: str | None) -> Matrix:
         """Read the embeddings of one embed entry, (m, d) float32."""
+        return embedding_matrix.to_matrix(self.stored_vectors(name))
+
+    def stored_vectors(self, name: str | None) -> pa.ChunkedArray:
+        """Read the embeddings of one embed entry as they are stored, (m,) lists."""
         entry = self.pool.embedding(name)
         table = parquet_io.read(entry.path(self.number), ["embedding"])
         if len(table) > len(self):
             self._load_ids()
             table = table.filter(self.pool._masks[entry.name, self.number])
-        return embedding_matrix.to_matrix(table["embedding"])
+        return table["embedding"]
+
+
+def to_hash_halves(column: pa.ChunkedArray) -> NDArray[np.uint64]:
+    """Return a column of hashes of 16 bytes as two halves, (n, 2)."""
+    stored = column.combine_chunks()
+    both = np.frombuffer(stored.buffers()[1], np.uint64, 2 * len(stored), 16 * stored.offset)
+    return both.reshape(-1, 2)
 
 
 def _ids(entry: EmbedOutput, shard: int) -> pa.Array:

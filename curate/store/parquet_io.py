@@ -15,6 +15,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -159,12 +160,14 @@ def sync_folder(folder: Path) -> None:
         _sync(target)
 
 
-def write(table: pa.Table, path: Path, fingerprint: str, *, compression: str = "none") -> None:
+def write(
+    table: pa.Table, path: Path, fingerprint: str, *, compression: str = "none", row_group: int | None = None
+) -> None:
     """Write a Parquet shard with the fingerprint of its inputs in the footer."""
     footer = {**(table.schema.metadata or {}), FINGERPRINT.encode(): fingerprint.encode()}
     with write_atomically(path) as partial:
         pq.write_table(
-            table.replace_schema_metadata(footer), partial, compression=compression, write_page_checksum=True
+            table.replace_schema_metadata(footer), partial, row_group, compression=compression, write_page_checksum=True
         )
 
 
@@ -260,6 +263,36 @@ def read(path: Path, columns: Sequence[str] | pa.Schema | None = None, *, missin
             if column.type != field.type or (column.null_count and not field.nullable):
                 raise ValueError(f"its column {field.name!r} is {column.type} with {column.null_count} nulls")
     return table
+
+
+def read_row_group(
+    path: Path, find: Callable[[pa.Schema], int | None], columns: Sequence[str] | None = None
+) -> pa.Table:
+    """Read one row group of the shard at ``path``, optionally only some columns.
+
+    Parameters
+    ----------
+    find : Callable[[pa.Schema], int | None]
+        Function that returns the number of the row group, from the schema of the shard; None for no rows.
+    """
+    with _reading(path) as file:
+        number = find(file.schema_arrow)
+        names = None if columns is None else list(columns)
+        if number is not None:
+            return file.read_row_group(number, names)
+        empty: pa.Table = file.schema_arrow.empty_table()
+        return empty if names is None else empty.select(names)
+
+
+def read_sorted_range(path: Path, low: int, high: int) -> pa.Table:
+    """Read the rows with ``low`` <= first column <= ``high`` of a shard that is sorted by its first column."""
+    with _reading(path) as file:
+        bounds = [file.metadata.row_group(number).column(0).statistics for number in range(file.num_row_groups)]
+        numbers = [number for number, one in enumerate(bounds) if one.max >= low and one.min <= high]
+        table = file.read_row_groups(numbers) if numbers else file.schema_arrow.empty_table()
+    values = table[0].to_numpy()
+    start = int(np.searchsorted(values, values.dtype.type(low)))
+    return table.slice(start, int(np.searchsorted(values, values.dtype.type(high), "right")) - start)
 
 
 def read_fingerprint(path: Path) -> str | None:

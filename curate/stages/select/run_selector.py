@@ -91,7 +91,7 @@ def run(
         A budget or a quota exceeds the number of rows.
     """
     sizes = _sizes(pool, groups, tokens)
-    shares = _shares(entry, sizes, groups)
+    shares = split_shares(entry, sizes, groups)
     if groups is None:
         selections = [_share(entry, pool, seed, shares[0], tokens, incumbents)]
         selection = selections[0]
@@ -119,7 +119,7 @@ def _sizes(pool: Pool, groups: Groups | None, tokens: NDArray[np.int32] | None) 
     )
 
 
-def _shares(entry: SelectEntry, sizes: NDArray[np.int64], groups: Groups | None) -> Sequence[int | None]:
+def split_shares(entry: SelectEntry, sizes: NDArray[np.int64], groups: Groups | None) -> Sequence[int | None]:
     """Return the part of the budget for each group; None for a filter."""
     if entry.budget is None:
         return [None] * len(sizes)
@@ -168,7 +168,12 @@ def build_pool(view: PoolView, survivors: Rows, entry: SelectEntry, published: P
 
 def _groups(view: PoolView, survivors: Rows, entry: SelectEntry) -> Groups | None:
     """Return the groups of the survivors; None without ``within``."""
-    return None if entry.within is None else build_groups(view.groups(entry.within)[survivors], entry.quota)
+    return None if entry.within is None else find_groups(view, survivors, entry)
+
+
+def find_groups(view: PoolView, survivors: Rows, entry: SelectEntry) -> Groups:
+    """Return the groups of the survivors for an entry with ``within``."""
+    return build_groups(view.groups(entry.within or "")[survivors], entry.quota)
 
 
 def build_groups(values: pl.Series, quota: Quota | None) -> Groups:
@@ -211,6 +216,13 @@ def _share(
         return answer(budget)
     prefix = entry.spec.plugin().traits.prefix and incumbents is None
     return split_budget.select_within_tokens(answer, tokens, budget, prefix=prefix)
+
+
+def select_group(
+    entry: SelectEntry, pool: Pool, seed: int, budget: int | None, incumbents: Incumbents | None, number: int
+) -> Selection:
+    """Run the selector on the rows of the group with this number, for a budget in rows."""
+    return _share(entry, pool, seed, budget, None, incumbents, number)
 
 
 def _run(

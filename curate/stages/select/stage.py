@@ -24,8 +24,7 @@ from curate import paths
 from curate.accounting import Count
 from curate.config.model import DECONTAMINATE
 from curate.errors import GuardrailError
-from curate.executors.base import peak_memory, reset_peak_memory
-from curate.kernels.parallel import one_blas_thread
+from curate.executors.base import peak_memory
 from curate.kernels.types import AnyArray, Rows
 from curate.plugins.results import Selection
 from curate.pool.stage_outputs import SelectOutput
@@ -44,15 +43,20 @@ from curate.stages.base import (
 )
 from curate.stages.decontaminate.stage import NGRAM
 from curate.stages.select import cost_warnings, published_index
+from curate.stages.select.entry_runner import EntryRunner
 from curate.stages.select.incumbents import Incumbents
 from curate.stages.select.ledger_builder import LedgerBuilder
-from curate.stages.select.run_selector import choose, max_rows_at_once
+from curate.stages.select.run_selector import max_rows_at_once
 from curate.store import manifest, parquet_io, schemas, versions
 from curate.store.ledger import SelectResult
 from curate.store.manifest import EntryAccount, Record, StageResult
 
 if TYPE_CHECKING:
     from curate.config.model import RunConfig, SelectEntry
+
+
+_WORK = "work"
+"""Folder of the results of tasks in the stage's folder, while it runs."""
 
 
 class Select(Stage[tuple["SelectEntry", ...], SelectOutput]):
@@ -206,20 +210,18 @@ def _work(
 ) -> Outcome[SelectResult]:
     ledger = LedgerBuilder(pool.ids)
     incumbents = None if published.previous is None else _incumbents(context, pool, published.previous)
-    seed = context.config.seed
+    runner = EntryRunner(context, pool, folder / _WORK, fingerprint)
     entries: list[EntryAccount] = []
     names = _names(context, pool)
     if pool.decontaminate_output is not None:
         entries.append(_decontaminate(pool, pool.decontaminate_output.folder, ledger))
-    for number, entry in enumerate(context.config.select, len(names) - len(context.config.select)):
-        started = time.perf_counter()
-        reset_peak_memory()
+    first = len(entries)
+    for number, entry in enumerate(context.config.select, first):
         before = ledger.survivors
         if cost_warnings.is_quadratic(entry):
             warning = cost_warnings.cost_warning(entry, len(before), max_rows_at_once(pool, before, entry))
             if warning:
                 context.progress.note(warning)
-        context.progress.begin(f"selecting with {entry.name}", len(before))
         lookup = (
             None
             if entry.against is None
@@ -230,21 +232,26 @@ def _work(
                 f"select {entry.name}: the embeddings were fitted again, so {lookup.forgotten:,} published rows that "
                 "are no longer in the pool are not compared"
             )
-        with one_blas_thread():
-            chosen = choose(
-                pool,
-                before,
-                entry,
-                seed,
-                None if incumbents is None else incumbents.take(before),
-                None if lookup is None else lookup.published.take(before),
-            )
+        result = runner.run(
+            context.config.select[number - first :],
+            before,
+            None if incumbents is None else incumbents.take(before),
+            None if lookup is None else lookup.published.take(before),
+        )
         ranked = entry.spec.plugin().traits.budgeted
-        ledger.record(number, chosen, ranked=ranked, published_ids=None if lookup is None else lookup.ids)
-        account = _account(pool, entry.name, before, ledger.survivors, started)
-        entries.append(replace(account, retention=None if chosen.retention is None else chosen.retention.curve()))
-        context.progress.advance(len(before))
+        ledger.record(number, result.selection, ranked=ranked, published_ids=None if lookup is None else lookup.ids)
+        retention = result.selection.retention
+        entries.append(
+            EntryAccount(
+                name=entry.name,
+                sources=_counts(pool, before, ledger.survivors),
+                seconds=result.seconds,
+                peak_memory=result.peak_memory,
+                retention=None if retention is None else retention.curve(),
+            )
+        )
     _write(pool, names, ledger, folder, fingerprint)
+    paths.remove_directory(folder / _WORK)
     return Outcome(
         sources=_counts(pool, np.arange(len(pool)), ledger.survivors),
         shards=len(pool.shard_sizes),

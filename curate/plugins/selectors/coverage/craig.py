@@ -131,6 +131,7 @@ def cosines(embeddings: Matrix, rows: Rows, representatives: Rows) -> Vector:
 
 @selector(
     version=2,
+    scope="pool",
     reads={"embedding", "scores"},
     prefix=True,
     random=False,

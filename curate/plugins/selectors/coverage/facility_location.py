@@ -63,6 +63,7 @@ def facility_location(graph: sparse.csr_array, budget: int) -> tuple[Rows, Vecto
 
 @selector(
     version=3,
+    scope="pool",
     reads={"embedding", "cluster"},
     prefix=True,
     random=False,

@@ -126,6 +126,7 @@ def _solve(
 
 @selector(
     version=2,
+    scope="pool",
     reads={"embedding", "scores"},
     quadratic=True,
     cost="O(n d + d³) per row",

@@ -69,6 +69,7 @@ def herding(embeddings: Matrix, budget: int) -> tuple[Rows, Vector]:
 
 @selector(
     version=1,
+    scope="pool",
     reads={"embedding"},
     prefix=True,
     random=False,

@@ -126,6 +126,7 @@ def assign_levels(levels: list[Matrix], embeddings: Matrix) -> tuple[list[Codes]
 
 @selector(
     version=1,
+    scope="pool",
     reads={"embedding"},
     cost="O(n log n), and a tree of k-means",
     guarantee="even shares at every level",

@@ -97,6 +97,7 @@ def number_states(sequences: pl.Series) -> NDArray[np.int64]:
 
 @selector(
     version=2,
+    scope="pool",
     reads={"frame"},
     random=False,
     quadratic=True,

@@ -339,6 +339,7 @@ def _groups(values: pl.Series) -> sparse.csr_array:
 
 @selector(
     version=2,
+    scope="pool",
     reads={"embedding", "quality", "cluster", "scores", "frame"},
     random={"optimizer": ("stochastic", "distributed")},
     cost="a neighbor graph, and a few gains per row",

@@ -128,6 +128,7 @@ def stratum_budgets(stratum_sizes: Rows, budget: int) -> Rows:
 
 @selector(
     version=1,
+    scope="merge",
     reads={"scores", "quality"},
     example={"by": "prototypicality"},
     cost="O(n log n)",

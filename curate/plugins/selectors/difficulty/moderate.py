@@ -102,6 +102,7 @@ def distance_to_prototype(embeddings: Matrix, cluster: Codes, prototype: Prototy
 
 @selector(
     version=1,
+    scope="pool",
     reads={"embedding", "cluster"},
     prefix=True,
     random=False,

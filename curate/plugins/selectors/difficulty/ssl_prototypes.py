@@ -84,6 +84,7 @@ def distance_to_mean_direction(embeddings: Matrix, cluster: Codes) -> Vector:
 
 @selector(
     version=1,
+    scope="pool",
     reads={"embedding", "cluster"},
     prefix=True,
     random=False,

@@ -42,6 +42,7 @@ def top_k(quality: Vector, budget: int) -> Rows:
 
 @selector(
     version=1,
+    scope="merge",
     needs_quality=True,
     reads={"quality"},
     prefix=True,

@@ -118,6 +118,7 @@ def _most_similar(x: Matrix, embeddings: Matrix, taken_rows: Rows) -> tuple[Vect
 
 @selector(
     version=1,
+    scope="pool",
     needs_quality=True,
     prefix=True,
     random=False,

@@ -98,6 +98,7 @@ def dpp(
 
 @selector(
     version=1,
+    scope="pool",
     quadratic=True,
     cost="O(n d²) for every d rows",
     guarantee="an exact sample",

@@ -163,6 +163,7 @@ def _orthogonal(rows: Numbers, basis: Numbers) -> Numbers:
 
 @selector(
     version=1,
+    scope="pool",
     prefix=True,
     equivariant=True,
     random=False,

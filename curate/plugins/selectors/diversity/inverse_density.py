@@ -86,6 +86,7 @@ def pool_density(embeddings: Matrix, cluster: Codes, n_neighbors: int, dimension
 
 @selector(
     version=3,
+    scope="pool",
     reads={"embedding", "cluster"},
     prefix=True,
     cost="a neighbor graph, and O(n log n)",

@@ -137,6 +137,7 @@ def _most_similar(embeddings: Matrix, rows: Rows, picks: Rows) -> Vector:
 
 @selector(
     version=1,
+    scope="pool",
     needs_quality=True,
     prefix=True,
     equivariant=True,

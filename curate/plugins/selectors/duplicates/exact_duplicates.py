@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
+from curate.kernels.stats.hash_sampling import mix_bits
 from curate.kernels.text.text_differences import Difference
 from curate.kernels.text.text_identity import normalize
 from curate.kernels.types import Counts, Hashes, Rows, Texts, Vector
@@ -69,8 +70,22 @@ def exact_duplicates(
     """
     published_hashes = np.zeros((2, 0), np.uint64) if published is None else published
     hashes = np.concatenate((published_hashes, hash_texts(texts, differences)), axis=1)
+    m = published_hashes.shape[1]
+    return link_equal(hashes, np.concatenate((np.zeros(m, np.float32), quality)), keep, m)
+
+
+def link_equal(hashes: Hashes, quality: Vector, keep: Keep, n_published: int) -> tuple[Rows, Counts]:
+    """Drop a row if another row with the same hash comes first; see ``exact_duplicates``.
+
+    Parameters
+    ----------
+    hashes : (2, n) uint64
+    quality : (n,) float32, higher = keep; read if ``keep`` is "best_quality"
+    keep : the row of a group that is kept
+    n_published : number of leading rows that come before all others
+    """
     n = hashes.shape[1]
-    rank = np.concatenate((np.full(published_hashes.shape[1], -np.inf, np.float32), -quality))
+    rank = np.concatenate((np.full(n_published, -np.inf, np.float32), -quality[n_published:]))
     order = np.lexsort(hashes if keep == "first" else (rank, *hashes))
     hashes = hashes[:, order]
     starts_group = np.ones(n, np.bool_)
@@ -117,6 +132,7 @@ def _read_hashes(sketches: pa.Table) -> Hashes:
 
 @selector(
     version=2,
+    scope="sketch",
     reads={"text", "quality"},
     budgeted=False,
     random=False,
@@ -160,6 +176,9 @@ class ExactDuplicates:
             published.to_pool_rows(representatives),
             published.expand_to_pool(counts[published.rows :].astype(np.float32), 1),
         )
+        return self._selection(representative, copies)
+
+    def _selection(self, representative: Rows, copies: Vector) -> Selection:
         suffix = f", ignoring {', '.join(self.normalize)}" if self.normalize else ""
         similarity = np.where(copies > 0, np.nan, 1).astype(np.float32)
         return Selection.from_representatives(representative, similarity, copies, f"exact duplicate{suffix}")
@@ -167,3 +186,15 @@ class ExactDuplicates:
     def sketch(self, pool: Pool) -> pa.Table:
         """Return the two halves of each text's hash."""
         return pa.table(dict(zip(_HALVES, hash_texts(require(pool.texts), self.normalize), strict=True)))
+
+    def keys(self, sketches: pa.Table) -> tuple[Rows, Hashes]:
+        """Return the hash of each row's text in 64 bits."""
+        high, low = _read_hashes(sketches)
+        return np.arange(len(high)), mix_bits(high) ^ low
+
+    def link(self, sketches: pa.Table, quality: Vector, n_published: int) -> Selection:
+        """Select among sketched rows, of which the first ``n_published`` were published before."""
+        representative, copies = link_equal(_read_hashes(sketches), quality, self.keep, n_published)
+        representative[:n_published] = -1
+        copies[:n_published] = 1
+        return self._selection(representative, copies.astype(np.float32))

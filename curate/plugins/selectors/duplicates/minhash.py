@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
 from annotated_types import Ge, Gt, Le, Lt
 
+from curate.kernels.linalg.centroids import group_rows
+from curate.kernels.neighbors.components import find_roots, merge_edges
 from curate.kernels.neighbors.jaccard import HashSets
 from curate.kernels.neighbors.lsh_linkage import Buckets, connected_linkage, direct_linkage, merge_components
 from curate.kernels.neighbors.minhash_signatures import candidate_probability, choose_bands
@@ -22,6 +25,7 @@ from curate.kernels.neighbors.minhash_sketches import (
 )
 from curate.kernels.neighbors.rare_shingles import Profiles
 from curate.kernels.neighbors.retention import THRESHOLDS, Retention
+from curate.kernels.stats.hash_sampling import mix_bits
 from curate.kernels.text.shingles import Unit
 from curate.kernels.text.text_differences import Difference
 from curate.kernels.types import Hashes, Numbers, Rows, Texts, Vector
@@ -100,33 +104,70 @@ def minhash(
     ([-1, 0, 0], [nan, 0.8, 0.57])
     """
     published_rows = PublishedRows.empty(texts.rows) if published is None else published
-    texts, quality = texts.take(published_rows.new_rows), quality[published_rows.new_rows]
+    new_texts, m = texts.take(published_rows.new_rows), published_rows.rows
     bands, rows = choose_bands(min_similarity, num_perm, max_miss_rate)
     sketcher = Sketcher(ngram_unit, ngram_size, bands, rows, tuple(differences))
-    sketches, n_published = (
-        MinHashSketches.concatenate(
-            [sketcher.read_table(published_rows.sketches(*SKETCH_COLUMNS)), sketcher.sketch(texts)]
-        ),
-        published_rows.rows,
+    sketches = MinHashSketches.concatenate(
+        [sketcher.read_table(published_rows.sketches(*SKETCH_COLUMNS)), sketcher.sketch(new_texts)]
     )
-    rank = np.concatenate((np.full(n_published, -np.inf, np.float32), -quality))
+
+    def read_shingles(ascending: Rows) -> HashSets:
+        published_part, new_part = np.split(ascending, [np.searchsorted(ascending, m)])
+        stored = read_sets(published_rows.sketches(SHINGLES_COLUMN), published_part)
+        return HashSets.concatenate([stored, sketcher.shingle_sets(new_texts.take(new_part - m))])
+
+    representative, similarities, nearest = link_sketches(
+        sketches,
+        np.concatenate((np.zeros(m, np.float32), quality[published_rows.new_rows])),
+        read_shingles,
+        min_similarity=min_similarity,
+        linkage=linkage,
+        n_published=m,
+    )
+    return (
+        published_rows.to_pool_rows(representative),
+        published_rows.expand_to_pool(similarities[m:], np.nan),
+        published_rows.expand_to_pool(nearest[m:], -1),
+    )
+
+
+def link_sketches(
+    sketches: MinHashSketches,
+    quality: Vector,
+    read_shingles: Callable[[Rows], HashSets],
+    *,
+    min_similarity: float,
+    linkage: Linkage,
+    n_published: int = 0,
+) -> tuple[Rows, Vector, Vector]:
+    """Drop the near-duplicates among sketched texts.
+
+    Texts that share no band, not even through others, have no influence on each other: linking them separately gives
+    the same result.
+
+    Parameters
+    ----------
+    sketches : of n texts
+    quality : (n,) float32, higher = keep
+    read_shingles : function that returns the sets of shingles of ascending rows
+    min_similarity, linkage : see ``minhash``
+    n_published : number of leading rows that are always kept
+
+    Returns
+    -------
+    representative, similarity, nearest : (n,) as ``minhash`` returns them, with rows as numbered here; ``nearest`` is
+        -1 for published rows
+    """
+    rank = np.concatenate((np.full(n_published, -np.inf, np.float32), -quality[n_published:]))
     first_rows, group = _group_equal_digests(sketches.digests, np.argsort(rank, kind="stable"))
     n_fixed = int(np.count_nonzero(first_rows < n_published))
     buckets = Buckets.from_keys(sketches.keys[:, first_rows]).reaching_row(n_fixed)
     compared = np.unique(buckets.members)
     sorted_rows = np.sort(first_rows[compared])
-    published_part, new_part = np.split(sorted_rows, [np.searchsorted(sorted_rows, n_published)])
-    sets = HashSets.concatenate(
-        [
-            read_sets(published_rows.sketches(SHINGLES_COLUMN), published_part),
-            sketcher.shingle_sets(texts.take(new_part - n_published)),
-        ]
-    )
+    sets = read_shingles(sorted_rows)
     set_of_group = np.zeros(len(first_rows), np.intp)
     set_of_group[compared] = np.searchsorted(sorted_rows, first_rows[compared])
-    buckets, crowded = buckets.split_by_size(_CROWD)
-    narrow = Profiles.from_sets(sets, set_of_group[crowded]).narrow(min_similarity)
-    buckets = buckets.concatenate(Buckets(crowded[narrow.members], narrow.starts))
+    buckets = _narrow_crowded(buckets, sets, set_of_group, min_similarity)
 
     def jaccard(left: Rows, right: Rows) -> Numbers:
         return sets.jaccard(set_of_group[left], set_of_group[right])
@@ -142,11 +183,22 @@ def minhash(
         dropped = np.flatnonzero(representatives >= 0)
         similarity[dropped] = jaccard(dropped, representatives[dropped])
     representative, similarities, nearest_all = _expand_groups(first_rows, group, representatives, similarity, nearest)
-    return (
-        published_rows.to_pool_rows(representative),
-        published_rows.expand_to_pool(similarities[n_published:], np.nan),
-        published_rows.expand_to_pool(nearest_all[n_published:], -1),
-    )
+    representative[:n_published], similarities[:n_published], nearest_all[:n_published] = -1, np.nan, -1
+    return representative, similarities, nearest_all
+
+
+def _narrow_crowded(buckets: Buckets, sets: HashSets, set_of_group: Rows, min_similarity: float) -> Buckets:
+    """Replace the buckets of more than ``_CROWD`` members by smaller ones, in each component of the buckets."""
+    small, crowded = buckets.split_by_size(_CROWD)
+    if not len(crowded):
+        return buckets
+    root = np.arange(len(set_of_group))
+    merge_edges(root, np.repeat(buckets.members[buckets.starts[:-1]], np.diff(buckets.starts)), buckets.members)
+    for rows in group_rows(np.unique(find_roots(root, crowded), return_inverse=True)[1].astype(np.int32)):
+        members = crowded[rows]
+        narrow = Profiles.from_sets(sets, set_of_group[members]).narrow(min_similarity)
+        small = small.concatenate(Buckets(members[narrow.members], narrow.starts))
+    return small
 
 
 def compared_rates(bands: int, rows: int) -> tuple[float, ...]:
@@ -209,7 +261,8 @@ def _expand_groups(
 
 
 @selector(
-    version=3,
+    version=4,
+    scope="sketch",
     reads={"text", "quality"},
     budgeted=False,
     equivariant=True,
@@ -280,6 +333,9 @@ class MinHash:
             differences=self.normalize,
             published=pool.published,
         )
+        return self._selection(representative, similarity, nearest)
+
+    def _selection(self, representative: Rows, similarity: Vector, nearest: Vector) -> Selection:
         rates = compared_rates(*choose_bands(self.min_similarity, self.num_perm, self.max_miss_rate))
         retention = Retention("Jaccard similarity", self.min_similarity, nearest, rates)
         kind = "connected to its representative by near-duplicates" if self.linkage == "connected" else "near-duplicate"
@@ -288,5 +344,31 @@ class MinHash:
 
     def sketch(self, pool: Pool) -> pa.Table:
         """Return the band keys, a digest, and the shingles of each text."""
+        return self._sketcher().to_table(require(pool.texts))
+
+    def keys(self, sketches: pa.Table) -> tuple[Rows, Hashes]:
+        """Return the digest of each row, and the band keys of the first row with each digest."""
+        one = self._sketcher().read_table([sketches])
+        digest = mix_bits(one.digests[0]) ^ one.digests[1]
+        first = np.sort(np.unique(digest, return_index=True)[1])
+        bands = np.arange(len(one.keys), dtype=np.uint64)[:, None] + np.uint64(1)
+        band_keys = (bands << np.uint64(32) | one.keys[:, first]).ravel()
+        return np.concatenate((np.arange(len(digest)), np.tile(first, len(one.keys)))), np.concatenate(
+            (digest, band_keys)
+        )
+
+    def link(self, sketches: pa.Table, quality: Vector, n_published: int) -> Selection:
+        """Select among sketched rows, of which the first ``n_published`` were published before."""
+        linked = link_sketches(
+            self._sketcher().read_table([sketches]),
+            quality if self.keep == "best_quality" else np.zeros_like(quality),
+            partial(read_sets, [sketches]),
+            min_similarity=self.min_similarity,
+            linkage=self.linkage,
+            n_published=n_published,
+        )
+        return self._selection(*linked)
+
+    def _sketcher(self) -> Sketcher:
         bands = choose_bands(self.min_similarity, self.num_perm, self.max_miss_rate)
-        return Sketcher(self.ngram_unit, self.ngram_size, *bands, self.normalize).to_table(require(pool.texts))
+        return Sketcher(self.ngram_unit, self.ngram_size, *bands, self.normalize)

@@ -85,6 +85,7 @@ def repeated_spans(texts: Texts, quality: Vector, *, min_words: int, min_repeate
 
 @selector(
     version=1,
+    scope="sketch",
     reads={"text", "quality"},
     budgeted=False,
     equivariant=True,

@@ -227,6 +227,7 @@ def _similarities(embeddings: Matrix, representative: Rows, published: Published
 
 @selector(
     version=3,
+    scope="group",
     reads={"embedding", "cluster", "quality"},
     budgeted=False,
     random=False,

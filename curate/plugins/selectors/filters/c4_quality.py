@@ -115,6 +115,7 @@ def _word_pattern(word: str) -> re.Pattern[str]:
 
 @selector(
     version=2,
+    scope="row",
     reads={"text"},
     budgeted=False,
     equivariant=True,

@@ -71,6 +71,7 @@ def _line_measures(text_lines: Sequence[str], short_line_length: int) -> tuple[f
 
 @selector(
     version=1,
+    scope="row",
     reads={"text"},
     budgeted=False,
     equivariant=True,

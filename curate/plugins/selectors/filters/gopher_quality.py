@@ -127,6 +127,7 @@ def _check_stop_words(stop_words: Collection[str], minimum: int) -> None:
 
 @selector(
     version=1,
+    scope="row",
     reads={"text"},
     budgeted=False,
     equivariant=True,

@@ -101,6 +101,7 @@ def gopher_repetition(
 
 @selector(
     version=1,
+    scope="row",
     reads={"text"},
     budgeted=False,
     equivariant=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ import polars.selectors as cs
 from curate.errors import PluginError
 from curate.kernels.types import Flags
 from curate.plugins.batches import Pool
-from curate.plugins.interfaces import selector
+from curate.plugins.interfaces import Scope, selector
 from curate.plugins.results import Selection
 
 
@@ -135,6 +136,48 @@ def quote_columns(condition: str) -> str:
     return "".join([*pieces, condition[start:]])
 
 
+_ROW_WISE = {
+    *("abs", "acos", "array_contains", "array_length", "asin", "atan", "bit_length", "cast", "cbrt", "ceil", "ceiling"),
+    *("char_length", "character_length", "coalesce", "concat", "concat_ws", "cos", "date_part", "div", "ends_with"),
+    *(
+        "exp",
+        "extract",
+        "floor",
+        "greatest",
+        "if",
+        "ifnull",
+        "initcap",
+        "least",
+        "left",
+        "length",
+        "ln",
+        "log",
+        "log10",
+    ),
+    *("log1p", "log2", "lower", "ltrim", "mod", "nullif", "octet_length", "pow", "power", "regexp_like", "replace"),
+    *("reverse", "right", "round", "rtrim", "sign", "sin", "split_part", "sqrt", "starts_with", "strpos", "strptime"),
+    *("substr", "substring", "tan", "trim", "try_cast", "upper"),
+    *("and", "or", "not", "in", "is", "like", "ilike", "rlike", "regexp", "between", "when", "then", "else", "case"),
+}
+"""Functions of Polars' SQL whose value in a row depends on that row only, and operators that may precede a bracket."""
+
+
+def is_row_wise(condition: str) -> bool:
+    """Return whether the value of a condition in a row depends on that row only.
+
+    A condition with a function that is not known to be such, or with a window, does not count as one.
+
+    Examples
+    --------
+    >>> is_row_wise("LENGTH(text) > 3 AND score IN (1, 2)"), is_row_wise("score > AVG(score)")
+    (True, False)
+    """
+    tokens = list(_TOKEN.finditer(condition))
+    names = [name[0] for name, after in pairwise(tokens) if after["mark"] == "(" and not name["mark"]]
+    times = [token[0] for token in tokens if token[0].lower().startswith(("current_", "localtime"))]
+    return not times and all(name.lower() in _ROW_WISE for name in names)
+
+
 def _expects_value(before: re.Match[str] | None) -> bool:
     if before is None:
         return True
@@ -158,6 +201,7 @@ def _first_line(error: Exception) -> str:
 
 @selector(
     version=1,
+    scope=("row", "pool"),
     reads={"frame"},
     budgeted=False,
     equivariant=True,
@@ -197,6 +241,10 @@ class Where:
     def columns(self) -> tuple[str, ...]:
         """Return the input and score columns of the condition, in order of occurrence."""
         return tuple(dict.fromkeys(pl.sql_expr(quote_columns(self.drop)).meta.root_names()))
+
+    def scope(self) -> Scope:
+        """Return ``row``, or ``pool`` if the condition may need other rows, for an aggregate."""
+        return "row" if is_row_wise(self.drop) else "pool"
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
         if pool.frame is None:

@@ -225,6 +225,7 @@ def least_squares(x: Matrix, y: Vector) -> tuple[Callable[[Rows, Numbers], Numbe
 
 @selector(
     version=1,
+    scope="pool",
     reads={"embedding", "scores"},
     example={"predict": "prototypicality"},
     cost="O(n d²) per model, about ten models",

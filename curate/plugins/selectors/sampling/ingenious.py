@@ -130,6 +130,7 @@ def coverage_gains(embeddings: Matrix, parts: Sequence[Rows]) -> Numbers:
 
 @selector(
     version=1,
+    scope="pool",
     reads={"embedding"},
     cost="O(n p (d + ln p)) for parts of p rows",
     guarantee="exact greedy in each part; every row can be drawn",

@@ -157,6 +157,7 @@ class _Bandit:
 
 @selector(
     version=1,
+    scope="merge",
     reads={"cluster", "quality", "scores"},
     cost="O(n log n + k c) for c clusters",
     guarantee="only the regret bound of the policy",

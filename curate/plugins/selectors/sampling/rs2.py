@@ -61,6 +61,7 @@ def rs2(n: int, budget: int, epochs: int, rng: np.random.Generator, *, replaceme
 
 @selector(
     version=1,
+    scope="merge",
     reads=frozenset(),
     example={"epochs": 3},
     cost="O(n) per epoch",

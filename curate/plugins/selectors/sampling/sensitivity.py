@@ -64,6 +64,7 @@ def compute_scores(x: Matrix, p: float, scores: Scores) -> Numbers:
 
 @selector(
     version=2,
+    scope="pool",
     reads={"embedding"},
     cost="O(n d²)",
     guarantee="unbiased weighted sums; the published 1 ± ε bound is for independent draws",

@@ -47,6 +47,7 @@ def uniform(n: int, budget: int, rng: np.random.Generator) -> Rows:
 
 @selector(
     version=1,
+    scope="merge",
     reads=frozenset(),
     prefix=True,
     cost="O(n)",

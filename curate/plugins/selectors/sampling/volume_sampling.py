@@ -148,6 +148,7 @@ def _draw_dpp(x: Matrix, space: RowSpace, budget: int, rng: np.random.Generator)
 
 @selector(
     version=2,
+    scope="pool",
     reads={"embedding"},
     cost="O(n d²)",
     guarantee="unbiased least squares for at least d rows; nearly unbiased if rescaled",

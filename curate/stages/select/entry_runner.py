@@ -1,0 +1,87 @@
+"""Execution of the entries of the select section where their scope allows it: on the workers, or in this process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from curate.executors.base import peak_memory, reset_peak_memory
+from curate.kernels.parallel import one_blas_thread
+from curate.kernels.types import Rows
+from curate.plugins.batches import PublishedRows
+from curate.plugins.results import Selection
+from curate.pool.view import PoolView
+from curate.stages.base import Context
+from curate.stages.select import shard_pass
+from curate.stages.select.group_tasks import GroupFiles, can_divide, select_within_groups
+from curate.stages.select.incumbents import Incumbents
+from curate.stages.select.run_selector import choose
+from curate.stages.select.sketch_tasks import SketchFiles, link_rows
+
+if TYPE_CHECKING:
+    from curate.config.model import SelectEntry
+
+
+@dataclass(frozen=True, slots=True)
+class EntryResult:
+    """Selection of an entry, and its cost."""
+
+    selection: Selection
+    """Selection among the rows that reach the entry."""
+
+    seconds: float
+    peak_memory: int
+
+
+@dataclass(slots=True)
+class EntryRunner:
+    """Execution of entries one after another; a pass over the shards may compute the results of several entries."""
+
+    context: Context
+    pool: PoolView
+    folder: Path
+    """Folder for the results of tasks, which is deleted when the stage is complete."""
+
+    fingerprint: str
+    """Fingerprint of the stage, which determines all of them."""
+
+    passed: dict[str, shard_pass.EntryPass] = field(default_factory=dict)
+    """Results of the passes over the shards, by entry."""
+
+    def run(
+        self,
+        entries: Sequence[SelectEntry],
+        before: Rows,
+        incumbents: Incumbents | None,
+        published: PublishedRows | None,
+    ) -> EntryResult:
+        """Run the first of the remaining entries on the rows ``before`` that reach it.
+
+        ``incumbents`` and ``published`` are of those rows.
+        """
+        entry = entries[0]
+        reset_peak_memory()
+        if entry.name not in self.passed and len(self.pool.numbers) > 1:  # a single shard needs no workers
+            together = shard_pass.entries_in_one_pass(entries, self.pool)
+            self.passed |= shard_pass.run_pass(self.context, self.pool, before, together, self.folder, self.fingerprint)
+        started = time.perf_counter()
+        done = self.passed.get(entry.name, shard_pass.EntryPass())
+        if done.selection is not None:
+            selection, peak = done.selection, 0
+        elif entry.name in self.passed:
+            files = SketchFiles(self.folder / entry.name, self.fingerprint, tuple(self.pool.numbers))
+            selection, peak = link_rows(self.context, self.pool, entry, before, published, files)
+        elif can_divide(entry, self.pool):
+            groups = GroupFiles(self.folder / entry.name, self.fingerprint)
+            selection, peak = select_within_groups(self.context, self.pool, before, entry, incumbents, groups)
+        else:
+            self.context.progress.begin(f"selecting with {entry.name}", len(before))
+            with one_blas_thread():
+                selection = choose(self.pool, before, entry, self.context.config.seed, incumbents, published)
+            self.context.progress.advance(len(before))
+            peak = 0
+        seconds = done.seconds + time.perf_counter() - started
+        return EntryResult(selection, seconds, max(peak, done.peak_memory, peak_memory()))
