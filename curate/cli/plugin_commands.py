@@ -48,16 +48,21 @@ def plugins(
     if as_json:
         output.show_json([_as_dict(plugin) for plugin in listed])
     elif kind == "selector":
-        titles = ["use", "summary", "cost", "guarantee", "reference"]
-        rows = [[p.name, p.summary(), p.traits.cost, p.traits.guarantee, p.reference()] for p in listed]
+        titles = ["use", "summary", "scope", "cost", "guarantee", "reference"]
+        rows = [[p.name, p.summary(), _scope(p), p.traits.cost, p.traits.guarantee, p.reference()] for p in listed]
         output.show_table(titles, rows)
     else:
         output.show_table(["kind", "use", "summary"], [[p.kind, p.name, p.summary()] for p in listed])
 
 
+def _scope(plugin: Plugin) -> str:
+    """Return the scope of a selector; "" for a plugin of another kind."""
+    return " or ".join(plugin.traits.scope) if plugin.kind == "selector" else ""
+
+
 def _as_dict(plugin: Plugin) -> dict[str, str]:
     """Return a plugin as plain data."""
-    traits = {"cost": plugin.traits.cost, "guarantee": plugin.traits.guarantee}
+    traits = {"scope": _scope(plugin), "cost": plugin.traits.cost, "guarantee": plugin.traits.guarantee}
     return {
         "kind": plugin.kind,
         "name": plugin.name,

@@ -381,6 +381,16 @@ class Traits:
     """Values for the fields without defaults, used by docs and contract tests."""
 
     @property
+    def has_sketches(self) -> bool:
+        """Whether a selector has a method ``sketch``."""
+        return self.sketch is not None or "sketch" in self.scope
+
+    @property
+    def has_links(self) -> bool:
+        """Whether a selector has the methods of ``LinkingSelector``."""
+        return "sketch" in self.scope
+
+    @property
     def several_scopes(self) -> bool:
         """Whether the scope of a selector depends on its fields."""
         return len(self.scope) > 1
@@ -427,7 +437,9 @@ _OPTIONAL: Mapping[Kind, Mapping[str, tuple[str, str]]] = {
     },
     "scorer": {"fit": ("fits", "fits=True")},
     "selector": {
-        "sketch": ("sketch", "sketch=(…)"),
+        "sketch": ("has_sketches", "sketch=(…)"),
+        "keys": ("has_links", 'scope="sketch"'),
+        "link": ("has_links", 'scope="sketch"'),
         "scope": ("several_scopes", "scope=(…, …)"),
         "draws": ("", "random={field: (value, …)}"),
     },

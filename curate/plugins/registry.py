@@ -43,9 +43,10 @@ class Plugin:
         return (self.cls.__doc__ or "").strip().partition("\n")[0]
 
     def description(self) -> str:
-        """Return the class docstring, followed by the cost, guarantee and warnings of its traits."""
+        """Return the class docstring, followed by the scope, cost, guarantee and warnings of its traits."""
         text = inspect.getdoc(self.cls) or ""
         lines = [
+            f"Scope: {' or '.join(self.traits.scope)}." * (self.kind == "selector"),
             f"Cost: {self.traits.cost}." * bool(self.traits.cost),
             f"Guarantee: {self.traits.guarantee}." * bool(self.traits.guarantee),
             QUADRATIC_WARNING * self.traits.quadratic,

@@ -81,7 +81,8 @@ def test_the_example_names_the_fields_without_a_default_and_none_that_has_one(ki
 def test_it_declares_the_methods_that_it_has_and_has_those_that_it_declares(kind, name):
     plugin = registry.get(kind, name)
     optional = {"embedder": {"fit": "fits", "restore": "fits", "revision": "revision"}}
-    optional |= {"scorer": {"fit": "fits", "restore": "fits", "describe_fit": "fits"}, "selector": {"sketch": "sketch"}}
+    optional |= {"scorer": {"fit": "fits", "restore": "fits", "describe_fit": "fits"}}
+    optional |= {"selector": {"sketch": "has_sketches", "keys": "has_links", "link": "has_links"}}
     for method, trait in optional.get(kind, {}).items():
         assert hasattr(plugin.cls, method) == (getattr(plugin.traits, trait) not in (False, None))
 

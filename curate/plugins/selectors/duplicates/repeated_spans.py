@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from annotated_types import Ge, Gt, Le
 
 from curate.kernels.neighbors.retention import Retention
-from curate.kernels.text.span_index import find_repeated_windows
-from curate.kernels.types import Rows, Texts, Vector
+from curate.kernels.text.span_index import RepeatedWindows, WindowHashes, find_repeated_windows
+from curate.kernels.types import Hashes, Rows, Texts, Vector
 from curate.plugins.batches import Pool, require
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
@@ -63,8 +65,13 @@ def repeated_spans(texts: Texts, quality: Vector, *, min_words: int, min_repeate
     >>> representative.tolist(), [round(float(rate), 2) for rate in repeated]
     ([-1, 0, -1, 2], [0.0, 0.8, 0.43, 1.0])
     """
-    windows = find_repeated_windows(texts.blocks, min_words)
-    representative, repeated = np.full(texts.rows, -1, np.intp), np.zeros(texts.rows, np.float32)
+    return link_windows(find_repeated_windows(texts.blocks, min_words), quality, min_repeated_rate)
+
+
+def link_windows(windows: RepeatedWindows, quality: Vector, min_repeated_rate: float) -> tuple[Rows, Vector]:
+    """Drop a text if enough of its words are in repeated windows of kept texts; see ``repeated_spans``."""
+    n = len(windows.words)
+    representative, repeated = np.full(n, -1, np.intp), np.zeros(n, np.float32)
     owner_of_window = np.full(windows.n_distinct, -1, np.intp)  # first kept row with each window
     order = np.argsort(-quality, kind="stable")
     for row in order[np.diff(windows.offsets)[order] > 0].tolist():
@@ -132,8 +139,38 @@ class RepeatedSpans:
             min_words=self.min_words,
             min_repeated_rate=self.min_repeated_rate,
         )
+        return self._selection(representative, repeated)
+
+    def _selection(self, representative: Rows, repeated: Vector) -> Selection:
         similarity = np.where(representative < 0, np.nan, repeated).astype(np.float32)
         retention = Retention("share of words repeated", self.min_repeated_rate, repeated)
         share_text, run_text = f"{100 * self.min_repeated_rate:g} %", f"spans of {self.min_words} or more words"
         reason = f"at least {share_text} of its words are in {run_text} of kept rows"
         return Selection.from_representatives(representative, similarity, 1 - repeated, reason, retention)
+
+    def sketch(self, pool: Pool) -> pa.Table:
+        """Return the number of words of each text, and two hashes of each run of ``min_words`` words."""
+        windows = WindowHashes.from_texts(require(pool.texts).blocks, self.min_words)
+        lists = [pa.LargeListArray.from_arrays(windows.offsets, pa.array(hashes)) for hashes in windows.hashes]
+        return pa.table([pa.array(windows.words), *lists], names=["words", *_HASHES])
+
+    def keys(self, sketches: pa.Table) -> tuple[Rows, Hashes]:
+        """Return the first hash of each run of words."""
+        windows = _read_windows(sketches)
+        return np.repeat(np.arange(len(windows.words)), np.diff(windows.offsets)), windows.hashes[0]
+
+    def link(self, sketches: pa.Table, quality: Vector, n_published: int) -> Selection:  # noqa: ARG002
+        """Select among sketched rows; published rows are not compared."""
+        windows = _read_windows(sketches).find_repeated(self.min_words)
+        key = quality if self.keep == "best_quality" else np.zeros_like(quality)
+        return self._selection(*link_windows(windows, key, self.min_repeated_rate))
+
+
+_HASHES = ("first", "second")
+
+
+def _read_windows(sketches: pa.Table) -> WindowHashes:
+    lists = [sketches[name].combine_chunks() for name in _HASHES]
+    sizes = pc.list_value_length(lists[0]).to_numpy(zero_copy_only=False)
+    hashes = np.stack([pc.list_flatten(each).to_numpy() for each in lists])
+    return WindowHashes(sketches["words"].to_numpy(), np.cumsum([0, *sizes]), hashes)
