@@ -161,13 +161,34 @@ def sync_folder(folder: Path) -> None:
 
 
 def write(
-    table: pa.Table, path: Path, fingerprint: str, *, compression: str = "none", row_group: int | None = None
+    table: pa.Table,
+    path: Path,
+    fingerprint: str,
+    *,
+    compression: str = "none",
+    dictionary: bool = True,
+    row_group: int | None = None,
 ) -> None:
-    """Write a Parquet shard with the fingerprint of its inputs in the footer."""
+    """Write a Parquet shard with the fingerprint of its inputs in the footer.
+
+    Parameters
+    ----------
+    compression : str
+        Compression of the pages.
+    dictionary : bool
+        Whether to try a dictionary of the values of each column; it costs time if values do not repeat.
+    row_group : int, optional
+        Maximum number of rows in a row group.
+    """
     footer = {**(table.schema.metadata or {}), FINGERPRINT.encode(): fingerprint.encode()}
     with write_atomically(path) as partial:
         pq.write_table(
-            table.replace_schema_metadata(footer), partial, row_group, compression=compression, write_page_checksum=True
+            table.replace_schema_metadata(footer),
+            partial,
+            row_group,
+            compression=compression,
+            use_dictionary=dictionary,
+            write_page_checksum=True,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels.types import Rows
+from curate.kernels.types import Flags, Rows
 
 
 def merge_edges(root: Rows, a: Rows, b: Rows) -> None:
@@ -53,8 +53,8 @@ def find_roots(root: Rows, nodes: Rows) -> Rows:
     return found
 
 
-def group_equal_keys(keys: NDArray[np.integer]) -> tuple[Rows, Rows]:
-    """Return an edge from the first item with each key to every other item with it.
+def sort_keys(keys: NDArray[np.integer]) -> tuple[Rows, Flags]:
+    """Sort keys, and mark the first item with each key.
 
     Parameters
     ----------
@@ -62,16 +62,31 @@ def group_equal_keys(keys: NDArray[np.integer]) -> tuple[Rows, Rows]:
 
     Returns
     -------
+    order : (n,) positions by key, ties to the lowest
+    is_first : (n,) bool, whether the item at each place of ``order`` is the first with its key
+    """
+    order = np.argsort(keys, kind="stable")
+    ascending = keys[order]
+    is_first = np.ones(len(keys), np.bool_)
+    is_first[1:] = ascending[1:] != ascending[:-1]
+    return order, is_first
+
+
+def connect_equal_keys(order: Rows, is_first: Flags) -> tuple[Rows, Rows]:
+    """Return an edge from the first item with each key to every other item with it.
+
+    Parameters
+    ----------
+    order, is_first : as ``sort_keys`` returns them
+
+    Returns
+    -------
     first, other : (e,) positions
 
     Examples
     --------
-    >>> [part.tolist() for part in group_equal_keys(np.array([7, 9, 7, 7]))]
+    >>> [part.tolist() for part in connect_equal_keys(*sort_keys(np.array([7, 9, 7, 7])))]
     [[0, 0], [2, 3]]
     """
-    order = np.argsort(keys, kind="stable")
-    sorted_keys = keys[order]
-    is_first = np.ones(len(keys), np.bool_)
-    is_first[1:] = sorted_keys[1:] != sorted_keys[:-1]
     first = order[is_first][np.cumsum(is_first) - 1]
     return first[~is_first], order[~is_first]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,28 +61,29 @@ class Sketcher:
 
     def sketch(self, texts: Texts) -> MinHashSketches:
         """Compute the sketches of n texts, in one pass."""
-        keys, digests = np.empty((self.bands, texts.rows), np.uint32), np.empty((2, texts.rows), np.uint64)
-
-        def sketch_block(block: tuple[int, Sequence[str]]) -> None:
-            start, block_texts = block
-            columns = slice(start, start + len(block_texts))
-            hashes, offsets = self._hash_texts(block_texts)
-            keys[:, columns] = band_keys(
-                compute_signatures(hashes, offsets, self.bands * self.rows), self.bands, self.rows
-            )
-            for index, values in enumerate((hashes, mix_bits(~hashes))):
-                digests[index, columns] = np.add.reduceat(values, offsets[:-1])
-
-        for _ in map_blocks(sketch_block, _iter_blocks(texts)):
-            pass
-        return MinHashSketches(keys, digests)
+        return self._collect(texts, lambda block: (self._sketch_hashes(*self._hash_texts(block)), None))[0]
 
     def shingle_sets(self, texts: Texts) -> HashSets:
         """Compute the sets of shingles of n texts, in one pass."""
-        return HashSets.concatenate(list(map_blocks(self._shingle_set, _iter_blocks(texts))))
+        blocks = map_blocks(lambda block: HashSets.from_lists(*self._hash_texts(block)), _iter_pieces(texts.blocks()))
+        return HashSets.concatenate(list(blocks))
 
-    def _shingle_set(self, block: tuple[int, Sequence[str]]) -> HashSets:
-        return HashSets.from_lists(*self._hash_texts(block[1]))
+    def _collect(
+        self, texts: Texts, work: Callable[[Sequence[str]], tuple[MinHashSketches, HashSets | None]]
+    ) -> tuple[MinHashSketches, HashSets]:
+        """Apply ``work`` to blocks of texts, and concatenate the results."""
+        empty = MinHashSketches(np.empty((self.bands, 0), np.uint32), np.empty((2, 0), np.uint64))
+        results = list(map_blocks(work, _iter_pieces(texts.blocks())))
+        return (
+            MinHashSketches.concatenate([empty, *(sketches for sketches, _ in results)]),
+            HashSets.concatenate([sets for _, sets in results if sets is not None]),
+        )
+
+    def _sketch_hashes(self, hashes: Hashes, offsets: Positions) -> MinHashSketches:
+        """Compute the sketches of texts from their shingles."""
+        signatures = compute_signatures(hashes, offsets, self.bands * self.rows)
+        digests = [np.add.reduceat(values, offsets[:-1]) for values in (hashes, mix_bits(~hashes))]
+        return MinHashSketches(band_keys(signatures, self.bands, self.rows), np.stack(digests))
 
     def _hash_texts(self, texts: Sequence[str]) -> tuple[Hashes, Positions]:
         return hash_shingles([normalize(text, self.differences) for text in texts], self.ngram_size, self.unit)
@@ -91,7 +92,12 @@ class Sketcher:
 
     def to_table(self, texts: Texts) -> pa.Table:
         """Compute the table of sketches and shingle sets of n texts."""
-        sketches, sets = self.sketch(texts), self.shingle_sets(texts)
+
+        def work(block: Sequence[str]) -> tuple[MinHashSketches, HashSets]:
+            lists = self._hash_texts(block)
+            return self._sketch_hashes(*lists), HashSets.from_lists(*lists)
+
+        sketches, sets = self._collect(texts, work)
         keys = pa.FixedSizeListArray.from_arrays(pa.array(sketches.keys.T.ravel()), self.bands)
         elements = pa.LargeListArray.from_arrays(sets.offsets, sets.elements)
         halves = map(pa.array, sketches.digests)
@@ -130,14 +136,6 @@ def read_sets(parts: Iterable[pa.Table], rows: Rows) -> HashSets:
         sets.append(HashSets(pc.list_flatten(shingles).to_numpy(), np.cumsum([0, *sizes])))
         start += len(part)
     return HashSets.concatenate(sets)
-
-
-def _iter_blocks(texts: Texts) -> Iterator[tuple[int, Sequence[str]]]:
-    """Yield blocks of texts with the row of the first."""
-    row = 0
-    for block in _iter_pieces(texts.blocks()):
-        yield row, block
-        row += len(block)
 
 
 def _iter_pieces(shards: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from curate.kernels.neighbors.components import find_roots, group_equal_keys, merge_edges
+from curate.kernels.neighbors.components import connect_equal_keys, find_roots, merge_edges, sort_keys
 from curate.kernels.stats.hash_sampling import mix_bits
 from curate.kernels.types import Codes, Flags, Positions, Rows, Vector
 from curate.plugins.batches import PublishedRows
@@ -86,18 +86,21 @@ def write_sketches(files: SketchFiles, name: str, entry: SelectEntry, sketches: 
     selector: LinkingSelector = entry.spec.build()
     with plugin_call(entry.spec, entry.name):
         rows, keys = selector.keys(sketches)
+    mixed = mix_bits(keys)  # uniform, so that ranges of equal width have as many keys
+    order, is_first = sort_keys(mixed)
+    first, other = connect_equal_keys(order, is_first)
     root = np.arange(len(sketches))
-    first, other = group_equal_keys(keys)
     merge_edges(root, rows[first], rows[other])
     root = find_roots(root, root)
     connected = np.flatnonzero(root != np.arange(len(root)))
-    mixed, position = np.unique(mix_bits(keys), return_index=True)  # uniform: ranges of equal width have as many keys
-    index = pa.table([mixed, root[rows[position]].astype(np.int32)], schema=_KEYS)
+    first_of_key = order[is_first]
+    index = pa.table([mixed[first_of_key], root[rows[first_of_key]].astype(np.int32)], schema=_KEYS)
     edges = pa.table([root[connected], connected], schema=_EDGES)
-    parquet_io.write(index, files.path("keys", name), files.fingerprint, row_group=_KEYS_PER_ROW_GROUP)
-    parquet_io.write(edges, files.path("edges", name), files.fingerprint)
     with_quality = sketches.append_column(_QUALITY, pa.array(quality, pa.float32()))
-    parquet_io.write(with_quality, files.path("sketches", name), files.fingerprint)
+    rows_per_group = {"keys": _KEYS_PER_ROW_GROUP}
+    for kind, table in (("keys", index), ("edges", edges), ("sketches", with_quality)):
+        path = files.path(kind, name)
+        parquet_io.write(table, path, files.fingerprint, dictionary=False, row_group=rows_per_group.get(kind))
 
 
 # ---------------------------------------------------------------- the driver
@@ -283,7 +286,7 @@ def _match_keys(task: _MatchTask) -> None:
         keys.append(table["key"].to_numpy())
         rows.append(table["row"].to_numpy() + np.intp(start))
     row = np.concatenate(rows)
-    first, other = group_equal_keys(np.concatenate(keys))
+    first, other = connect_equal_keys(*sort_keys(np.concatenate(keys)))
     nodes, position = np.unique(np.concatenate((row[first], row[other])), return_inverse=True)
     root = np.arange(len(nodes))
     merge_edges(root, position[: len(first)], position[len(first) :])

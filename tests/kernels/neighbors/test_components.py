@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.neighbors.components import find_roots, group_equal_keys, merge_edges
+from curate.kernels.neighbors.components import connect_equal_keys, find_roots, merge_edges, sort_keys
 
 
 @st.composite
@@ -40,7 +40,7 @@ def test_any_division_of_the_edges_gives_the_lowest_node_of_each_component(graph
 
 @given(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 3), max_size=30))
 def test_equal_keys_are_connected_with_the_first(keys):
-    first, other = group_equal_keys(np.array(keys, np.uint64))
+    first, other = connect_equal_keys(*sort_keys(np.array(keys, np.uint64)))
     edges = dict(zip(other.tolist(), first.tolist(), strict=True))
     assert edges == {row: keys.index(key) for row, key in enumerate(keys) if keys.index(key) != row}
 
