@@ -259,6 +259,25 @@ class LinkingSelector(SketchingSelector, Protocol):
         """
 
 
+class MeasuringSelector(Selector, Protocol):
+    """Selector with the scope ``merge`` that reads embeddings, shard by shard, to one number for each row.
+
+    ``select`` gives the same result as the three methods for a pool of any number of shards.
+    """
+
+    def summarize(self, pool: Pool) -> FittedState:
+        """Return named arrays of integers that describe some rows.
+
+        Those of all shards are added; an array with fewer rows counts as if it ended with zeros.
+        """
+
+    def measure(self, pool: Pool, summary: FittedState) -> Vector:
+        """Return a number for each of some rows, (n,) float32, with the summary of all rows."""
+
+    def choose(self, values: Vector, budget: int) -> Selection:
+        """Return exactly ``budget`` rows, from the numbers of all rows."""
+
+
 class Exporter(Protocol):
     """Writes the selected rows in a format that trainers read."""
 
@@ -391,6 +410,11 @@ class Traits:
         return "sketch" in self.scope
 
     @property
+    def has_measures(self) -> bool:
+        """Whether a selector has the methods of ``MeasuringSelector``."""
+        return "merge" in self.scope and "embedding" in self.reads
+
+    @property
     def several_scopes(self) -> bool:
         """Whether the scope of a selector depends on its fields."""
         return len(self.scope) > 1
@@ -440,6 +464,9 @@ _OPTIONAL: Mapping[Kind, Mapping[str, tuple[str, str]]] = {
         "sketch": ("has_sketches", "sketch=(…)"),
         "keys": ("has_links", 'scope="sketch"'),
         "link": ("has_links", 'scope="sketch"'),
+        "summarize": ("has_measures", 'scope="merge", reads={"embedding"}'),
+        "measure": ("has_measures", 'scope="merge", reads={"embedding"}'),
+        "choose": ("has_measures", 'scope="merge", reads={"embedding"}'),
         "scope": ("several_scopes", "scope=(…, …)"),
         "draws": ("", "random={field: (value, …)}"),
     },

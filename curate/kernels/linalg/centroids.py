@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curate.kernels.linalg.cosines import ROUNDING
+from curate.kernels.parallel import block_slices
 from curate.kernels.types import Codes, Matrix, Rows
 
 
@@ -96,6 +98,51 @@ def streamed_mean_directions(blocks: Iterable[tuple[Codes, Matrix]], n_groups: i
     norms = np.linalg.norm(sums, axis=1, keepdims=True)
     sums[norms[:, 0] == 0, 0] = 1
     return (sums / np.where(norms == 0, 1, norms)).astype(np.float32)
+
+
+_SCALE = float(1 << 36)
+
+
+def exact_sums(x: Matrix, codes: Codes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sum the rows of each group in fixed-point numbers, so that sums of parts add up to the same bits in any order.
+
+    Parameters
+    ----------
+    x : (n, d) float32, values in [-1, 1]
+    codes : (n,) int32, group of each row, -1 for none
+
+    Returns
+    -------
+    sums : (k, d) int64, in units of 2⁻³⁶, for k - 1 the largest code; rounding changes a value by at most 2⁻³⁷
+    counts : (k,) int64, number of rows of each group
+
+    Notes
+    -----
+    Cost: O(n d). Sums are exact for up to 2²⁶ rows a group.
+
+    Examples
+    --------
+    >>> sums, counts = exact_sums(np.array([[1, 0], [0.5, 0.25]], np.float32), np.array([1, 1], np.int32))
+    >>> (sums / 2**36).tolist(), counts.tolist()
+    ([[0.0, 0.0], [1.5, 0.25]], [0, 2])
+    """
+    from scipy.sparse import csr_array
+
+    k = int(codes.max(initial=-1)) + 1
+    sums = np.zeros((k, x.shape[1]), np.int64)
+    for block in block_slices(len(x) if k else 0, 65_536):
+        members = np.flatnonzero(codes[block] >= 0)
+        ones = np.ones(len(members), np.int64)
+        fixed = np.rint(x[block][members] * np.float64(_SCALE)).astype(np.int64)
+        indicator = csr_array((ones, (codes[block][members], np.arange(len(members)))), shape=(k, len(members)))
+        sums += np.asarray(indicator @ fixed, np.int64)
+    return sums, np.bincount(codes[codes >= 0], minlength=k).astype(np.int64)
+
+
+def means_of_sums(sums: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean of each group from ``exact_sums``, (k, d) float64; 0 for a group without rows."""
+    means: NDArray[np.float64] = sums / _SCALE / np.maximum(counts, 1)[:, None]
+    return means
 
 
 def clusters_as_cells(x: Matrix, codes: Codes) -> tuple[Matrix | None, Codes | None]:

@@ -18,6 +18,7 @@ from curate.stages.base import Context
 from curate.stages.select import shard_pass
 from curate.stages.select.group_tasks import GroupFiles, can_divide, select_within_groups
 from curate.stages.select.incumbents import Incumbents
+from curate.stages.select.measure_tasks import can_measure, measure_rows
 from curate.stages.select.run_selector import choose
 from curate.stages.select.sketch_tasks import SketchFiles, link_rows
 
@@ -78,10 +79,14 @@ class EntryRunner:
             groups = GroupFiles(self.folder / entry.name, self.fingerprint)
             selection, peak = select_within_groups(self.context, self.pool, before, entry, incumbents, groups)
         else:
+            measured, peak = None, 0
+            if can_measure(entry, self.pool):
+                folder = self.folder / entry.name
+                measured, peak = measure_rows(self.context, self.pool, before, entry, folder, self.fingerprint)
             self.context.progress.begin(f"selecting with {entry.name}", len(before))
+            seed = self.context.config.seed
             with one_blas_thread():
-                selection = choose(self.pool, before, entry, self.context.config.seed, incumbents, published)
+                selection = choose(self.pool, before, entry, seed, incumbents, published, measured)
             self.context.progress.advance(len(before))
-            peak = 0
         seconds = done.seconds + time.perf_counter() - started
         return EntryResult(selection, seconds, max(peak, done.peak_memory, peak_memory()))

@@ -61,7 +61,9 @@ def can_divide(entry: SelectEntry, pool: PoolView) -> bool:
     counts_tokens = entry.budget is not None and entry.budget.keep_tokens is not None
     if entry.within is None or entry.against is not None or counts_tokens or len(pool.numbers) == 1:
         return False
-    return get_scope(entry.spec.build()) in ("sketch", "group", "pool") and not needs_all_rows(entry, pool)
+    traits = entry.spec.plugin().traits
+    is_worth_it = get_scope(entry.spec.build()) in ("sketch", "group", "pool") or "embedding" in traits.reads
+    return is_worth_it and not needs_all_rows(entry, pool)
 
 
 def select_within_groups(

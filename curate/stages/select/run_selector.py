@@ -11,8 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.errors import DataError, PluginError
-from curate.kernels.types import Rows
+from curate.kernels.types import Rows, Vector
 from curate.plugins.batches import Pool, PublishedRows
+from curate.plugins.interfaces import get_scope
 from curate.plugins.results import Selection
 from curate.pool.view import PoolView
 from curate.seeds import rng_for
@@ -34,10 +35,11 @@ def choose(
     seed: int,
     incumbents: Incumbents | None = None,
     published: PublishedRows | None = None,
+    pool: Pool | None = None,
 ) -> Selection:
     """Return the survivors that the entry keeps, as positions among them.
 
-    ``incumbents`` and ``published`` are of the survivors.
+    ``incumbents``, ``published`` and ``pool`` are of the survivors; ``pool`` is built by default.
 
     Raises
     ------
@@ -49,7 +51,7 @@ def choose(
     counts_tokens = entry.budget is not None and entry.budget.keep_tokens is not None
     return run(
         entry,
-        build_pool(view, survivors, entry, published),
+        build_pool(view, survivors, entry, published) if pool is None else pool,
         seed,
         groups=_groups(view, survivors, entry),
         tokens=view.tokens[survivors] if counts_tokens else None,
@@ -211,6 +213,7 @@ def _share(
     task: int = 0,
 ) -> Selection:
     """Run the selector for a number of rows or, with ``tokens``, a number of tokens."""
+    pool = _measure(entry, pool)
     answer = partial(_run, entry, seed, pool, incumbents, task=task)
     if tokens is None or budget is None:
         return answer(budget)
@@ -225,13 +228,36 @@ def select_group(
     return _share(entry, pool, seed, budget, None, incumbents, number)
 
 
+_VALUES = "curate: values"
+"""Score with the numbers of a ``MeasuringSelector``."""
+
+
+def pool_of_values(values: Vector) -> Pool:
+    """Return a pool that has nothing but the numbers of a ``MeasuringSelector`` for its rows."""
+    n = len(values)
+    return Pool(np.zeros((n, 0), np.float32), np.zeros(n, np.float32), np.zeros(n, np.int32), {_VALUES: values})
+
+
+def _measure(entry: SelectEntry, pool: Pool) -> Pool:
+    """Return the pool of the numbers of a ``MeasuringSelector``; the pool itself for other selectors."""
+    selector = entry.spec.build()
+    if _VALUES in pool.scores or not entry.spec.plugin().traits.has_measures or get_scope(selector) != "merge":
+        return pool
+    with plugin_call(entry.spec, entry.name):
+        return pool_of_values(selector.measure(pool, selector.summarize(pool)))
+
+
 def _run(
     entry: SelectEntry, seed: int, pool: Pool, incumbents: Incumbents | None, budget: int | None, task: int = 0
 ) -> Selection:
     """Run the selector, and keep published rows as the configuration requires."""
     selector = entry.spec.build()
     with plugin_call(entry.spec, entry.name):
-        selection: Selection = selector.select(pool, budget, rng_for(seed, f"select/{entry.name}", task))
+        selection: Selection = (
+            selector.choose(pool.scores[_VALUES], budget)
+            if _VALUES in pool.scores
+            else selector.select(pool, budget, rng_for(seed, f"select/{entry.name}", task))
+        )
     planned = 0 if selection.epochs is None else len(selection.epochs)
     if planned != (entry.epochs if entry.epochs > 1 else 0):
         message = f"select {entry.name}: its plan has {planned} epochs, but its field epochs is {entry.epochs}"

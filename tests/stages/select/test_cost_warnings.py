@@ -90,7 +90,8 @@ def test_a_run_says_so_when_the_entry_begins(pool, config, keys, told):
 
     heard = Heard()
     run(config_from_dict(config(select=[entry(**keys)])), Serial(), heard)
-    began = heard.said.index(f"selecting with {keys.get('use', 'k_center')}")
+    name = keys.get("use", "k_center")
+    began = next(number for number, one in enumerate(heard.said) if one.endswith(name) and LAW not in one)
     assert [one for one in heard.said if LAW in one] == told
     assert heard.said[began - len(told) : began] == told
 

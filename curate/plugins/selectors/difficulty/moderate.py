@@ -8,11 +8,12 @@ from typing import Literal
 import numpy as np
 
 from curate.kernels.clustering.lloyd import assign
-from curate.kernels.linalg.centroids import group_rows, mean_directions
+from curate.kernels.linalg.centroids import exact_sums, group_rows, mean_directions, means_of_sums
+from curate.kernels.linalg.cosines import ROUNDING
 from curate.kernels.parallel import block_slices
-from curate.kernels.types import Codes, Flags, Matrix, Rows, Vector
+from curate.kernels.types import Codes, FittedState, Flags, Matrix, Rows, Vector
 from curate.plugins.batches import Pool
-from curate.plugins.interfaces import selector
+from curate.plugins.interfaces import Scope, selector
 from curate.plugins.results import Selection
 
 Prototype = Literal["mean", "median"]
@@ -81,6 +82,8 @@ def distance_to_prototype(embeddings: Matrix, cluster: Codes, prototype: Prototy
     >>> distance_to_prototype(x, np.zeros(3, np.int32), "median").tolist()
     [1.0, 1.0, 1.0]
     """
+    if prototype == "mean":
+        return distance_to_means(embeddings, cluster, _summarize(embeddings, cluster))
     groups = group_rows(cluster) or [np.arange(len(cluster))] * bool(len(cluster))
     group_of_row = np.empty(len(cluster), np.intp)
     for group, rows in enumerate(groups):
@@ -92,17 +95,51 @@ def distance_to_prototype(embeddings: Matrix, cluster: Codes, prototype: Prototy
             group_of_row[unassigned[block]] = assign(embeddings[unassigned[block]], mean_vectors)[0]
     prototypes = np.empty((len(groups), embeddings.shape[1]), np.float32)
     for group, rows in enumerate(groups):
-        x = embeddings[rows]
-        prototypes[group] = np.median(x, axis=0) if prototype == "median" else x.mean(axis=0, dtype=np.float64)
-    distance = np.empty(len(cluster), np.float32)
-    for block in block_slices(len(cluster), _ROWS):
+        prototypes[group] = np.median(embeddings[rows], axis=0)
+    return _distances(embeddings, group_of_row, prototypes)
+
+
+def distance_to_means(embeddings: Matrix, cluster: Codes, summary: FittedState) -> Vector:
+    """Compute the distance of each row to the mean of its cluster; see ``distance_to_prototype``.
+
+    Parameters
+    ----------
+    embeddings, cluster : some rows of the pool
+    summary : sums and counts of all rows by cluster, and of the rows in no cluster, as ``exact_sums`` returns them
+    """
+    if len(summary["counts"]):
+        prototypes = means_of_sums(summary["sums"], summary["counts"])
+    else:
+        prototypes = means_of_sums(summary["other_sums"], summary["other_counts"])
+    lengths = np.linalg.norm(prototypes, axis=1, keepdims=True)
+    group_of_row = cluster.astype(np.intp)
+    unassigned = np.flatnonzero(cluster < 0)
+    if len(prototypes) == 1:
+        group_of_row[:] = 0
+    elif len(unassigned):
+        directions = np.where(lengths > ROUNDING, prototypes / np.maximum(lengths, ROUNDING), 0).astype(np.float32)
+        present = np.flatnonzero(summary["counts"])
+        for block in block_slices(len(unassigned), _ROWS):
+            group_of_row[unassigned[block]] = present[assign(embeddings[unassigned[block]], directions[present])[0]]
+    return _distances(embeddings, group_of_row, prototypes.astype(np.float32))
+
+
+def _summarize(embeddings: Matrix, cluster: Codes) -> FittedState:
+    sums, counts = exact_sums(embeddings, cluster)
+    other_sums, other_counts = exact_sums(embeddings, np.where(cluster < 0, 0, -1).astype(np.int32))
+    return {"sums": sums, "counts": counts, "other_sums": other_sums, "other_counts": other_counts}
+
+
+def _distances(embeddings: Matrix, group_of_row: Rows, prototypes: Matrix) -> Vector:
+    distance = np.empty(len(embeddings), np.float32)
+    for block in block_slices(len(embeddings), _ROWS):
         distance[block] = np.linalg.norm(embeddings[block] - prototypes[group_of_row[block]], axis=1)
     return distance
 
 
 @selector(
-    version=1,
-    scope="pool",
+    version=2,
+    scope=("merge", "pool"),
     reads={"embedding", "cluster"},
     prefix=True,
     random=False,
@@ -129,7 +166,22 @@ class Moderate:
     authors' code."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:  # noqa: ARG002
-        distance = distance_to_prototype(pool.embeddings, pool.cluster, self.prototype)
+        return self.choose(distance_to_prototype(pool.embeddings, pool.cluster, self.prototype), budget)
+
+    def scope(self) -> Scope:
+        """Return ``merge``, or ``pool`` for medians, which need all rows of a cluster."""
+        return "merge" if self.prototype == "mean" else "pool"
+
+    def summarize(self, pool: Pool) -> FittedState:
+        """Return the sum and the number of the vectors of each cluster, and of those in none."""
+        return _summarize(pool.embeddings, pool.cluster)
+
+    def measure(self, pool: Pool, summary: FittedState) -> Vector:
+        """Return the distance of each row to the mean of its cluster."""
+        return distance_to_means(pool.embeddings, pool.cluster, summary)
+
+    def choose(self, distance: Vector, budget: int) -> Selection:
+        """Return the rows in the middle of the distances."""
         indices, is_far = moderate(distance, budget)
         reasons = ("closer to its prototype than the kept rows", "farther from its prototype than the kept rows")
         return Selection(indices, distance[indices], reasons=reasons, reason=is_far.astype(np.int16))

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curate.kernels.clustering.lloyd import assign
-from curate.kernels.linalg.centroids import group_rows, mean_directions
+from curate.kernels.linalg.centroids import exact_sums, means_of_sums
+from curate.kernels.linalg.cosines import ROUNDING
 from curate.kernels.parallel import block_slices
-from curate.kernels.types import Codes, Matrix, Rows, Vector
+from curate.kernels.types import Codes, FittedState, Matrix, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
@@ -71,20 +73,39 @@ def distance_to_mean_direction(embeddings: Matrix, cluster: Codes) -> Vector:
     >>> distance_to_mean_direction(x, np.array([0, 0, -1], np.int32)).tolist()
     [0.0, 0.0, 2.0]
     """
+    return distance_to_directions(embeddings, cluster, directions(*exact_sums(embeddings, cluster)))
+
+
+def directions(sums: NDArray[np.int64], counts: NDArray[np.int64]) -> Matrix:
+    """Return the mean direction of each cluster, (k, d) float32; 0 if it has no rows, or if they cancel out.
+
+    Parameters
+    ----------
+    sums, counts : see ``exact_sums``
+    """
+    means = means_of_sums(sums, counts)
+    lengths = np.linalg.norm(means, axis=1, keepdims=True)
+    return np.where(lengths > ROUNDING, means / np.maximum(lengths, ROUNDING), 0).astype(np.float32)
+
+
+def distance_to_directions(embeddings: Matrix, cluster: Codes, centroids: Matrix) -> Vector:
+    """Compute the cosine distance of each row to the direction of its cluster; see ``distance_to_mean_direction``."""
     distance = np.ones(len(cluster), np.float32)
-    groups = group_rows(cluster)
-    centroids = mean_directions(embeddings, groups)
-    for rows, centroid in zip(groups, centroids, strict=True):
-        distance[rows] = 1 - np.einsum("ij,j->i", embeddings[rows], centroid)
-    unassigned = np.flatnonzero(cluster < 0)
-    for block in block_slices(len(unassigned) if groups else 0, _ROWS):
-        distance[unassigned[block]] = 1 - assign(embeddings[unassigned[block]], centroids)[1]
+    if not len(centroids):
+        return distance
+    unassigned = cluster < 0
+    for block in block_slices(len(cluster), _ROWS):
+        x = embeddings[block]
+        distance[block] = 1 - np.einsum("ij,ij->i", x, centroids[cluster[block]])
+        lone = np.flatnonzero(unassigned[block])
+        if len(lone):
+            distance[block][lone] = 1 - assign(x[lone], centroids)[1]
     return distance.clip(0, 2)
 
 
 @selector(
-    version=1,
-    scope="pool",
+    version=2,
+    scope="merge",
     reads={"embedding", "cluster"},
     prefix=True,
     random=False,
@@ -116,7 +137,20 @@ class SSLPrototypes:
     """Rows to keep: hard, far from the prototype, or easy, near it."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:  # noqa: ARG002
-        distance = distance_to_mean_direction(pool.embeddings, pool.cluster)
+        return self.choose(self.measure(pool, self.summarize(pool)), budget)
+
+    def summarize(self, pool: Pool) -> FittedState:
+        """Return the sum and the number of the vectors of each cluster."""
+        sums, counts = exact_sums(pool.embeddings, pool.cluster)
+        return {"sums": sums, "counts": counts}
+
+    def measure(self, pool: Pool, summary: FittedState) -> Vector:
+        """Return the distance of each row to the mean direction of its cluster."""
+        centroids = directions(summary["sums"], summary["counts"])
+        return distance_to_directions(pool.embeddings, pool.cluster, centroids)
+
+    def choose(self, distance: Vector, budget: int) -> Selection:
+        """Return the rows at the preferred end of the distances."""
         indices = ssl_prototypes(distance, budget, self.prefer)
         relation = "closer to" if self.prefer == "hard" else "farther from"
         return Selection(indices, distance[indices], reasons=(f"{relation} its prototype than the kept rows",))
