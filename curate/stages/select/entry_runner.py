@@ -16,9 +16,10 @@ from curate.plugins.results import Selection
 from curate.pool.view import PoolView
 from curate.stages.base import Context
 from curate.stages.select import shard_pass
-from curate.stages.select.group_tasks import GroupFiles, can_divide, select_within_groups
+from curate.stages.select.group_tasks import can_divide, select_within_groups
 from curate.stages.select.incumbents import Incumbents
 from curate.stages.select.measure_tasks import can_measure, measure_rows
+from curate.stages.select.row_partitions import RowPartitions
 from curate.stages.select.run_selector import choose
 from curate.stages.select.sketch_tasks import SketchFiles, link_rows
 
@@ -76,8 +77,10 @@ class EntryRunner:
             files = SketchFiles(self.folder / entry.name, self.fingerprint, tuple(self.pool.numbers))
             selection, peak = link_rows(self.context, self.pool, entry, before, published, files)
         elif can_divide(entry, self.pool):
-            groups = GroupFiles(self.folder / entry.name, self.fingerprint)
-            selection, peak = select_within_groups(self.context, self.pool, before, entry, incumbents, groups)
+            rows_of = RowPartitions.for_entry(
+                self.context, self.pool, entry, self.folder / entry.name, self.fingerprint
+            )
+            selection, peak = select_within_groups(self.context, before, incumbents, rows_of)
         else:
             measured, peak = None, 0
             if can_measure(entry, self.pool):

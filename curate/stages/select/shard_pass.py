@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curate.kernels.text.json_values import is_json
 from curate.kernels.types import Rows
 from curate.plugins.interfaces import get_scope
 from curate.plugins.results import Selection
 from curate.pool.view import PoolView
 from curate.stages.base import Context, plugin_call, raise_if_failed
 from curate.stages.select import selection_files, split_budget
+from curate.stages.select.row_partitions import needs_all_rows
 from curate.stages.select.run_selector import build_pool, choose
 from curate.stages.select.sketch_tasks import SketchFiles, write_sketches
 
@@ -68,13 +68,6 @@ def entries_in_one_pass(entries: Sequence[SelectEntry], pool: PoolView) -> tuple
             break
         together.append(entry)
     return tuple(together)
-
-
-def needs_all_rows(entry: SelectEntry, pool: PoolView) -> bool:
-    """Return whether a column of the entry is JSON, whose type depends on the values of all rows."""
-    types = pool.inputs.columns
-    columns = entry.spec.build().columns() if "frame" in entry.spec.plugin().traits.reads else ()
-    return any(name in types and is_json(types[name]) for name in columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from curate.plugins import registry
 from curate.plugins.batches import PublishedRows
 from curate.plugins.interfaces import get_scope
 from curate.progress import NullProgress
-from curate.stages.select import group_tasks, selection_files, shard_pass, sketch_tasks
+from curate.stages.select import row_partitions, selection_files, shard_pass, sketch_tasks
 from curate.stages.select.entry_runner import EntryRunner
 from curate.stages.select.incumbents import Incumbents
 from curate.stages.select.run_selector import build_pool, choose
@@ -199,7 +199,7 @@ def test_partitions_of_any_size_give_the_same(made, tmp_path, name, monkeypatch)
     """Every component and every group in a partition of its own, and keys in many ranges."""
     monkeypatch.setattr(sketch_tasks, "_KEYS_PER_TASK", 50)
     monkeypatch.setattr(sketch_tasks, "_KEYS_PER_ROW_GROUP", 3)
-    for module, pack in ((sketch_tasks, "_pack_components"), (group_tasks, "_pack_groups")):
+    for module, pack in ((sketch_tasks, "_pack_components"), (row_partitions, "pack")):
         real = getattr(module, pack)
         monkeypatch.setattr(module, pack, lambda *given, real=real: real(*given[:-1], 1))
     fields = {} if get_scope(entry_of(made, name).spec.build()) != "pool" else {"within": "topic"}
