@@ -50,3 +50,27 @@ def test_ties_go_to_the_first_across_blocks(monkeypatch):
     similarity, position = most_similar_in_prefix(x, x, np.arange(6), 0.9)
     assert position.tolist() == [-1, 0, 0, 0, 0, 0]
     assert similarity.tolist() == [-np.inf, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("columns", [16, 4096])
+@pytest.mark.parametrize("start", [0, 5, 150])
+def test_a_range_of_prefixes_is_the_same_as_an_array(monkeypatch, columns, start):
+    monkeypatch.setattr(nearest_predecessor, "_COLUMNS", columns)
+    x, prefixes = rows(200, 3), range(start, start + 50)
+    expected = most_similar_in_prefix(x[start : start + 50], x, np.array(prefixes), 0.5)
+    for values, result in zip(expected, most_similar_in_prefix(x[start : start + 50], x, prefixes, 0.5), strict=True):
+        assert values.tolist() == result.tolist()
+
+
+@pytest.mark.parametrize("pairs", [1, 100, 10**6])
+def test_small_groups_together_have_the_results_of_each(monkeypatch, pairs):
+    x, rank = rows(90, 4), np.random.default_rng(5).permutation(90)
+    parts = [part[np.argsort(rank[part])] for part in np.split(np.arange(90), [1, 3, 40, 60])]
+    alone = [next(most_similar_predecessors(x, rank, [(part, part)], 0.5)) for part in parts]
+    monkeypatch.setattr(nearest_predecessor, "_TASK", pairs)
+    together = list(most_similar_predecessors(x, rank, [(part, part) for part in parts], 0.5))
+    assert len(together) == {1: 5, 100: 3, 10**6: 1}[pairs]
+    for expected, result in zip(zip(*alone, strict=True), zip(*together, strict=True), strict=True):
+        assert np.concatenate(expected).tolist() == np.concatenate(result).tolist()
+    mixed = list(most_similar_predecessors(x, rank, [(parts[2], parts[2]), (parts[2], parts[2][::2])], 0.5))
+    assert [len(queries) for queries, _, _ in mixed] == [37, 19]

@@ -52,7 +52,7 @@ def semdedup(
     Notes
     -----
     Cost: O(sum of n_c² d) time over cells of n_c rows, nearly all of it in products, times the number of cells that a
-    row searches; and O(n m d) for published rows. Memory: O(n), and 4 n_c d bytes and 2 MiB a thread, or one part of
+    row searches; and O(n m d) for published rows. Memory: O(n), and 4 n_c d bytes and 3 MiB a thread, or one part of
     the sketches and 16 MiB a thread: no n_c × n_c matrix is built.
 
     Guarantee: no two kept rows that were compared are duplicates; of rows connected by pairs of duplicates, the first
