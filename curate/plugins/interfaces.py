@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from curate.kernels.types import Codes, FittedState, Hashes, Matrix, Rows, Vector, Vectors
+    from curate.kernels.neighbors.cells import Cells, KeepOrder, SplitClusters
+    from curate.kernels.neighbors.nearest_predecessor import Nearest
+    from curate.kernels.neighbors.retention import RecallSample
+    from curate.kernels.types import Codes, FittedState, Flags, Hashes, Matrix, Rows, Vector, Vectors
     from curate.plugins.batches import MetricInput, Pool, ScoreBatch
     from curate.plugins.results import Clustering, FitReport, MetricResult, Selection
 
@@ -257,6 +260,46 @@ class LinkingSelector(SketchingSelector, Protocol):
         Every chain of rows that share keys is complete. The result depends on the order of the rows only as that of
         ``select`` does.
         """
+
+
+class CellSelector(Filter, Protocol):
+    """Filter that drops duplicates among rows of the same and of nearby clusters, declared with the scope ``group``.
+
+    ``select`` gives the same result as the methods for any division of the clusters.
+    """
+
+    keep: KeepOrder
+    """Order in which rows are compared."""
+
+    n_probe: int
+    """Number of cells that a row searches."""
+
+    def split(self, pool: Pool) -> SplitClusters:
+        """Split complete clusters into cells."""
+
+    def search(
+        self, embeddings: Matrix, cells: Cells, queries: Flags | None = None, members: Flags | None = None
+    ) -> Nearest:
+        """Find the most similar earlier row of each row in complete cells, restricted to some rows by masks."""
+
+    def draw_sample(self, cells: Cells) -> Rows:
+        """Draw rows to compare with all others; none if all rows are compared anyway."""
+
+    def find_pairs(self, embeddings: Matrix, sample: Matrix) -> tuple[Rows, Rows]:
+        """Return the rows of both that are duplicates, pair by pair."""
+
+    def count_missed(self, cells: Cells, sample: Rows, a: Rows, b: Rows) -> RecallSample:
+        """Count the pairs of similar rows a and b (in the sample) that are not compared."""
+
+    def decide(
+        self, cells: Cells, nearest: Nearest, search_kept: Callable[[Flags, Flags], Nearest]
+    ) -> tuple[Flags, Rows, Vector]:
+        """Return which rows are kept, their representatives, and the similarity to the most similar earlier row."""
+
+    def conclude(
+        self, representative: Rows, similarity: Vector, nearest: Vector, sample: RecallSample | None
+    ) -> Selection:
+        """Return the selection of the rows without a representative."""
 
 
 class MeasuringSelector(Selector, Protocol):

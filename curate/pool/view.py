@@ -337,6 +337,16 @@ class PoolView:
             len(self), self.embedding(name).dimensions, lambda: map(methodcaller("vectors", name), self.shards())
         )
 
+    def read_vectors(self, name: str | None, rows: Rows) -> Matrix:
+        """Return the vectors of some rows, given in ascending order; reads one shard at a time."""
+        x = np.empty((len(rows), self.embedding(name).dimensions), np.float32)
+        ends = np.cumsum((0, *self.shard_sizes))
+        cuts = np.searchsorted(rows, ends).tolist()
+        for shard, start, low, high in zip(self.shards(), ends.tolist(), cuts[:-1], cuts[1:], strict=False):
+            if low < high:
+                x[low:high] = shard.vectors(name)[rows[low:high] - start]
+        return x
+
     def texts(self) -> Texts:
         """Return the texts of all rows, which are read one shard at a time; those of a single shard are read once."""
         return self._texts

@@ -94,32 +94,11 @@ class Cells:
         >>> cells.rank.tolist(), cells.probed_cells.tolist()
         ([3, 2, 1, 0], [[0, 1], [0, 1], [1, 0], [1, 0]])
         """
-        n = len(embeddings)
-        rows = np.arange(n) if rows is None else rows
-        codes = np.unique(cluster[rows], return_inverse=True)[1].astype(np.int32)
-        copy_of = np.full(n, -1, np.intp)
-        if max_cluster_rows is not None:
-            key = -quality if first == "best_quality" else np.zeros_like(quality)
-            for code in np.flatnonzero(np.bincount(codes) > max_cluster_rows):
-                members = rows[codes == code]
-                representatives = first_equal_rows(embeddings, members, key[members])
-                copy_of[members] = np.where(representatives == members, -1, representatives)
-            remaining = copy_of[rows] < 0
-            rows = rows[remaining]
-            codes = _split_large(embeddings, rows, codes[remaining], max_cluster_rows)
-        cell = np.full(n, -1, np.int32)
-        cell[rows] = codes
-        sort_keys: Vector | Numbers = -quality
-        probed_cells = cell[:, None]
-        if n_probe > 1 or first != "best_quality":
-            rows_by_cell = _group_by_cell(rows, codes)
-            similarity_to_mean, means = _mean_similarities(embeddings, rows_by_cell)
-            probed_cells = _find_probed_cells(embeddings, cell, rows_by_cell, means, n_probe)
-            if first != "best_quality":
-                sort_keys = similarity_to_mean if first == "farthest" else -similarity_to_mean
-        rank = np.full(n, -1, np.intp)
-        rank[rows[np.argsort(sort_keys[rows], kind="stable")]] = np.arange(len(rows))
-        return cls(cell, probed_cells, rank, copy_of)
+        rows = np.arange(len(embeddings)) if rows is None else rows
+        split = SplitClusters.from_clusters(embeddings, cluster, quality, first, max_cluster_rows, rows)
+        nearby = split.nearby(n_probe)
+        probed_cells = split.probe(embeddings, np.arange(split.n_cells), split.means, nearby, n_probe)
+        return cls(split.cell, probed_cells, rank_rows(split.sort_keys(quality, first), split.cell), split.copy_of)
 
     @property
     def all_compared(self) -> bool:
@@ -169,6 +148,126 @@ class Cells:
         later, earlier = np.where(a_first, b, a), np.where(a_first, a, b)
         result: Flags = (self.probed_cells[later] == self.cell[earlier][:, None]).any(axis=1)
         return result
+
+
+@dataclass(frozen=True, slots=True)
+class SplitClusters:
+    """Cells that result from complete clusters of a pool of n rows, numbered by cluster and by their first rows."""
+
+    cell: Codes
+    """Cell of each row, (n,) int32; -1 for none."""
+
+    copy_of: Rows
+    """Row with the same vector that represents this one, (n,); -1 for none."""
+
+    similarity: Numbers
+    """Cosine of each row to the mean direction of its cell, (n,) float64; 0 for rows in no cell."""
+
+    means: Matrix
+    """Mean directions of the cells, (k, d) float32."""
+
+    @classmethod
+    def from_clusters(
+        cls,
+        embeddings: Matrix,
+        cluster: Codes,
+        quality: Vector,
+        first: KeepOrder,
+        max_cluster_rows: int | None,
+        rows: Rows,
+    ) -> SplitClusters:
+        """Split clusters; see ``Cells.from_clusters``. The cells of one cluster do not depend on other clusters."""
+        n = len(embeddings)
+        codes = np.unique(cluster[rows], return_inverse=True)[1].astype(np.int32)
+        copy_of = np.full(n, -1, np.intp)
+        if max_cluster_rows is not None:
+            key = -quality if first == "best_quality" else np.zeros_like(quality)
+            for code in np.flatnonzero(np.bincount(codes) > max_cluster_rows):
+                members = rows[codes == code]
+                representatives = first_equal_rows(embeddings, members, key[members])
+                copy_of[members] = np.where(representatives == members, -1, representatives)
+            remaining = copy_of[rows] < 0
+            rows = rows[remaining]
+            codes = _split_large(embeddings, rows, codes[remaining], max_cluster_rows)
+        cell = np.full(n, -1, np.int32)
+        first_of_cell = rows[np.unique(codes, return_index=True)[1]]
+        cell[rows] = np.argsort(number_cells(first_of_cell, cluster[first_of_cell]))[codes]
+        return cls(cell, copy_of, *_mean_similarities(embeddings, _group_by_cell(rows, cell[rows])))
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells, k."""
+        return len(self.means)
+
+    def sort_keys(self, quality: Vector, first: KeepOrder) -> Numbers:
+        """Return the keys by which rows are compared, the lowest first, (n,) float64."""
+        if first == "best_quality":
+            return -quality.astype(np.float64)
+        return self.similarity if first == "farthest" else -self.similarity
+
+    def nearby(self, n_probe: int) -> Codes:
+        """Return the cells of similar means among which a row of each cell finds those that it searches, (k, m)."""
+        return nearby_cells(self.means, n_probe)
+
+    def probe(self, embeddings: Matrix, numbers: Rows, means: Matrix, nearby: Codes, n_probe: int) -> Codes:
+        """Find the cells that each row searches, its own first; (n, n_probe) or, with fewer cells, fewer columns.
+
+        Parameters
+        ----------
+        embeddings : (n, d) float32, rows of unit length
+        numbers : (k,) numbers of these cells among all cells
+        means : mean directions of all cells
+        nearby : cells near each cell, as ``nearby_cells`` returns them for all cells
+        n_probe : number of cells to search
+        """
+        rows = np.flatnonzero(self.cell >= 0)
+        probed = np.full((len(self.cell), max(1, min(n_probe, len(means)))), -1, np.int32)
+        probed[rows, 0] = numbers[self.cell[rows]]
+        n_others = probed.shape[1] - 1
+        if n_others < 1:
+            return probed
+        rows_by_cell = _group_by_cell(rows, self.cell[rows])
+
+        def process(codes: range) -> None:
+            for code in codes:
+                members, candidates = rows_by_cell[code], nearby[numbers[code]]
+                similarity = embeddings[members] @ means[candidates].T
+                if n_others == 1:  # four times faster
+                    best = similarity.argmax(axis=1)[:, None]
+                else:
+                    best = np.argpartition(-similarity, n_others - 1, axis=1)[:, :n_others]
+                probed[members, 1:] = candidates[best]
+
+        for _ in map_blocks(process, _cell_blocks(rows_by_cell)):
+            pass
+        return probed
+
+
+def number_cells(first_rows: Rows, cluster: Codes) -> Rows:
+    """Return the cells in the order of their numbers: by cluster, and by first row in a cluster.
+
+    Parameters
+    ----------
+    first_rows : (k,) lowest row of each cell
+    cluster : (k,) cluster of each cell
+    """
+    return np.lexsort((first_rows, cluster))
+
+
+def nearby_cells(means: Matrix, n_probe: int) -> Codes:
+    """Return the cells whose means are most similar to that of each cell, (k, m): 32, or ``n_probe`` - 1 if more."""
+    n_nearby = min(len(means) - 1, max(_NEARBY, n_probe - 1))
+    if n_nearby < 1 or n_probe == 1:
+        return np.zeros((len(means), 0), np.int32)
+    return _nearest_means(means, n_nearby)
+
+
+def rank_rows(keys: Numbers, cell: Codes) -> Rows:
+    """Return the position of each row in a cell in the order of ``keys``, ties to the lowest row; -1 for others."""
+    rows = np.flatnonzero(cell >= 0)
+    rank = np.full(len(cell), -1, np.intp)
+    rank[rows[np.argsort(keys[rows], kind="stable")]] = np.arange(len(rows))
+    return rank
 
 
 def similarity_to_earlier(embeddings: Matrix, cells: Cells) -> Vector:
@@ -256,7 +355,8 @@ def _cell_blocks(rows_by_cell: list[Rows]) -> Iterator[range]:
     """Return ranges of cells with about ``_BLOCK_ROWS`` rows together."""
     ends = np.cumsum([len(rows) for rows in rows_by_cell])
     cuts = np.flatnonzero(np.diff(ends // _BLOCK_ROWS)) + 1
-    return (range(start, stop) for start, stop in pairwise([0, *cuts.tolist(), len(rows_by_cell)]))
+    bounds = [0, *cuts.tolist(), len(rows_by_cell)] if rows_by_cell else []
+    return (range(start, stop) for start, stop in pairwise(bounds))
 
 
 def _mean_similarities(embeddings: Matrix, rows_by_cell: list[Rows]) -> tuple[Numbers, Matrix]:
@@ -281,31 +381,6 @@ def _mean_similarities(embeddings: Matrix, rows_by_cell: list[Rows]) -> tuple[Nu
     for _ in map_blocks(process, _cell_blocks(rows_by_cell)):
         pass
     return similarity_to_mean, means
-
-
-def _find_probed_cells(embeddings: Matrix, cell: Codes, rows_by_cell: list[Rows], means: Matrix, n_probe: int) -> Codes:
-    """Find the cells that each row searches; (n, n_probe), or fewer columns if there are fewer cells."""
-    probed = np.full((len(cell), max(1, min(n_probe, len(means)))), -1, np.int32)
-    probed[:, 0] = cell
-    n_nearby = min(len(means) - 1, max(_NEARBY, n_probe - 1))
-    n_others = min(n_nearby, n_probe - 1)
-    if n_others < 1:
-        return probed
-    nearby = _nearest_means(means, n_nearby)
-
-    def process(codes: range) -> None:
-        for code in codes:
-            members = rows_by_cell[code]
-            similarity = embeddings[members] @ means[nearby[code]].T
-            if n_others == 1:  # four times faster
-                best = similarity.argmax(axis=1)[:, None]
-            else:
-                best = np.argpartition(-similarity, n_others - 1, axis=1)[:, :n_others]
-            probed[members, 1 : n_others + 1] = nearby[code][best]
-
-    for _ in map_blocks(process, _cell_blocks(rows_by_cell)):
-        pass
-    return probed
 
 
 def _nearest_means(means: Matrix, k: int) -> Codes:

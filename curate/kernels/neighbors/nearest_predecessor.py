@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -16,6 +17,47 @@ _TASK = 1 << 20  # pairs of rows that a thread compares before it hands over res
 
 _MASK = np.where(np.arange(_ROWS + _ALIGNED) >= np.arange(_ROWS)[:, None], -np.inf, 0).astype(np.float32)
 """Added to the similarities of row i to rows 0, 1, …, it excludes row i and those after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """Most similar candidate of each of n rows, ties to the first in order; candidates n, n + 1, … come before all."""
+
+    similarity: Vector
+    """Largest similarity of each row, (n,) float32; -inf without a candidate."""
+
+    row: Rows
+    """Candidate with that similarity, (n,); -1 if the similarity is too low to be of interest."""
+
+    rank: Rows
+    """Position of each row in the order, (n,)."""
+
+    @classmethod
+    def empty(cls, rank: Rows) -> Nearest:
+        """Return an instance without candidates."""
+        n = len(rank)
+        return cls(np.full(n, -np.inf, np.float32), np.full(n, -1, np.intp), rank)
+
+    def copy(self) -> Nearest:
+        """Return a copy that can be updated."""
+        return Nearest(self.similarity.copy(), self.row.copy(), self.rank)
+
+    def offer(self, rows: Rows, similarity: Vector, candidates: Rows) -> None:
+        """Update the most similar candidate of each of ``rows``, which are distinct.
+
+        Examples
+        --------
+        >>> nearest = Nearest.empty(np.arange(3))
+        >>> nearest.offer(np.array([1, 2]), np.array([0.5, 0.9], np.float32), np.array([0, 1]))
+        >>> nearest.offer(np.array([2]), np.array([0.9], np.float32), np.array([0]))
+        >>> nearest.row.tolist()
+        [-1, 0, 0]
+        """
+        n, old_similarity, old_rows = len(self.rank), self.similarity[rows], self.row[rows]
+        is_tie = (similarity == old_similarity) & (candidates >= 0) & (old_rows >= 0) & (old_rows < n)
+        is_tie[is_tie] = self.rank[candidates[is_tie]] < self.rank[old_rows[is_tie]]
+        is_better = (similarity > old_similarity) | is_tie
+        self.similarity[rows[is_better]], self.row[rows[is_better]] = similarity[is_better], candidates[is_better]
 
 
 def most_similar_in_prefix(

@@ -16,7 +16,8 @@ from curate.plugins.results import Selection
 from curate.pool.view import PoolView
 from curate.stages.base import Context
 from curate.stages.select import shard_pass
-from curate.stages.select.group_tasks import can_divide, select_within_groups
+from curate.stages.select.cell_tasks import can_divide_by_cluster, select_by_cells
+from curate.stages.select.group_tasks import can_divide_by_group, select_within_groups
 from curate.stages.select.incumbents import Incumbents
 from curate.stages.select.measure_tasks import can_measure, measure_rows
 from curate.stages.select.row_partitions import RowPartitions
@@ -73,23 +74,29 @@ class EntryRunner:
         done = self.passed.get(entry.name, shard_pass.EntryPass())
         if done.selection is not None:
             selection, peak = done.selection, 0
-        elif entry.name in self.passed:
-            files = SketchFiles(self.folder / entry.name, self.fingerprint, tuple(self.pool.numbers))
-            selection, peak = link_rows(self.context, self.pool, entry, before, published, files)
-        elif can_divide(entry, self.pool):
-            rows_of = RowPartitions.for_entry(
-                self.context, self.pool, entry, self.folder / entry.name, self.fingerprint
-            )
-            selection, peak = select_within_groups(self.context, before, incumbents, rows_of)
         else:
-            measured, peak = None, 0
-            if can_measure(entry, self.pool):
-                folder = self.folder / entry.name
-                measured, peak = measure_rows(self.context, self.pool, before, entry, folder, self.fingerprint)
-            self.context.progress.begin(f"selecting with {entry.name}", len(before))
-            seed = self.context.config.seed
-            with one_blas_thread():
-                selection = choose(self.pool, before, entry, seed, incumbents, published, measured)
-            self.context.progress.advance(len(before))
+            selection, peak = self._select(entry, before, incumbents, published)
         seconds = done.seconds + time.perf_counter() - started
         return EntryResult(selection, seconds, max(peak, done.peak_memory, peak_memory()))
+
+    def _select(
+        self, entry: SelectEntry, before: Rows, incumbents: Incumbents | None, published: PublishedRows | None
+    ) -> tuple[Selection, int]:
+        """Return the selection among ``before``, and the highest peak memory of a worker."""
+        context, pool, folder = self.context, self.pool, self.folder / entry.name
+        if entry.name in self.passed:
+            files = SketchFiles(folder, self.fingerprint, tuple(pool.numbers))
+            return link_rows(context, pool, entry, before, published, files)
+        rows_of = RowPartitions.for_entry(context, pool, entry, folder, self.fingerprint)
+        if can_divide_by_group(entry, pool):
+            return select_within_groups(context, before, incumbents, rows_of)
+        if can_divide_by_cluster(entry, pool):
+            return select_by_cells(context, before, rows_of)
+        measured, peak = None, 0
+        if can_measure(entry, pool):
+            measured, peak = measure_rows(context, pool, before, entry, folder, self.fingerprint)
+        context.progress.begin(f"selecting with {entry.name}", len(before))
+        with one_blas_thread():
+            selection = choose(pool, before, entry, context.config.seed, incumbents, published, measured)
+        context.progress.advance(len(before))
+        return selection, peak

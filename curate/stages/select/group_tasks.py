@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from curate.config.model import SelectEntry
 
 
-def can_divide(entry: SelectEntry, pool: PoolView) -> bool:
+def can_divide_by_group(entry: SelectEntry, pool: PoolView) -> bool:
     """Return whether the groups of an entry are independent tasks.
 
     They are not with a budget in tokens, because the tokens that a group leaves are passed to the next. With published

@@ -207,6 +207,26 @@ def test_partitions_of_any_size_give_the_same(made, tmp_path, name, monkeypatch)
     assert plain(result) == plain(expected)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_probe": 2},
+        {"n_probe": 3, "keep": "best_quality"},
+        {"n_probe": 9, "keep": "nearest"},
+        {"max_cluster_rows": 9},
+        {"max_cluster_rows": 4, "keep": "best_quality", "n_probe": 1},
+        {"min_similarity": 0.4, "n_probe": 4},
+        {"min_similarity": -1},
+    ],
+)
+def test_cells_of_many_partitions_give_the_same(made, tmp_path, monkeypatch, options):
+    real = row_partitions.pack
+    monkeypatch.setattr(row_partitions, "pack", lambda sizes, _: real(sizes, 1))
+    result, expected = run(made, entry_of(made, "semdedup", **{"min_similarity": 0.8, **options}), tmp_path)
+    assert plain(result) == plain(expected)
+    assert result.retention.sample == expected.retention.sample
+
+
 @pytest.mark.slow
 def test_worker_processes_give_the_same(made, tmp_path):
     executor = Processes(2)

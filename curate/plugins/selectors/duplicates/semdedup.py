@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,8 +13,12 @@ from annotated_types import Ge, Le
 
 from curate.errors import PluginError
 from curate.kernels.linalg.cosines import normalize_rows, similarity_threshold
-from curate.kernels.neighbors.cells import MAX_CLUSTER_ROWS, Cells, KeepOrder
-from curate.kernels.neighbors.nearest_predecessor import most_similar_in_prefix, most_similar_predecessors
+from curate.kernels.neighbors.cells import MAX_CLUSTER_ROWS, Cells, KeepOrder, SplitClusters
+from curate.kernels.neighbors.nearest_predecessor import (
+    Nearest,
+    most_similar_in_prefix,
+    most_similar_predecessors,
+)
 from curate.kernels.neighbors.retention import RecallSample, Retention
 from curate.kernels.parallel import block_slices, map_blocks
 from curate.kernels.types import Flags, Matrix, Rows, Vector
@@ -76,67 +80,78 @@ def semdedup(
     >>> kept.tolist(), representative.tolist()
     ([True, False, True], [-1, 0, -1])
     """
-    n, threshold = len(embeddings), similarity_threshold(min_similarity)
-    nearest_kept = _Nearest(np.full(n, -np.inf, np.float32), np.full(n, -1, np.intp), cells.rank)
+    threshold = similarity_threshold(min_similarity)
+    nearest_published = Nearest.empty(cells.rank)
     if published is not None:
-        nearest_kept.offer_published(embeddings, np.flatnonzero(cells.cell >= 0), published, threshold)
-    nearest_any = nearest_kept.copy()
-    for matches in most_similar_predecessors(embeddings, cells.rank, cells.iter_groups(), threshold):
-        nearest_any.offer(*matches)
-    kept = nearest_any.similarity < threshold
+        _offer_published(nearest_published, embeddings, np.flatnonzero(cells.cell >= 0), published, threshold)
+
+    def search_kept(queries: Flags, members: Flags) -> Nearest:
+        return search(embeddings, cells, threshold, nearest_published, queries, members)
+
+    return decide(cells, search(embeddings, cells, threshold, nearest_published.copy()), search_kept, threshold)
+
+
+def search(
+    embeddings: Matrix,
+    cells: Cells,
+    threshold: float,
+    nearest: Nearest,
+    queries: Flags | None = None,
+    members: Flags | None = None,
+) -> Nearest:
+    """Update the most similar earlier row of each row, and return ``nearest``; see ``Cells.iter_groups`` for masks."""
+    groups = cells.iter_groups(queries, members)
+    for matches in most_similar_predecessors(embeddings, cells.rank, groups, threshold):
+        nearest.offer(*matches)
+    return nearest
+
+
+def decide(
+    cells: Cells, nearest: Nearest, search_kept: Callable[[Flags, Flags], Nearest], threshold: float
+) -> tuple[Flags, Rows, Vector]:
+    """Decide which rows are kept, from the most similar earlier row of each; see ``semdedup``.
+
+    Parameters
+    ----------
+    cells : cells of the n rows
+    nearest : most similar earlier or published row of each row
+    search_kept : function of two masks (n,) that searches for some rows, among some rows only
+    threshold : similarity from which two rows are duplicates
+    """
+    kept = nearest.similarity < threshold
     kept[cells.copy_of >= 0] = False
-    representative = nearest_any.row
+    representative = nearest.row
     is_undecided = ~kept & (cells.cell >= 0)
     is_undecided[is_undecided] = ~_is_final(representative[is_undecided], kept)
     if is_undecided.any():
-        for matches in most_similar_predecessors(
-            embeddings, cells.rank, cells.iter_groups(is_undecided, kept), threshold
-        ):
-            nearest_kept.offer(*matches)
+        nearest_kept = search_kept(is_undecided, kept)
         representative = np.where(is_undecided & (nearest_kept.row >= 0), nearest_kept.row, representative)
-    similarity = np.maximum(nearest_any.similarity, -1)
+    similarity = np.maximum(nearest.similarity, -1)
     copies = np.flatnonzero(cells.copy_of >= 0)
     representative[copies], similarity[copies] = cells.copy_of[copies], 1
     return kept, _chain_ends(representative, kept), similarity
 
 
-@dataclass(frozen=True, slots=True)
-class _Nearest:
-    """Most similar candidate of each row, ties to the first in order; published rows come first."""
+def _offer_published(
+    nearest: Nearest, embeddings: Matrix, rows: Rows, published: PublishedRows, threshold: float
+) -> None:
+    """Offer all sketches to each of ``rows``, with one part of them in memory."""
+    start = len(nearest.rank)
+    for sketches in _sketches(published, embeddings.shape[1]):
 
-    similarity: Vector
-    row: Rows
-    """Row index; -1 below the threshold; n + j for a published row."""
+        def search_block(
+            block: slice, sketch_block: Matrix = sketches, start: int = start
+        ) -> tuple[Rows, Vector, Rows]:
+            block_rows = rows[block]
+            prefix_lengths = np.full(len(block_rows), len(sketch_block))
+            similarity, positions = most_similar_in_prefix(
+                embeddings[block_rows], sketch_block, prefix_lengths, threshold
+            )
+            return block_rows, similarity, np.where(positions >= 0, start + positions, -1)
 
-    rank: Rows
-
-    def copy(self) -> _Nearest:
-        return _Nearest(self.similarity.copy(), self.row.copy(), self.rank)
-
-    def offer(self, rows: Rows, similarity: Vector, candidates: Rows) -> None:
-        """Update the most similar candidate of each of ``rows``, which are distinct."""
-        n, old_similarity, old_rows = len(self.rank), self.similarity[rows], self.row[rows]
-        is_tie = (similarity == old_similarity) & (candidates >= 0) & (old_rows >= 0) & (old_rows < n)
-        is_tie[is_tie] = self.rank[candidates[is_tie]] < self.rank[old_rows[is_tie]]
-        is_better = (similarity > old_similarity) | is_tie
-        self.similarity[rows[is_better]], self.row[rows[is_better]] = similarity[is_better], candidates[is_better]
-
-    def offer_published(self, embeddings: Matrix, rows: Rows, published: PublishedRows, threshold: float) -> None:
-        """Offer all sketches to each of ``rows``, with one part of them in memory."""
-        start = len(self.rank)
-        for sketches in _sketches(published, embeddings.shape[1]):
-
-            def search(block: slice, sketch_block: Matrix = sketches, start: int = start) -> tuple[Rows, Vector, Rows]:
-                block_rows = rows[block]
-                prefix_lengths = np.full(len(block_rows), len(sketch_block))
-                similarity, positions = most_similar_in_prefix(
-                    embeddings[block_rows], sketch_block, prefix_lengths, threshold
-                )
-                return block_rows, similarity, np.where(positions >= 0, start + positions, -1)
-
-            for matches in map_blocks(search, block_slices(len(rows), _BLOCK)):
-                self.offer(*matches)
-            start += len(sketches)
+        for matches in map_blocks(search_block, block_slices(len(rows), _BLOCK)):
+            nearest.offer(*matches)
+        start += len(sketches)
 
 
 def _is_final(representative: Rows, kept: Flags) -> Flags:
@@ -192,21 +207,41 @@ def missed_pairs(embeddings: Matrix, cells: Cells, min_similarity: float, rows: 
     >>> missed_pairs(x, cells, 0.95, 3)
     RecallSample(rows=3, pairs=2, missed=2)
     """
-    in_cells = np.flatnonzero(cells.cell >= 0)
-    sample = in_cells[np.sort(np.random.default_rng(0).permutation(len(in_cells))[:rows])]
-    if cells.all_compared or not len(sample):
+    sample = draw_sample(cells, rows)
+    if not len(sample):
         return None
+    in_cells, threshold = np.flatnonzero(cells.cell >= 0), similarity_threshold(min_similarity)
+    blocks = (in_cells[block] for block in block_slices(len(in_cells), _BLOCK))
     queries = embeddings[sample]
 
-    def count(block: slice) -> tuple[int, int]:
-        others = in_cells[block]
-        block_index, sample_index = np.nonzero(embeddings[others] @ queries.T >= similarity_threshold(min_similarity))
-        a, b = sample[sample_index], others[block_index]
-        is_pair = a != b
-        return int(np.count_nonzero(is_pair)), int(np.count_nonzero(~cells.are_compared(a[is_pair], b[is_pair])))
+    def find(others: Rows) -> tuple[Rows, Rows]:
+        other, position = similar_pairs(embeddings[others], queries, threshold)
+        return others[other], sample[position]
 
-    pairs, missed = np.sum(list(map_blocks(count, block_slices(len(in_cells), _BLOCK))), axis=0).tolist()
-    return RecallSample(len(sample), pairs, missed)
+    found = list(map_blocks(find, blocks))
+    return count_missed(cells, sample, *(np.concatenate(part) for part in zip(*found, strict=True)))
+
+
+def draw_sample(cells: Cells, rows: int) -> Rows:
+    """Draw at most ``rows`` rows that are in cells; none if all rows in cells are compared with each other."""
+    in_cells = np.flatnonzero(cells.cell >= 0)
+    if cells.all_compared:
+        return in_cells[:0]
+    sample: Rows = in_cells[np.sort(np.random.default_rng(0).permutation(len(in_cells))[:rows])]
+    return sample
+
+
+def similar_pairs(x: Matrix, queries: Matrix, threshold: float) -> tuple[Rows, Rows]:
+    """Return the rows of ``x`` and of ``queries`` whose similarity is at least ``threshold``, pair by pair."""
+    row, query = np.nonzero(x @ queries.T >= threshold)
+    return row, query
+
+
+def count_missed(cells: Cells, sample: Rows, a: Rows, b: Rows) -> RecallSample:
+    """Count the pairs of similar rows that are not compared; a row paired with itself does not count."""
+    is_pair = a != b
+    missed = ~cells.are_compared(a[is_pair], b[is_pair])
+    return RecallSample(len(sample), int(np.count_nonzero(is_pair)), int(np.count_nonzero(missed)))
 
 
 def _similarities(embeddings: Matrix, representative: Rows, published: PublishedRows) -> Vector:
@@ -226,7 +261,7 @@ def _similarities(embeddings: Matrix, representative: Rows, published: Published
 
 
 @selector(
-    version=3,
+    version=4,
     scope="group",
     reads={"embedding", "cluster", "quality"},
     budgeted=False,
@@ -291,6 +326,50 @@ class SemDeDup:
         )
         similarity = _similarities(pool.embeddings, representative, published)
         sample = missed_pairs(pool.embeddings, cells, self.min_similarity, self.sample_rows)
+        return self.conclude(representative, similarity, nearest, sample)
+
+    def split(self, pool: Pool) -> SplitClusters:
+        """Split complete clusters into cells."""
+        rows = np.arange(len(pool))
+        return SplitClusters.from_clusters(
+            pool.embeddings, pool.cluster, pool.quality, self.keep, self.max_cluster_rows, rows
+        )
+
+    def search(
+        self, embeddings: Matrix, cells: Cells, queries: Flags | None = None, members: Flags | None = None
+    ) -> Nearest:
+        """Find the most similar earlier row of each row in complete cells, restricted to some rows by masks."""
+        threshold = similarity_threshold(self.min_similarity)
+        return search(embeddings, cells, threshold, Nearest.empty(cells.rank), queries, members)
+
+    def draw_sample(self, cells: Cells) -> Rows:
+        """Draw rows to compare with all others; none if all rows are compared anyway."""
+        return draw_sample(cells, self.sample_rows)
+
+    def count_missed(self, cells: Cells, sample: Rows, a: Rows, b: Rows) -> RecallSample:
+        """Count the pairs of similar rows a and b (in the sample) that are not compared."""
+        return count_missed(cells, sample, a, b)
+
+    def find_pairs(self, embeddings: Matrix, sample: Matrix) -> tuple[Rows, Rows]:
+        """Return the rows of both that are duplicates, pair by pair."""
+        threshold = similarity_threshold(self.min_similarity)
+        parts = [(np.zeros(0, np.intp), np.zeros(0, np.intp))]
+        for block in block_slices(len(embeddings), _BLOCK):
+            row, query = similar_pairs(embeddings[block], sample, threshold)
+            parts.append((block.start + row, query))
+        rows, queries = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return rows, queries
+
+    def decide(
+        self, cells: Cells, nearest: Nearest, search_kept: Callable[[Flags, Flags], Nearest]
+    ) -> tuple[Flags, Rows, Vector]:
+        """Return which rows are kept, their representatives, and the similarity to the most similar earlier row."""
+        return decide(cells, nearest, search_kept, similarity_threshold(self.min_similarity))
+
+    def conclude(
+        self, representative: Rows, similarity: Vector, nearest: Vector, sample: RecallSample | None
+    ) -> Selection:
+        """Return the selection of the rows without a representative."""
         retention = Retention("cosine similarity", self.min_similarity, nearest, sample=sample)
         reason = f"near-duplicate (similarity at least {self.min_similarity:g})"
         return Selection.from_representatives(representative, similarity, 1 - nearest, reason, retention)

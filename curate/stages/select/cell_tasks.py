@@ -1,0 +1,357 @@
+"""Search for near-duplicates in the cells of clusters on the workers, exactly as in one process.
+
+The rows that reach the entry are divided by cluster on disk once; each task has a partition of complete clusters.
+
+1. Tasks split the clusters into cells. The driver numbers the cells, and ranks the rows.
+2. Tasks find the cells that each row searches, and write the rows that search cells of other partitions.
+3. Tasks search their cells, for their rows and for those of other partitions.
+4. The driver decides which rows are kept. For rows whose most similar earlier row was dropped, tasks search once more,
+   among kept rows.
+
+Memory: a task holds a partition, about as many rows as a shard has or one larger cluster, and the rows of others that
+search it. The driver holds about 60 bytes a row, and the means of all cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from curate.errors import DataError
+from curate.kernels.neighbors.cells import Cells, SplitClusters, nearby_cells, number_cells, rank_rows
+from curate.kernels.neighbors.nearest_predecessor import Nearest
+from curate.kernels.neighbors.retention import RecallSample
+from curate.kernels.parallel import block_slices
+from curate.kernels.types import Codes, FittedState, Flags, Rows, Vector
+from curate.plugins.interfaces import CellSelector, get_scope
+from curate.plugins.results import Selection
+from curate.pool import embedding_matrix
+from curate.pool.view import PoolView
+from curate.stages.base import Context, plugin_call, raise_if_failed
+from curate.stages.select import partitions, row_partitions
+from curate.stages.select.row_partitions import RowPartitions
+from curate.store import npz, parquet_io
+
+if TYPE_CHECKING:
+    from curate.config.model import SelectEntry
+
+_PAIRS = 65_536
+
+
+def can_divide_by_cluster(entry: SelectEntry, pool: PoolView) -> bool:
+    """Return whether the clusters of an entry can be divided over tasks.
+
+    With published rows, each task would compare its rows with all of them.
+    """
+    is_group = get_scope(entry.spec.build()) == "group"
+    return is_group and entry.within is None and entry.against is None and len(pool.numbers) > 1
+
+
+def select_by_cells(context: Context, before: Rows, rows_of: RowPartitions) -> tuple[Selection, int]:
+    """Select among the rows ``before``.
+
+    Returns
+    -------
+    selection : Selection
+        Selection among ``before``.
+    peak_memory : int
+        Highest peak memory of a worker, in bytes.
+    """
+    return _Driver(context, before, rows_of).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    rows: RowPartitions
+    number: int
+    count: int
+    """Number of partitions."""
+
+    mask: str = ""
+    """Kind of the file with the masks of a search; "" for all rows."""
+
+    def save(self, kind: str, arrays: FittedState) -> None:
+        npz.save(_path(self.rows, kind, self.number), self.rows.fingerprint, arrays)
+
+    def load(self, kind: str) -> FittedState:
+        return _load(self.rows, kind, self.number)
+
+    def is_done(self, kind: str) -> bool:
+        return npz.load(_path(self.rows, kind, self.number), self.rows.fingerprint) is not None
+
+    @property
+    def selector(self) -> CellSelector:
+        selector: CellSelector = self.rows.entry.spec.build()
+        return selector
+
+
+def _path(rows_of: RowPartitions, kind: str, number: int) -> Path:
+    return rows_of.path(kind, number).with_suffix(".npz")
+
+
+def _load(rows_of: RowPartitions, kind: str, number: int) -> FittedState:
+    """Read the arrays of a partition.
+
+    Raises
+    ------
+    DataError
+        They are missing or corrupt.
+    """
+    path = _path(rows_of, kind, number)
+    arrays = npz.load(path, rows_of.fingerprint)
+    if arrays is None:
+        raise DataError(
+            "the result of a task is missing or corrupt", where=str(path), hint="run the same command again"
+        )
+    return arrays
+
+
+# ---------------------------------------------------------------- the driver
+
+
+class _Driver:
+    def __init__(self, context: Context, before: Rows, rows_of: RowPartitions) -> None:
+        self.context, self.before, self.rows_of = context, before, rows_of
+        self.selector: CellSelector = rows_of.entry.spec.build()
+        self.members: list[Rows] = []
+        """Rows of each partition, as positions in ``before``."""
+
+        self.peak = 0
+
+    def run(self) -> tuple[Selection, int]:
+        cluster = self._divide()
+        self._map("splitting clusters", _split)
+        cells = self._number_cells(cluster)
+        self._map("searching clusters", _search)
+        nearest, cosine = self._collect("nearest", cells)
+        found = nearest.row.copy()
+
+        def search_kept(queries: Flags, members: Flags) -> Nearest:
+            for number, rows in enumerate(self.members):
+                self._save("masks", number, {"queries": queries[rows], "members": members[rows]})
+            self._map("searching clusters again", _search, "masks")
+            again, cosine_again = self._collect("nearest-masks", cells)
+            changed = queries & (again.row >= 0)
+            found[changed], cosine[changed] = again.row[changed], cosine_again[changed]
+            return again
+
+        _, representative, similarity = self.selector.decide(cells, nearest, search_kept)
+        cosine = self._complete_cosines(representative, found, cosine)
+        selection = self.selector.conclude(representative, cosine, similarity, self._missed(cells))
+        return selection.check(len(self.before), None), self.peak
+
+    def _map(self, label: str, work: Callable[[_Task], None], mask: str = "") -> None:
+        entry = self.rows_of.entry
+        tasks = [_Task(self.rows_of, number, len(self.members), mask) for number in range(len(self.members))]
+        sizes = list(map(len, self.members))
+        _, failed, peak = self.context.map(f"{label} with {entry.name}", work, tasks, sizes)
+        raise_if_failed(failed)
+        self.peak = max(self.peak, peak)
+
+    def _save(self, kind: str, number: int, arrays: FittedState) -> None:
+        npz.save(_path(self.rows_of, kind, number), self.rows_of.fingerprint, arrays)
+
+    def _divide(self) -> Codes:
+        """Divide the rows by cluster, and return the cluster of each."""
+        pool, entry = self.rows_of.pool, self.rows_of.entry
+        cluster = pool.cluster[self.before]
+        _, code = np.unique(cluster, return_inverse=True)
+        partition = row_partitions.pack(np.bincount(code).astype(np.int64), max(pool.shard_sizes))[code]
+        label = f"dividing rows by cluster for {entry.name}"
+        self.peak = self.rows_of.divide(self.context, self.before, partition, cluster, None, label)
+        order = np.argsort(partition, kind="stable")
+        count = int(partition.max(initial=-1)) + 1
+        self.members = np.split(order, np.searchsorted(partition[order], np.arange(1, count))) if count else []
+        return cluster
+
+    def _number_cells(self, cluster: Codes) -> Cells:
+        """Return the cells of all partitions, the rank of the rows, and the cells that each row searches."""
+        n, entry = len(self.before), self.rows_of.entry
+        splits = [_load(self.rows_of, "split", number) for number in range(len(self.members))]
+        first_rows = [
+            rows[np.unique(split["cell"], return_index=True)[1][-len(split["means"]) :]]
+            for rows, split in zip(self.members, splits, strict=True)
+        ]
+        first = np.concatenate([np.zeros(0, np.intp), *first_rows])
+        order = number_cells(first, cluster[first])
+        numbers = np.split(np.argsort(order), np.cumsum(list(map(len, first_rows)))[:-1])
+        dimensions = self.rows_of.pool.embedding(entry.embedding).dimensions
+        means = np.concatenate([np.zeros((0, dimensions), np.float32), *(split["means"] for split in splits)])[order]
+        cell, copy_of, keys = np.full(n, -1, np.int32), np.full(n, -1, np.intp), np.zeros(n)
+        for rows, split, number in zip(self.members, splits, numbers, strict=True):
+            local, copies = split["cell"], split["copy_of"]
+            cell[rows] = np.where(local < 0, -1, number.astype(np.int32)[local])
+            copy_of[rows] = np.where(copies < 0, -1, rows[copies])
+            keys[rows] = split["keys"]
+        rank = rank_rows(keys, cell)
+        of_partition = [np.full(len(number), position, np.int32) for position, number in enumerate(numbers)]
+        partition = np.concatenate([np.zeros(0, np.int32), *of_partition])[order]
+        nearby = nearby_cells(means, self.selector.n_probe)
+        self._save("directory", 0, {"means": means, "nearby": nearby, "partition": partition})
+        for position, (rows, number) in enumerate(zip(self.members, numbers, strict=True)):
+            self._save("numbers", position, {"numbers": number, "rank": rank[rows], "rows": rows})
+        self._map("finding nearby clusters", _probe)
+        width = max(1, min(self.selector.n_probe, len(means)))
+        probed = np.full((n, width), -1, np.int32)
+        for position, rows in enumerate(self.members):
+            probed[rows] = _load(self.rows_of, "probed", position)["probed"]
+        return Cells(cell, probed, rank, copy_of)
+
+    def _collect(self, kind: str, cells: Cells) -> tuple[Nearest, Vector]:
+        """Return the most similar earlier row of each row over all partitions, and the cosine of the two."""
+        nearest = Nearest.empty(cells.rank)
+        cosine = np.full(len(self.before), np.nan, np.float32)
+        for number in range(len(self.members)):
+            found = _load(self.rows_of, kind, number)
+            rows, candidates = found["rows"], found["nearest"]
+            nearest.offer(rows, found["similarity"], candidates)
+            taken = (nearest.row[rows] == candidates) & (candidates >= 0)
+            cosine[rows[taken]] = found["cosine"][taken]
+        return nearest, cosine
+
+    def _complete_cosines(self, representative: Rows, found: Rows, cosine: Vector) -> Vector:
+        """Return the cosine of each row to its representative; those at the end of a chain were not compared."""
+        cosine = np.where(representative < 0, np.float32(np.nan), cosine)
+        missing = np.flatnonzero((representative >= 0) & (representative != found))
+        for block in block_slices(len(missing), _PAIRS):
+            rows = missing[block]
+            both, position = np.unique(np.concatenate((rows, representative[rows])), return_inverse=True)
+            x = self.rows_of.pool.read_vectors(self.rows_of.entry.embedding, self.before[both])
+            cosine[rows] = np.einsum("ij,ij->i", x[position[: len(rows)]], x[position[len(rows) :]])
+        return cosine
+
+    def _missed(self, cells: Cells) -> RecallSample | None:
+        """Measure how many duplicates were not compared, on a sample of the rows."""
+        sample = self.selector.draw_sample(cells)
+        if not len(sample):
+            return None
+        vectors = self.rows_of.pool.read_vectors(self.rows_of.entry.embedding, self.before[sample])
+        self._save("sample", 0, {"vectors": vectors})
+        self._map("measuring missed duplicates", _find_pairs)
+        pairs = [_load(self.rows_of, "pairs", number) for number in range(len(self.members))]
+        a = np.concatenate([rows[part["row"]] for rows, part in zip(self.members, pairs, strict=True)])
+        b = sample[np.concatenate([part["query"] for part in pairs])]
+        in_cells = cells.cell[a] >= 0
+        return self.selector.count_missed(cells, sample, a[in_cells], b[in_cells])
+
+
+# ---------------------------------------------------------------- the tasks
+
+
+def _split(task: _Task) -> None:
+    """Split the clusters of a partition into cells."""
+    if task.is_done("split"):
+        return
+    pool = task.rows.read(task.number).pool
+    with plugin_call(task.rows.entry.spec, task.rows.entry.name):
+        split = task.selector.split(pool)
+    keys = split.sort_keys(pool.quality, task.selector.keep)
+    task.save("split", {"cell": split.cell, "copy_of": split.copy_of, "keys": keys, "means": split.means})
+
+
+def _probe(task: _Task) -> None:
+    """Find the cells that each row searches, and write the rows that search cells of other partitions."""
+    queries = task.rows.path("queries", task.number)
+    if task.is_done("probed") and parquet_io.is_current(queries, task.rows.fingerprint):
+        return
+    split, directory, numbers = task.load("split"), _load(task.rows, "directory", 0), task.load("numbers")
+    pool = task.rows.read(task.number).pool
+    cells = SplitClusters(split["cell"], split["copy_of"], split["keys"], split["means"])
+    probed = cells.probe(
+        pool.embeddings, numbers["numbers"], directory["means"], directory["nearby"], task.selector.n_probe
+    )
+    partition = np.append(directory["partition"], -1)[probed]
+    row, slot = np.nonzero((partition >= 0) & (partition != task.number))
+    values = pa.array(pool.embeddings[row].ravel())
+    table = pa.table(
+        {
+            "row": numbers["rows"][row],
+            "rank": numbers["rank"][row],
+            "cell": probed[row, slot],
+            "embedding": pa.FixedSizeListArray.from_arrays(values, pool.embeddings.shape[1]),
+        }
+    )
+    partitions.write(queries, task.rows.fingerprint, table, partition[row, slot])
+    task.save("probed", {"probed": probed})
+
+
+def _search(task: _Task) -> None:
+    """Find the most similar earlier row, in the cells of a partition, of each row that searches them."""
+    kind = "nearest" + f"-{task.mask}" * bool(task.mask)
+    if task.is_done(kind):
+        return
+    split, numbers = task.load("split"), task.load("numbers")
+    own = task.rows.read(task.number).pool.embeddings
+    n, local_of = len(own), np.full(len(_load(task.rows, "directory", 0)["partition"]) + 1, -1, np.int32)
+    local_of[numbers["numbers"]] = np.arange(len(numbers["numbers"]))
+    other = _read_queries(task)
+    other_rows, first, position = np.unique(other["row"].to_numpy(), return_index=True, return_inverse=True)
+    vectors = embedding_matrix.to_matrix(other["embedding"]) if len(other) else own[:0]
+    probed = np.full((n + len(other_rows), task.load("probed")["probed"].shape[1]), -1, np.int32)
+    probed[:n] = local_of[task.load("probed")["probed"]]
+    by_row = np.argsort(position, kind="stable")
+    slot = 1 + np.arange(len(other)) - np.searchsorted(position[by_row], position[by_row])  # slot 0: members
+    probed[n + position[by_row], slot] = local_of[other["cell"].to_numpy()[by_row]]
+    rows = np.concatenate((numbers["rows"], other_rows))
+    rank = np.concatenate((numbers["rank"], other["rank"].to_numpy()[first]))
+    ranked = np.flatnonzero(rank >= 0)
+    local_rank = np.full(len(rank), -1, np.intp)
+    local_rank[ranked[np.argsort(rank[ranked])]] = np.arange(len(ranked))
+    none = np.full(len(rows), -1)
+    cell = np.concatenate((split["cell"], none[n:].astype(np.int32)))
+    cells = Cells(cell, probed, local_rank, none)
+    queries = members = None
+    if task.mask:
+        queries, members = _read_masks(task, other_rows)
+    x = np.concatenate((own, vectors[first])) if len(other_rows) else own
+    with plugin_call(task.rows.entry.spec, task.rows.entry.name):
+        nearest = task.selector.search(x, cells, queries, members)
+    cosine = np.full(len(rows), np.nan, np.float32)
+    matched = np.flatnonzero(nearest.row >= 0)
+    for block in block_slices(len(matched), _PAIRS):
+        pairs = matched[block]
+        cosine[pairs] = np.einsum("ij,ij->i", x[pairs], x[nearest.row[pairs]])
+    seen = np.flatnonzero(nearest.similarity > -np.inf)
+    task.save(
+        kind,
+        {
+            "rows": rows[seen],
+            "similarity": nearest.similarity[seen],
+            "nearest": np.append(rows, -1)[nearest.row[seen]],
+            "cosine": cosine[seen],
+        },
+    )
+
+
+def _read_queries(task: _Task) -> pa.Table:
+    """Read the rows of other partitions that search cells of this one, in the order of the partitions."""
+    parts = [partitions.read(task.rows.path("queries", number), task.number) for number in range(task.count)]
+    return pa.concat_tables(parts).combine_chunks()
+
+
+def _read_masks(task: _Task, other_rows: Rows) -> tuple[Flags, Flags]:
+    """Return the masks of the rows of this partition and of others that search it."""
+    own = task.load(task.mask)
+    queries = np.concatenate((own["queries"], np.zeros(len(other_rows), np.bool_)))
+    for number in range(task.count):
+        rows = _load(task.rows, "numbers", number)["rows"]
+        mask = _load(task.rows, task.mask, number)["queries"]
+        position = np.searchsorted(rows, other_rows)
+        is_here = rows[np.minimum(position, len(rows) - 1)] == other_rows
+        queries[len(own["queries"]) :][is_here] = mask[position[is_here]]
+    return queries, np.concatenate((own["members"], np.zeros(len(other_rows), np.bool_)))
+
+
+def _find_pairs(task: _Task) -> None:
+    """Find the rows of a partition that are similar to rows of the sample."""
+    if task.is_done("pairs"):
+        return
+    pool, sample = task.rows.read(task.number).pool, _load(task.rows, "sample", 0)["vectors"]
+    with plugin_call(task.rows.entry.spec, task.rows.entry.name):
+        row, query = task.selector.find_pairs(pool.embeddings, sample)
+    task.save("pairs", {"row": row, "query": query})
