@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -13,12 +12,12 @@ from annotated_types import Ge, Le
 from curate.kernels.submodular import greedy, objectives
 from curate.kernels.submodular.objectives import find_representatives
 from curate.kernels.submodular.similarities import GraphSimilarities, similarity_graph
-from curate.kernels.submodular.two_rounds import WeightedSimilarities, partition_rows, select_from_union
+from curate.kernels.submodular.two_rounds import WeightedSimilarities, partition_rows
 from curate.kernels.types import Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
-from curate.plugins.two_rounds import PartSelection, represented_rows, select_in_two_rounds, union_answers
+from curate.plugins.two_rounds import PartSelection, represented_rows, select_in_two_rounds
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -69,9 +68,9 @@ def facility_location(graph: sparse.csr_array, budget: int) -> tuple[Rows, Vecto
 
 
 def merge_facility_location(
-    graph: sparse.csr_array, weights: Numbers, answers: Sequence[Rows], budget: int
+    graph: sparse.csr_array, weights: Numbers, budget: int
 ) -> tuple[Rows, Vector, Rows, Vector]:
-    """Run the second round of facility location: choose from the answers of partitions.
+    """Run the second round of facility location: select from the rows that partitions selected.
 
     The objective is g(S) = sum over rows u of the union of weights_u times the largest similarity s_uj to a row j in S.
 
@@ -79,7 +78,6 @@ def merge_facility_location(
     ----------
     graph : (u, u) similarities of the union, as for ``facility_location``
     weights : (u,) float64, number of rows of its partition that each row represents, itself included
-    answers : rows of the union that each partition selected, in the order they were picked
     budget : number of rows to keep, 0 <= budget <= u
 
     Returns
@@ -88,15 +86,16 @@ def merge_facility_location(
 
     Notes
     -----
-    Cost: as for ``facility_location`` on the union, and once more for the greedy part of every answer.
+    Cost: as for ``facility_location`` on the union.
 
     Guarantee: at least (1 − 1/e) of the optimum of g on the graph. If the gains of the partitions sum to G1, these
     gains to G2 and the weights to W, the coverage f(S) of the pool, on all similarities, is at least 2 (G1 + G2) − 3 W:
     1 − cosine is half the squared distance, and the square of a sum is at most twice the sum of the squares. No share
     of the optimum of f is guaranteed, because a partition ignores how well its rows cover those of others.
 
-    Deviations: the published second round measures f on a random sample of rows. Here, every row of the union counts
-    for the rows of its partition that it covers best.
+    Deviations: the published second round measures f on a random sample of rows, and compares its result with those of
+    the partitions. Here, every row of the union counts for the rows of its partition that it covers best, and the
+    result is that of the second round.
 
     References
     ----------
@@ -105,9 +104,7 @@ def merge_facility_location(
     """
     similarities = GraphSimilarities(graph)
     f = objectives.FacilityLocation(WeightedSimilarities(similarities, weights))
-    rows = np.arange(similarities.n)
-    search = partial(greedy.lazy, rows=rows, budget=budget)
-    indices, gains = select_from_union(f, answers, rows, budget, search)
+    indices, gains = greedy.lazy(f, np.arange(similarities.n), budget)
     return indices, gains.astype(np.float32), *find_representatives(similarities, indices)
 
 
@@ -177,7 +174,7 @@ class FacilityLocation:
     ) -> Selection:
         """Select from the union of the partitions' answers."""
         graph = similarity_graph(pool.embeddings, pool.cluster, self.n_neighbors, self.n_probe)
-        return _selection(*merge_facility_location(graph, represented_rows(parts), union_answers(parts), budget))
+        return _selection(*merge_facility_location(graph, represented_rows(parts), budget))
 
 
 def _selection(indices: Rows, gains: Vector, nearest: Rows, similarity: Vector) -> Selection:
