@@ -131,8 +131,8 @@ class FacilityLocation:
     With ``n_partitions``, it selects in two rounds: the budget's number of rows from each of as many random partitions,
     then from the union of these, where each row counts as many times as it represents rows of its partition. A dropped
     row then names a kept row through the row that represents it in its partition, and gains are estimates. Each round
-    is within 1 − 1/e of its own optimum. For both, the coverage can be bounded from the gains, but no share of the
-    optimum is guaranteed; the loss is measured in the benchmarks.
+    is within 1 − 1/e of the optimum on the rows that it sees; no share of the optimum of the pool is guaranteed. Of
+    20,000 rows, 1 % in 16 partitions kept 96 % of the gain in coverage over a random selection; 5 % in 4 kept 79 %.
 
     References
     ----------
