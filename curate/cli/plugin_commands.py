@@ -57,7 +57,7 @@ def plugins(
 
 def _scope(plugin: Plugin) -> str:
     """Return the scope of a selector; "" for a plugin of another kind."""
-    return " or ".join(plugin.traits.scope) if plugin.kind == "selector" else ""
+    return plugin.traits.describe_scope() if plugin.kind == "selector" else ""
 
 
 def _as_dict(plugin: Plugin) -> dict[str, str]:

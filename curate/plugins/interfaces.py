@@ -395,6 +395,9 @@ class Traits:
     scope: tuple[Scope, ...] = ("pool",)
     """Scope of a selector; several if it depends on the fields, see ``VariableScope``."""
 
+    two_rounds: bool = False
+    """Whether a selector can select in two rounds, with the methods of ``TwoRoundSelector``."""
+
     budgeted: bool = True
     prefix: bool = False
     """Whether the first k rows of a larger selection are the selection of k rows."""
@@ -441,6 +444,10 @@ class Traits:
 
     example: Mapping[str, object] = field(default_factory=dict)
     """Values for the fields without defaults, used by docs and contract tests."""
+
+    def describe_scope(self) -> str:
+        """Return the scope of a selector in a few words."""
+        return " or ".join((*self.scope, *(["two rounds"] * self.two_rounds)))
 
     @property
     def has_sketches(self) -> bool:
@@ -507,6 +514,9 @@ _OPTIONAL: Mapping[Kind, Mapping[str, tuple[str, str]]] = {
         "sketch": ("has_sketches", "sketch=(…)"),
         "keys": ("has_links", 'scope="sketch"'),
         "link": ("has_links", 'scope="sketch"'),
+        "partition": ("two_rounds", "two_rounds=True"),
+        "select_part": ("two_rounds", "two_rounds=True"),
+        "merge": ("two_rounds", "two_rounds=True"),
         "summarize": ("has_measures", 'scope="merge", reads={"embedding"}'),
         "measure": ("has_measures", 'scope="merge", reads={"embedding"}'),
         "choose": ("has_measures", 'scope="merge", reads={"embedding"}'),
@@ -674,6 +684,7 @@ def selector(
     version: int,
     scope: Scope | tuple[Scope, ...] = "pool",
     reads: frozenset[Reads] | set[Reads] = frozenset({"embedding", "quality"}),
+    two_rounds: bool = False,
     budgeted: bool = True,
     prefix: bool = False,
     equivariant: bool = False,
@@ -693,6 +704,7 @@ def selector(
     version : version of the result, see ``Traits``
     scope : where the selector runs, see ``Scope``; several if its method ``scope`` decides
     reads : inputs
+    two_rounds : whether it can select in two rounds, see ``Traits``
     budgeted : whether the selector takes a budget; otherwise it is a filter
     prefix, equivariant, needs_quality, random, quadratic, sketch, cost, guarantee : properties, see ``Traits``
     check : whether the class has a method ``check``
@@ -705,6 +717,7 @@ def selector(
             scope=(scope,) if isinstance(scope, str) else tuple(scope),
             reads=frozenset(reads),
             within="corpus",
+            two_rounds=two_rounds,
             budgeted=budgeted,
             prefix=prefix,
             equivariant=equivariant,

@@ -46,7 +46,7 @@ class Plugin:
         """Return the class docstring, followed by the scope, cost, guarantee and warnings of its traits."""
         text = inspect.getdoc(self.cls) or ""
         lines = [
-            f"Scope: {' or '.join(self.traits.scope)}." * (self.kind == "selector"),
+            f"Scope: {self.traits.describe_scope()}." * (self.kind == "selector"),
             f"Cost: {self.traits.cost}." * bool(self.traits.cost),
             f"Guarantee: {self.traits.guarantee}." * bool(self.traits.guarantee),
             QUADRATIC_WARNING * self.traits.quadratic,

@@ -20,6 +20,7 @@ from curate.stages.select.cell_tasks import can_divide_by_cluster, select_by_cel
 from curate.stages.select.group_tasks import can_divide_by_group, select_within_groups
 from curate.stages.select.incumbents import Incumbents
 from curate.stages.select.measure_tasks import can_measure, measure_rows
+from curate.stages.select.round_tasks import can_divide_at_random, select_in_two_rounds
 from curate.stages.select.row_partitions import RowPartitions
 from curate.stages.select.run_selector import choose
 from curate.stages.select.sketch_tasks import SketchFiles, link_rows
@@ -92,6 +93,8 @@ class EntryRunner:
             return select_within_groups(context, before, incumbents, rows_of)
         if can_divide_by_cluster(entry, pool):
             return select_by_cells(context, before, rows_of)
+        if can_divide_at_random(entry, pool, has_incumbents=incumbents is not None):
+            return select_in_two_rounds(context, before, rows_of)
         measured, peak = None, 0
         if can_measure(entry, pool):
             measured, peak = measure_rows(context, pool, before, entry, folder, self.fingerprint)

@@ -227,11 +227,27 @@ def test_cells_of_many_partitions_give_the_same(made, tmp_path, monkeypatch, opt
     assert result.retention.sample == expected.retention.sample
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("facility_location", {"n_partitions": 4}),
+        ("k_center", {"n_partitions": 3}),
+        ("submodular", {"optimizer": "distributed", "n_partitions": 5}),
+        ("k_center", {"n_partitions": 300}),
+    ],
+)
+def test_two_rounds_give_the_same(made, tmp_path, name, options):
+    result, expected = run(made, entry_of(made, name, **options), tmp_path)
+    assert result.indices.tolist() == expected.indices.tolist()
+    assert plain(result) == plain(expected)
+    assert (tmp_path / name / "selected").is_dir()
+
+
 @pytest.mark.slow
 def test_worker_processes_give_the_same(made, tmp_path):
     executor = Processes(2)
     try:
-        for name in ("where", "minhash", "repeated_spans", "k_center"):
+        for name in ("where", "minhash", "repeated_spans", "k_center", "semdedup", "moderate"):
             fields = {"within": "cluster"} if name == "k_center" else {}
             result, expected = run(made, entry_of(made, name, **fields), tmp_path / name, executor=executor)
             assert plain(result) == plain(expected)

@@ -111,6 +111,7 @@ def merge_facility_location(
 @selector(
     version=3,
     scope="pool",
+    two_rounds=True,
     reads={"embedding", "cluster"},
     prefix=True,
     random={"n_partitions": tuple(range(2, MAX_PARTITIONS + 1))},

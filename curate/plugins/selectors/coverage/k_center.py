@@ -101,6 +101,7 @@ def _look_ahead(embeddings: Matrix, distances_to_nearest: Numbers, pick: int, ah
 @selector(
     version=2,
     scope="pool",
+    two_rounds=True,
     prefix=True,
     equivariant=True,
     quadratic=True,

@@ -340,6 +340,7 @@ def _groups(values: pl.Series) -> sparse.csr_array:
 @selector(
     version=3,
     scope="pool",
+    two_rounds=True,
     reads={"embedding", "quality", "cluster", "scores", "frame"},
     random={"optimizer": ("stochastic", "distributed")},
     cost="a neighbor graph, and a few gains per row",
