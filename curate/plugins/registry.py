@@ -134,8 +134,14 @@ def _builtin_modules(kind: Kind) -> dict[str, str]:
 
 
 @lru_cache
+def _all_entry_points() -> importlib.metadata.EntryPoints:
+    """Return the entry points of all installed packages, whose files take milliseconds to read."""
+    return importlib.metadata.entry_points()
+
+
+@lru_cache
 def _entry_points(kind: Kind) -> dict[str, importlib.metadata.EntryPoint]:
-    return {point.name: point for point in importlib.metadata.entry_points(group=f"curate.{kind_plural(kind)}")}
+    return {point.name: point for point in _all_entry_points().select(group=f"curate.{kind_plural(kind)}")}
 
 
 @lru_cache
