@@ -1,4 +1,4 @@
-"""Garbage collection that waits until the modules of a command are imported, which is most of a short command's time."""
+"""Garbage collection that waits until a command has imported its modules, which is most of its time if it is short."""
 
 from __future__ import annotations
 
