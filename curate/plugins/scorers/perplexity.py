@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,9 @@ MIN_TEXTS = 20
 N_FOLDS = 2
 FACTS = ("texts", "words", "perplexity", "median")
 """Numbers of the fit."""
+
+_IDEOGRAPHS = 0x20000
+"""First code point of the planes that contain ideographs, tags and private characters, but no punctuation."""
 
 _LARGEST = 1e38  # within the range of float32
 
@@ -139,7 +141,7 @@ def held_out_perplexity(texts: Sequence[str], models: Sequence[NGramModel]) -> t
 @lru_cache(maxsize=1)
 def _marks() -> re.Pattern[str]:
     """Return a pattern of any punctuation character or symbol."""
-    codes = (code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] in "PS")
+    codes = (code for code in range(_IDEOGRAPHS) if unicodedata.category(chr(code))[0] in "PS")
     runs = [[code for _, code in run] for _, run in groupby(enumerate(codes), lambda pair: pair[1] - pair[0])]
     return re.compile("[" + "".join(rf"\U{run[0]:08x}-\U{run[-1]:08x}" for run in runs) + "]")
 
