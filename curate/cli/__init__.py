@@ -5,6 +5,8 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line, and exit with the exit code of the result."""
+    import gc
+
     from curate.cli import garbage
 
     garbage.postpone()
@@ -13,4 +15,4 @@ def main() -> None:
     try:
         app.main()
     finally:
-        garbage.resume()  # otherwise Python would search all imported modules for garbage at the exit
+        gc.freeze()  # otherwise Python would search all imported modules for garbage at the exit

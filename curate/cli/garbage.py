@@ -6,16 +6,17 @@ import gc
 
 _DEFAULT = gc.get_threshold()
 
-_WHILE_IMPORTING = 50_000
-"""Number of new objects that start a collection. With the default, imports start hundreds that find no garbage."""
+_WHILE_IMPORTING = (50_000, *_DEFAULT[1:])
+"""Numbers of new objects that start a collection. With the default, imports start hundreds that find no garbage."""
 
 
 def postpone() -> None:
     """Collect garbage rarely."""
-    gc.set_threshold(_WHILE_IMPORTING)
+    gc.set_threshold(*_WHILE_IMPORTING)
 
 
 def resume() -> None:
-    """Collect garbage as usual, but do not search the objects that exist now."""
-    gc.freeze()
-    gc.set_threshold(*_DEFAULT)
+    """Collect garbage as usual, if that was postponed, but do not search the objects that exist now."""
+    if gc.get_threshold() == _WHILE_IMPORTING:
+        gc.freeze()
+        gc.set_threshold(*_DEFAULT)
