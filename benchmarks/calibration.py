@@ -1,10 +1,11 @@
 """Measure the cost per row of each stage and plugin, for ``curate plan`` before the first run; writes a table.
 
-    python benchmarks/calibration.py [--rows 1000 4000 16000 64000] [--repeat 2] [--out curate/stages/calibration.json]
+    python benchmarks/calibration.py [--rows 1000 4000 16000 64000] [--out curate/stages/calibration.json]
 
-Each step runs in this process on synthetic pools. Seconds (the lowest of the repetitions, on small pools), peak memory
-and bytes on disk are those of its manifest. A step that would take longer than ``LIMIT`` on the next pool is not
-measured there. Lines through the smallest and the largest pool give the memory and the bytes at 0 rows and per row.
+Each step runs in this process on synthetic pools. Its time is in processor seconds, which other processes hardly
+change: those of the main thread, and those of all other threads, which more cores divide. Peak memory and bytes on disk
+are those of its manifest. A step that would take longer than ``LIMIT`` on the next pool is not measured there. Lines
+through the smallest and the largest pool give the memory and the bytes at 0 rows and per row.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import json
 import multiprocessing
 import random
 import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +28,15 @@ from curate.config.loader import config_from_dict
 from curate.errors import CurateError
 from curate.executors.serial import Serial
 from curate.plugins import registry
+from curate.progress import NullProgress
 from curate.stages import machine_speed
 from curate.stages.cost_table import TABLE
 from curate.store import manifest
+from curate.store.manifest import Record, StageResult
 
 DIMENSIONS = 256
 LIMIT = 10.0
-"""Seconds that a step may take."""
-
-MANY = 10_000
-"""Rows from which a pool is measured once, because its steps take long enough to be measured well."""
-
+"""Processor seconds that a step may take."""
 WORDS = 60
 """Words of a text, some 400 characters."""
 
@@ -108,8 +109,24 @@ def variants() -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-Figures = dict[str, tuple[float, int, int]]
-"""Seconds, peak memory and bytes by step."""
+Figures = dict[str, tuple[float, float, int, int]]
+"""Processor seconds of the main thread and of the others, peak memory and bytes by step."""
+
+
+class Clock(NullProgress):
+    """Processor seconds of each step, of the main thread and of all others."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[tuple[str, str], tuple[float, float]] = {}
+        self._began = (0.0, 0.0)
+
+    def enter(self, stage: str, entry: str) -> None:  # noqa: ARG002 - the parameters of a progress
+        self._began = (time.thread_time(), time.process_time())
+
+    def leave(self, records: Sequence[Record[StageResult]], *, reused: bool) -> None:
+        main, process = time.thread_time() - self._began[0], time.process_time() - self._began[1]
+        if not reused:
+            self.seconds[records[0].stage, records[0].name] = (main, max(0.0, process - main))
 
 
 def measure(rows: int, earlier: Figures, times: int) -> Figures:
@@ -120,28 +137,27 @@ def measure(rows: int, earlier: Figures, times: int) -> Figures:
 
 def _measured(rows: int, earlier: Figures, times: int) -> Figures:
     found: Figures = {}
+    clock = Clock()
     write_pool(Path("pool.jsonl"), rows)
     write_pool(Path("good.jsonl"), 200)
     for stage, data in variants():
         settings = config_from_dict(data)
-        spec = getattr(settings, next(one.section for one in pipeline.PIPELINE if one.name == stage))
+        one = next(one for one in pipeline.PIPELINE if one.name == stage)
+        spec = getattr(settings, one.section)
         spec = spec[0] if isinstance(spec, tuple) else spec
         name = f"{stage} {getattr(getattr(spec, 'spec', None), 'name', '')}".strip()
         grows = times ** (1 + is_quadratic(name))
-        if earlier and name not in NEEDED and (name not in earlier or earlier[name][0] * grows > LIMIT):
+        if earlier and name not in NEEDED and (name not in earlier or sum(earlier[name][:2]) * grows > LIMIT):
             continue
+        until = stage if stage in ("input", "embed", "cluster", "export") else "select"
         try:
-            done = pipeline.run(
-                settings, Serial(), until=stage if stage in ("input", "embed", "cluster", "export") else "select"
-            )
+            done = pipeline.run(settings, Serial(), clock, until=until)
         except CurateError as error:
             print(json.dumps({"left_out": data.get(stage, stage), "why": str(error)}), flush=True)
             continue
         record = next(one for one in done.records if one.stage == stage)
-        one = next(one for one in pipeline.PIPELINE if one.name == stage)
         disk = paths.total_size(one.folder(Path("run"), record.name)) if stage != "export" else record.result.bytes
-        account = next(iter(manifest.expand_entries([record])))
-        found[name] = (account.seconds, account.peak_memory, disk)
+        found[name] = (*clock.seconds[stage, manifest.expand_entries([record])[0].name], record.peak_memory, disk)
     return found
 
 
@@ -161,20 +177,14 @@ def main() -> None:
     """Measure all pools and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 4_000, 16_000, 64_000])
-    parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--out", type=Path, default=TABLE)
     given = parser.parse_args()
     out = given.out.absolute()
     measured: list[Figures] = []
     for number, rows in enumerate(given.rows):
         earlier, times = (measured[-1], rows // given.rows[number - 1]) if measured else ({}, 1)
-        rounds = []
-        for _ in range(
-            given.repeat if rows < MANY else 1
-        ):  # each in its own process, whose memory does not include that of the others
-            with multiprocessing.get_context("spawn").Pool(1) as worker:
-                rounds.append(worker.apply(measure, (rows, earlier, times)))
-        measured.append({name: min(one[name] for one in rounds) for name in rounds[0]})
+        with multiprocessing.get_context("spawn").Pool(1) as worker:  # its memory does not include that of the others
+            measured.append(worker.apply(measure, (rows, earlier, times)))
         print(json.dumps({"rows": rows, "steps": len(measured[-1])}), flush=True)
     steps = {}
     for name in sorted(measured[0]):
@@ -182,9 +192,10 @@ def main() -> None:
         figures = [one[name] for one in measured if name in one]
         steps[name] = {
             "rows": sizes,
-            "seconds": [round(seconds, 4) for seconds, _, _ in figures],
-            "memory": line(figures[0][1], figures[-1][1], sizes[0], sizes[-1]),
-            "disk": line(figures[0][2], figures[-1][2], sizes[0], sizes[-1]),
+            "main": [round(main, 4) for main, *_ in figures],
+            "threads": [round(others, 4) for _, others, *_ in figures],
+            "memory": line(figures[0][2], figures[-1][2], sizes[0], sizes[-1]),
+            "disk": line(figures[0][3], figures[-1][3], sizes[0], sizes[-1]),
         }
     data = {
         "bytes_per_row": measured_bytes(),

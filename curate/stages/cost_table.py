@@ -1,6 +1,7 @@
 """Estimated time, memory and disk of a step that never ran, from a table of measurements in the package.
 
 ``benchmarks/calibration.py`` writes the table on one machine; the speed of another is measured once, in half a second.
+The table has the processor seconds of the main thread, and of all others, among which the cores are divided.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate.kernels.parallel import thread_count
+
 if TYPE_CHECKING:
     from curate.config.model import Entry
 
@@ -24,7 +27,7 @@ class Cost:
     """Estimated cost of a step."""
 
     seconds: float
-    """Duration in seconds on the machine of the table."""
+    """Duration in seconds on the machine of the table, with as many cores as this one."""
 
     memory: int
     """Peak memory of a process in bytes."""
@@ -63,8 +66,9 @@ def estimate(stage: str, entry: Entry | None, rows: int, bytes_per_row: float) -
         dimensions = dict(entry.spec.fields).get("dimensions")
         width = dimensions / table["dimensions"] if isinstance(dimensions, int) else 1.0
     memory, disk = measured["memory"], measured["disk"]
+    main, threads = (interpolate(measured["rows"], measured[part], rows) for part in ("main", "threads"))
     return Cost(
-        interpolate(measured["rows"], measured["seconds"], rows) * size * (1 + width) / 2,
+        (main + threads / thread_count()) * size * (1 + width) / 2,
         round(memory[0] + memory[1] * rows * size),
         round(disk[0] + disk[1] * rows * (width if stage == "embed" else size)),
     )
