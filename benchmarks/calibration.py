@@ -35,7 +35,7 @@ from curate.store import manifest
 from curate.store.manifest import Record, StageResult
 
 DIMENSIONS = 256
-LIMIT = 10.0
+LIMIT = 5.0
 """Processor seconds that a step may take."""
 WORDS = 60
 """Words of a text, some 400 characters."""
@@ -186,24 +186,28 @@ def main() -> None:
         with multiprocessing.get_context("spawn").Pool(1) as worker:  # its memory does not include that of the others
             measured.append(worker.apply(measure, (rows, earlier, times)))
         print(json.dumps({"rows": rows, "steps": len(measured[-1])}), flush=True)
+        out.write_text(json.dumps(table(given.rows, measured), indent=1) + "\n")
+
+
+def table(sizes: Sequence[int], measured: Sequence[Figures]) -> dict[str, Any]:
+    """Return the table of the pools that have been measured."""
     steps = {}
     for name in sorted(measured[0]):
-        sizes = [rows for rows, figures in zip(given.rows, measured, strict=True) if name in figures]
+        rows = [size for size, figures in zip(sizes, measured, strict=False) if name in figures]
         figures = [one[name] for one in measured if name in one]
         steps[name] = {
-            "rows": sizes,
+            "rows": rows,
             "main": [round(main, 4) for main, *_ in figures],
             "threads": [round(others, 4) for _, others, *_ in figures],
-            "memory": line(figures[0][2], figures[-1][2], sizes[0], sizes[-1]),
-            "disk": line(figures[0][3], figures[-1][3], sizes[0], sizes[-1]),
+            "memory": line(figures[0][2], figures[-1][2], rows[0], rows[-1]),
+            "disk": line(figures[0][3], figures[-1][3], rows[0], rows[-1]),
         }
-    data = {
+    return {
         "bytes_per_row": measured_bytes(),
         "dimensions": DIMENSIONS,
         "machine": machine_speed.measure(),
         "steps": steps,
     }
-    out.write_text(json.dumps(data, indent=1) + "\n")
 
 
 def measured_bytes() -> float:

@@ -3,26 +3,35 @@
     python benchmarks/plan.py [--configs quickstart ccs …] [--documents 20000 60000]
 
 It takes the configurations in ``configs/`` that need no model, and pools of documents (the functions in the Python
-sources of this environment, see ``documents.py``) with a pipeline for text. Each is planned and run in an empty
-directory. ``ratio`` is the estimate divided by the measured time. ``worst_step`` is the ratio furthest from 1 among the
-steps that take, or are expected to take, at least a second.
+sources of this environment, see ``documents.py``) with a pipeline for text. Each is planned and run, without workers,
+in an empty directory and in its own process. ``measured`` is the processor time of the main thread, and that of all
+other threads divided by the number of cores: the time on a machine that does nothing else. ``wall`` is the time that
+passed. ``ratio`` is the estimate divided by ``measured``; ``steps`` has estimate, measurement and ratio of every step
+that takes, or is expected to take, at least a second, and ``worst`` the ratio furthest from 1 among them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import runpy
-import subprocess
-import sys
 import tempfile
+import time
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from calibration import Clock
 from documents import documents
+
+from curate import pipeline
+from curate.config.loader import config_from_dict, load_config
+from curate.config.model import RunConfig
+from curate.executors.serial import Serial
+from curate.kernels.parallel import thread_count
 
 ROOT = Path(__file__).parents[1]
 NEED_A_MODEL = {"semantic", "web_text"}
@@ -42,49 +51,68 @@ PIPELINE = {
 }
 
 
-def arguments(name: str, folder: Path) -> list[str]:
-    """Write the pool that a configuration needs, and return the arguments of the command."""
-    command = [str(ROOT / "configs" / f"{name}.yaml"), "--set", f"run={folder}/run"]
+def settings(name: str, folder: Path) -> RunConfig:
+    """Write the pool that a configuration needs, and return the configuration."""
+    overrides = [f"run={folder}/run"]
     if name == "docstrings":
         rows = runpy.run_path(str(ROOT / "data_samples/docstrings.py"))["rows"](Path(os.__file__).parent)
         (folder / "docstrings.jsonl").write_text("".join(json.dumps(row) + "\n" for row in islice(rows, 4_000)))
-        command += ["--set", f"input.files={folder}/docstrings.jsonl"]
+        overrides.append(f"input.files={folder}/docstrings.jsonl")
     if name == "precomputed":
         runpy.run_path(str(ROOT / "data_samples/with_embeddings.py"))["main"](folder / "vectors.parquet")
-        command += ["--set", f"input.files={folder}/vectors.parquet"]
-    return command
+        overrides.append(f"input.files={folder}/vectors.parquet")
+    return load_config(ROOT / "configs" / f"{name}.yaml", overrides)
 
 
-def pool(rows: int, folder: Path) -> list[str]:
-    """Write a pool of documents with its configuration, and return the arguments of the command."""
+def document_settings(rows: int, folder: Path) -> RunConfig:
+    """Write a pool of documents, and return a configuration for it."""
     texts = pl.DataFrame({"id": [f"d{number}" for number in range(rows)], "text": documents(rows)})
     texts.write_ndjson(folder / "pool.jsonl")
-    config = PIPELINE | {"run": f"{folder}/run", "input": {"files": f"{folder}/pool.jsonl", "id": "id", "text": "text"}}
-    (folder / "config.json").write_text(json.dumps(config))
-    return [str(folder / "config.json")]
+    files = {"files": f"{folder}/pool.jsonl", "id": "id", "text": "text"}
+    return config_from_dict(PIPELINE | {"run": f"{folder}/run", "input": files})
 
 
-def curate(*words: str) -> Any:
-    command = [sys.executable, "-m", "curate", *words, "--json", "--log-format", "quiet"]
-    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=ROOT).stdout)
-
-
-def compare(name: str, command: list[str]) -> None:
-    planned = {(step["stage"], step["name"]): step["seconds"] for step in curate("plan", *command)}
-    lines = curate("run", *command, "--no-report")["accounting"]
-    measured = {(line["stage"], line["name"]): line["seconds"] for line in lines}
-    unknown = [" ".join(step) for step, seconds in planned.items() if seconds is None]
-    steps = {step: (planned[step] or 0.0, seconds) for step, seconds in measured.items() if step in planned}
-    estimated, taken = (sum(values) for values in zip(*steps.values(), strict=True))
-    ratios = {
-        " ".join(step): (round(guess, 1), round(seconds, 1), round(guess / seconds, 2))
-        for step, (guess, seconds) in steps.items()
-        if max(guess, seconds) >= 1 and seconds > 0
+def compare(name: str | int) -> dict[str, Any]:
+    """Plan and run a configuration, or the pipeline for a number of documents."""
+    os.chdir(ROOT)
+    with tempfile.TemporaryDirectory(prefix="curate-plan-") as place:
+        folder, clock = Path(place), Clock()
+        config = settings(name, folder) if isinstance(name, str) else document_settings(name, folder)
+        planned = {(step.stage, step.name): step.seconds for step in pipeline.plan(config, Serial())}
+        begun = time.perf_counter()
+        lines = pipeline.run(config, Serial(), clock, report=False).accounting()
+        wall = time.perf_counter() - begun
+    steps: dict[str, tuple[float, float]] = {}
+    for line in lines:
+        if (estimate := planned.get((line["stage"], line["name"]))) is not None:
+            steps[f"{line['stage']} {line['name']}"] = estimate, processor_seconds(line, lines, clock)
+    estimated, measured = (sum(column) for column in zip(*steps.values(), strict=True))
+    shown = {
+        step: (round(guess, 1), round(taken, 1), round(guess / taken, 2))
+        for step, (guess, taken) in steps.items()
+        if max(guess, taken) >= 1
     }
-    worst = max(ratios.items(), key=lambda one: max(one[1][2], 1 / max(one[1][2], 1e-9)), default=None)
-    line = {"config": name, "estimated": round(estimated, 1), "measured": round(taken, 1)}
-    line |= {"ratio": round(estimated / taken, 2), "worst_step": worst, "steps": ratios, "unknown": unknown}
-    print(json.dumps(line), flush=True)
+    ratios = [ratio for *_, ratio in shown.values()]
+    return {
+        "pool": name if isinstance(name, str) else f"{name:,} documents",
+        "estimated": round(estimated, 1),
+        "measured": round(measured, 1),
+        "ratio": round(estimated / measured, 2),
+        "wall": round(wall, 1),
+        "worst": max(ratios, key=lambda ratio: max(ratio, 1 / ratio) if ratio else float("inf"), default=None),
+        "steps": shown,
+        "unknown": [" ".join(step) for step, seconds in planned.items() if seconds is None],
+    }
+
+
+def processor_seconds(line: dict[str, Any], lines: list[dict[str, Any]], clock: Clock) -> float:
+    """Return the processor time of a step; the entries of select share that of their stage by their durations."""
+    entries = [one for one in lines if one["stage"] == line["stage"]]
+    times = [seconds for (stage, name), seconds in clock.seconds.items() if stage == line["stage"]]
+    if line["stage"] != "select":
+        times, entries = [clock.seconds[line["stage"], line["name"]]], [line]
+    total = sum(main + others / thread_count() for main, others in times)
+    return total * line["seconds"] / max(sum(one["seconds"] for one in entries), 1e-9)
 
 
 def main() -> None:
@@ -92,12 +120,9 @@ def main() -> None:
     parser.add_argument("--configs", nargs="*", default=CONFIGS)
     parser.add_argument("--documents", nargs="*", type=int, default=[20_000, 60_000])
     given = parser.parse_args()
-    for name in given.configs:
-        with tempfile.TemporaryDirectory(prefix="curate-plan-") as folder:
-            compare(name, arguments(name, Path(folder)))
-    for rows in given.documents:
-        with tempfile.TemporaryDirectory(prefix="curate-plan-") as folder:
-            compare(f"{rows:,} documents", pool(rows, Path(folder)))
+    for name in [*given.configs, *given.documents]:
+        with multiprocessing.get_context("spawn").Pool(1) as worker:
+            print(json.dumps(worker.apply(compare, (name,))), flush=True)
 
 
 if __name__ == "__main__":
