@@ -1,9 +1,11 @@
 """Measure the cost per row of each stage and plugin, for ``curate plan`` before the first run; writes a table.
 
-    python benchmarks/calibration.py [--rows 1000 6000] [--out curate/stages/calibration.json]
+    python benchmarks/calibration.py [--rows 1000 4000 16000 64000] [--out curate/stages/calibration.json]
 
-Each step runs in this process on two synthetic pools; seconds, peak memory and bytes on disk are those of its manifest.
-A line through both points gives the cost at 0 rows and per row; for quadratic selectors, per square of the rows.
+Each step runs in this process on synthetic pools. Its time is in processor seconds, which other processes hardly
+change: those of the main thread, and those of all other threads, which more cores divide. Peak memory and bytes on disk
+are those of its manifest. A step that would take longer than ``LIMIT`` on the next pool is not measured there. Lines
+through the smallest and the largest pool give the memory and the bytes at 0 rows and per row.
 """
 
 from __future__ import annotations
@@ -14,29 +16,43 @@ import json
 import multiprocessing
 import random
 import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from curate import paths, pipeline
 from curate.config.loader import config_from_dict
 from curate.errors import CurateError
 from curate.executors.serial import Serial
 from curate.plugins import registry
+from curate.progress import NullProgress
+from curate.stages import machine_speed
 from curate.stages.cost_table import TABLE
 from curate.store import manifest
+from curate.store.manifest import Record, StageResult
 
-DIMENSIONS = 128
+DIMENSIONS = 256
+LIMIT = 5.0
+"""Processor seconds that a step may take."""
 WORDS = 60
 """Words of a text, some 400 characters."""
 
-FILES = {"perplexity": {"files": "good.jsonl"}, "quality_classifier": {"good": "good.jsonl"}}
+FILES = {"quality_classifier": {"positive": "good.jsonl"}}
 OWN = {"column": {"column": "topic"}, "markov": {"column": "states"}}
-LEFT_OUT = {("embedder", "column"), ("embedder", "sentence_transformers"), ("proxy", "recorded")}
+NEEDED = ("input", "embed lsa")
+"""Steps that the others need, which are measured in any case."""
+
+LEFT_OUT = {("embedder", "sentence_transformers"), ("proxy", "recorded")}
 """Plugins that need a model or files of yours."""
 
 
 def write_pool(path: Path, rows: int) -> None:
-    """Write a number of rows of random words."""
+    """Write a number of rows of random words, and random vectors next to them."""
+    vectors = np.random.default_rng(0).standard_normal((rows, DIMENSIONS), dtype=np.float32)
+    np.save(path.with_suffix(".npy"), vectors)
     draw = random.Random(0)
     words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(2, 11))) for _ in range(4_000)]
     with path.open("w") as file:
@@ -83,77 +99,115 @@ def variants() -> list[tuple[str, dict[str, Any]]]:
                 entry["drop"] = "score_length < 300"
             if section == "score" and "dynamics" in plugin.traits.reads:
                 more["proxy"] = {"use": "logistic"}
-            if section == "embed":
+            if (kind, name) == ("embedder", "column"):
+                entry = {"use": "column"}
+                more["input"] = {**config()["input"], "vectors": ".npy"}
+            elif section == "embed":
                 entry |= {"dimensions": DIMENSIONS}
             found.append((section, config(**more, **{section: [entry] if section in ("score", "select") else entry})))
     found.append(("decontaminate", config(decontaminate={"files": "good.jsonl"})))
     return found
 
 
-def measure(rows: int) -> dict[str, tuple[float, int, int]]:
-    """Return seconds, peak memory and bytes of every step on so many rows."""
+Figures = dict[str, tuple[float, float, int, int]]
+"""Processor seconds of the main thread and of the others, peak memory and bytes by step."""
+
+
+class Clock(NullProgress):
+    """Processor seconds of each step, of the main thread and of all others."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[tuple[str, str], tuple[float, float]] = {}
+        self._began = (0.0, 0.0)
+
+    def enter(self, stage: str, entry: str) -> None:  # noqa: ARG002 - the parameters of a progress
+        self._began = (time.thread_time(), time.process_time())
+
+    def leave(self, records: Sequence[Record[StageResult]], *, reused: bool) -> None:
+        main, process = time.thread_time() - self._began[0], time.process_time() - self._began[1]
+        if not reused:
+            self.seconds[records[0].stage, records[0].name] = (main, max(0.0, process - main))
+
+
+def measure(rows: int, earlier: Figures, times: int) -> Figures:
+    """Return the figures of every step on so many rows; ``earlier`` has those on a pool with fewer by ``times``."""
     with tempfile.TemporaryDirectory(prefix="curate-calibration-") as folder, contextlib.chdir(folder):
-        return _measured(rows)
+        return _measured(rows, earlier, times)
 
 
-def _measured(rows: int) -> dict[str, tuple[float, int, int]]:
-    found: dict[str, tuple[float, int, int]] = {}
+def _measured(rows: int, earlier: Figures, times: int) -> Figures:
+    found: Figures = {}
+    clock = Clock()
     write_pool(Path("pool.jsonl"), rows)
     write_pool(Path("good.jsonl"), 200)
     for stage, data in variants():
+        settings = config_from_dict(data)
+        one = next(one for one in pipeline.PIPELINE if one.name == stage)
+        spec = getattr(settings, one.section)
+        spec = spec[0] if isinstance(spec, tuple) else spec
+        name = f"{stage} {getattr(getattr(spec, 'spec', None), 'name', '')}".strip()
+        grows = times ** (1 + is_quadratic(name))
+        if earlier and name not in NEEDED and (name not in earlier or sum(earlier[name][:2]) * grows > LIMIT):
+            continue
+        until = stage if stage in ("input", "embed", "cluster", "export") else "select"
         try:
-            settings = config_from_dict(data)
-            done = pipeline.run(
-                settings, Serial(), until=stage if stage in ("embed", "cluster", "export") else "select"
-            )
+            done = pipeline.run(settings, Serial(), clock, until=until)
         except CurateError as error:
             print(json.dumps({"left_out": data.get(stage, stage), "why": str(error)}), flush=True)
             continue
-        for one in pipeline.PIPELINE:
-            for record in done.records:
-                if record.stage != one.name or one.name != stage:
-                    continue
-                folder = one.folder(Path("run"), record.name)
-                spec = getattr(settings, one.section)
-                spec = spec[0] if isinstance(spec, tuple) else spec
-                use = getattr(getattr(spec, "spec", None), "name", "")
-                name = f"{stage} {use}".strip()
-                disk = paths.total_size(folder) if stage != "export" else record.result.bytes
-                for line in manifest.expand_entries([record]):
-                    found.setdefault(name, (line.seconds, line.peak_memory, disk))
+        record = next(one for one in done.records if one.stage == stage)
+        disk = paths.total_size(one.folder(Path("run"), record.name)) if stage != "export" else record.result.bytes
+        found[name] = (*clock.seconds[stage, manifest.expand_entries([record])[0].name], record.peak_memory, disk)
     return found
+
+
+def is_quadratic(name: str) -> bool:
+    """Return whether a step is a selector whose time grows with the square of the rows."""
+    stage, _, use = name.partition(" ")
+    return stage == "select" and registry.get("selector", use).traits.quadratic
 
 
 def line(small: float, large: float, x: float, y: float) -> list[float]:
     """Return the value at 0 and the slope of the line through two measurements, neither negative."""
-    slope = max(0.0, (large - small) / (y - x))
+    slope = max(0.0, (large - small) / (y - x)) if y > x else 0.0
     return [float(f"{max(0.0, small - slope * x):.4g}"), float(f"{slope:.4g}")]
 
 
 def main() -> None:
-    """Measure both pools and write the table."""
+    """Measure all pools and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", type=int, nargs=2, default=[1_000, 6_000])
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 4_000, 16_000, 64_000])
     parser.add_argument("--out", type=Path, default=TABLE)
     given = parser.parse_args()
     out = given.out.absolute()
-    measured = []
-    for rows in given.rows:  # each in a process of its own, whose memory begins where that of the other does
-        with multiprocessing.get_context("spawn").Pool(1) as worker:
-            measured.append(worker.apply(measure, (rows,)))
-    x, y = given.rows
+    measured: list[Figures] = []
+    for number, rows in enumerate(given.rows):
+        earlier, times = (measured[-1], rows // given.rows[number - 1]) if measured else ({}, 1)
+        with multiprocessing.get_context("spawn").Pool(1) as worker:  # its memory does not include that of the others
+            measured.append(worker.apply(measure, (rows, earlier, times)))
+        print(json.dumps({"rows": rows, "steps": len(measured[-1])}), flush=True)
+        out.write_text(json.dumps(table(given.rows, measured), indent=1) + "\n")
+
+
+def table(sizes: Sequence[int], measured: Sequence[Figures]) -> dict[str, Any]:
+    """Return the table of the pools that have been measured."""
     steps = {}
-    for name in sorted(measured[0].keys() & measured[1].keys()):
-        stage, _, use = name.partition(" ")
-        squared = stage == "select" and registry.get("selector", use).traits.quadratic
-        (s, m, d), (s2, m2, d2) = measured[0][name], measured[1][name]
+    for name in sorted(measured[0]):
+        rows = [size for size, figures in zip(sizes, measured, strict=False) if name in figures]
+        figures = [one[name] for one in measured if name in one]
         steps[name] = {
-            "seconds": line(s, s2, x**2 if squared else x, y**2 if squared else y),
-            "memory": line(m, m2, x, y),
-            "disk": line(d, d2, x, y),
+            "rows": rows,
+            "main": [round(main, 4) for main, *_ in figures],
+            "threads": [round(others, 4) for _, others, *_ in figures],
+            "memory": line(figures[0][2], figures[-1][2], rows[0], rows[-1]),
+            "disk": line(figures[0][3], figures[-1][3], rows[0], rows[-1]),
         }
-    data = {"bytes_per_row": measured_bytes(), "dimensions": DIMENSIONS, "steps": steps}
-    out.write_text(json.dumps(data, indent=1) + "\n")
+    return {
+        "bytes_per_row": measured_bytes(),
+        "dimensions": DIMENSIONS,
+        "machine": machine_speed.measure(),
+        "steps": steps,
+    }
 
 
 def measured_bytes() -> float:

@@ -649,4 +649,7 @@ def _estimated(
     entries = section if isinstance(section, tuple) else (section,)
     entry = next((one for one in entries if isinstance(one, Entry) and step.name in (one.name, stage.name)), None)
     cost = cost_table.estimate(stage.name, entry, entering, bytes_per_row)
-    return step if cost is None else replace(step, seconds=cost.seconds, memory=cost.memory, disk=cost.disk)
+    if cost is None:
+        return step
+    seconds = round(cost.seconds * cost_table.slowdown(entry), 1)
+    return replace(step, seconds=seconds, memory=cost.memory, disk=cost.disk)

@@ -160,6 +160,14 @@ def no_sync() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def cache_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests, and the processes that they start, leave the cache of the user alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def plain_map(monkeypatch: pytest.MonkeyPatch) -> None:
     """In reports the map is no more than its axes, which saves a quarter of a small run and most of a larger one."""

@@ -194,7 +194,7 @@ def test_every_step_has_an_estimate_before_the_first_run(pool, config):
         assert None not in (step.seconds, step.memory, step.disk), step
 
 
-MEASURED_NOWHERE = {("embedder", "column"), ("embedder", "sentence_transformers"), ("proxy", "recorded")}
+MEASURED_NOWHERE = {("embedder", "sentence_transformers"), ("proxy", "recorded")}
 """Plugins whose cost is that of a model or of files of the user's."""
 
 

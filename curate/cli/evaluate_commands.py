@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from curate.cli import output
+from curate.cli import garbage, output
 from curate.cli.command_scope import report_progress
 from curate.cli.options import (
     ExecutorName,
@@ -56,6 +56,7 @@ def evaluate(
     from curate.report import evaluation_text
 
     limit = None if budget is None else parse_duration(budget)
+    garbage.resume()
     with report_progress(log) as progress, pipeline.open_executor(executor.value, workers, ray_address) as runner:
         result = run_evaluation(
             resolve_run_directory(run), runner, progress, files=test or (), seeds=seeds, budget=limit
@@ -100,6 +101,7 @@ def compare(
     settings = load_run_settings(config, overrides or ())
     names, rates = parse_names(select or ()), parse_rates(prune_rate)
     limit = None if budget is None else parse_duration(budget)
+    garbage.resume()
     with report_progress(log) as progress, pipeline.open_executor(executor.value, workers, ray_address) as runner:
         result = run_comparison(
             settings, runner, progress, select=names, prune_rates=rates, files=test or (), seeds=seeds, budget=limit

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from curate import errors
-from curate.cli import output
+from curate.cli import garbage, output
 from curate.cli.command_scope import record_metrics, report_progress
 from curate.cli.options import (
     Config,
@@ -57,6 +57,7 @@ def _run(
 
             settings = load_config(config, overrides or ())
             set_run(settings.run)
+            garbage.resume()
             with pipeline.open_executor(executor.value, workers, ray_address) as runner:
                 summary = pipeline.run(
                     settings, runner, progress, until=until, overwrite=overwrite, verify=verify, report=report

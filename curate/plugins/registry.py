@@ -134,8 +134,10 @@ def _builtin_modules(kind: Kind) -> dict[str, str]:
 
 
 @lru_cache
-def _entry_points(kind: Kind) -> dict[str, importlib.metadata.EntryPoint]:
-    return {point.name: point for point in importlib.metadata.entry_points(group=f"curate.{kind_plural(kind)}")}
+def _entry_points() -> dict[Kind, dict[str, importlib.metadata.EntryPoint]]:
+    """Return the plugins of other packages by kind and name, from one search of the installed packages."""
+    points = importlib.metadata.entry_points()
+    return {kind: {point.name: point for point in points.select(group=f"curate.{kind_plural(kind)}")} for kind in KINDS}
 
 
 @lru_cache
@@ -181,7 +183,7 @@ def _find_plugin_class(module: ModuleType, kind: Kind) -> type | None:
 def names(kind: Kind, local: tuple[LocalPlugin, ...] = ()) -> list[str]:
     """Return the names of all plugins of a kind, sorted; only local files are imported."""
     local_names = [Path(file.path).stem for file in local if _find_plugin_class(_load_local(file), kind)]
-    return sorted({*_builtin_modules(kind), *_entry_points(kind), *local_names})
+    return sorted({*_builtin_modules(kind), *_entry_points()[kind], *local_names})
 
 
 @lru_cache
@@ -201,8 +203,8 @@ def get(kind: Kind, name: str, local: tuple[LocalPlugin, ...] = ()) -> Plugin:
     origins: list[tuple[str, Callable[[], type | ModuleType]]] = []
     if name in _builtin_modules(kind):
         origins.append((_builtin_modules(kind)[name], lambda: importlib.import_module(_builtin_modules(kind)[name])))
-    if name in _entry_points(kind):
-        point = _entry_points(kind)[name]
+    if name in _entry_points()[kind]:
+        point = _entry_points()[kind][name]
         origins.append((f"{point.value} ({point.dist.name if point.dist else 'entry point'})", point.load))
     local_files = [
         file for file in local if Path(file.path).stem == name and _find_plugin_class(_load_local(file), kind)

@@ -1,15 +1,20 @@
 """Estimated time, memory and disk of a step that never ran, from a table of measurements in the package.
 
-``benchmarks/calibration.py`` writes the table. Other machines and texts differ by a factor of up to three.
+``benchmarks/calibration.py`` writes the table on one machine; the speed of another is measured once, in half a second.
+The table has the processor seconds of the main thread, and of all others, among which the cores are divided.
 """
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from curate.kernels.parallel import thread_count
 
 if TYPE_CHECKING:
     from curate.config.model import Entry
@@ -22,7 +27,7 @@ class Cost:
     """Estimated cost of a step."""
 
     seconds: float
-    """Duration in seconds."""
+    """Duration in seconds on the machine of the table, with as many cores as this one."""
 
     memory: int
     """Peak memory of a process in bytes."""
@@ -55,18 +60,47 @@ def estimate(stage: str, entry: Entry | None, rows: int, bytes_per_row: float) -
     measured = table["steps"].get(f"{stage} {entry.spec.name}" if entry is not None else stage)
     if measured is None:
         return None
-    traits = entry.spec.plugin().traits if entry is not None else None
-    reads = traits.reads if traits is not None else {"text"}
-    size = bytes_per_row / table["bytes_per_row"] if "text" in reads else 1.0
+    size = bytes_per_row / table["bytes_per_row"] if reads_text(entry) else 1.0
+    width = 1.0
     if entry is not None and stage == "embed":
         dimensions = dict(entry.spec.fields).get("dimensions")
-        disk_size = dimensions / table["dimensions"] if isinstance(dimensions, int) else 1.0
-    else:
-        disk_size = size
-    law = rows**2 if stage == "select" and traits is not None and traits.quadratic else rows
-    (base, each), memory, disk = measured["seconds"], measured["memory"], measured["disk"]
+        width = dimensions / table["dimensions"] if isinstance(dimensions, int) else 1.0
+    memory, disk = measured["memory"], measured["disk"]
+    main, threads = (interpolate(measured["rows"], measured[part], rows) for part in ("main", "threads"))
     return Cost(
-        round(base + each * law * size, 1),
+        (main + threads / thread_count()) * size * (1 + width) / 2,
         round(memory[0] + memory[1] * rows * size),
-        round(disk[0] + disk[1] * rows * disk_size),
+        round(disk[0] + disk[1] * rows * (width if stage == "embed" else size)),
     )
+
+
+def slowdown(entry: Entry | None) -> float:
+    """Return how many times as long a step takes on this machine as on the one of the table."""
+    from curate.stages import machine_speed
+
+    work: machine_speed.Work = "text" if reads_text(entry) else "matrix"
+    return float(machine_speed.seconds()[work] / _table()["machine"][work])
+
+
+def reads_text(entry: Entry | None) -> bool:
+    """Return whether the time of a step grows with the length of the texts."""
+    return entry is None or "text" in entry.spec.plugin().traits.reads
+
+
+def interpolate(rows: Sequence[int], seconds: Sequence[float], n: int) -> float:
+    """Return the seconds for n rows: on straight lines between measurements, and beyond the last on a line or a power.
+
+    A power of the number of rows describes steps whose time grows faster than the rows.
+
+    >>> interpolate([10, 20], [1.0, 2.0], 15), interpolate([10, 20], [1.0, 4.0], 40)
+    (1.5, 16.0)
+    """
+    if len(rows) == 1:
+        return seconds[0] * max(1.0, n / rows[0])
+    last = next((position for position in range(1, len(rows)) if n <= rows[position]), len(rows) - 1)
+    (x, y), (s, t) = rows[last - 1 : last + 1], seconds[last - 1 : last + 1]
+    line = max(0.0, s + (t - s) * (n - x) / (y - x))
+    if n <= y or t <= s or s <= 0:
+        return max(line, t if n > y else 0.0)
+    exponent = min(2.0, math.log(t / s) / math.log(y / x))
+    return max(line, t * math.pow(n / y, exponent))

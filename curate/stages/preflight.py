@@ -344,7 +344,8 @@ def _column(name: str, pool: PoolSample, n: int, config: InputConfig) -> Any:
         column = getattr(config, name)
         values = pool.table[column].to_pylist() if column in pool.table.column_names else [None] * n
         return pl.Series(name, [None if value is None else str(value) for value in values], pl.String)
-    return pl.Series(name, np.zeros(n, np.float32 if name.startswith("score_") else np.int32))
+    kind = pl.Float32 if name.startswith("score_") else pl.Int32
+    return pl.zeros(n, kind, eager=True).alias(name)
 
 
 # ---------------------------------------------------------------- budgets and guards

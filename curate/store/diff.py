@@ -13,7 +13,7 @@ from curate import no_follow
 from curate.errors import ConfigError
 from curate.store import manifest, versions
 from curate.store.churn import Churn, compute_churn
-from curate.store.ledger import RowLocation, Run, read_chosen, to_single_line
+from curate.store.ledger import RowLocation, Run, read_chosen, to_polars, to_single_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +160,7 @@ def _compare_runs(folder_a: Path, folder_b: Path, examples: int) -> Difference:
         ("added", run_b, run_a, _missing_rows(b, a)),
         ("removed", run_a, run_b, _missing_rows(a, b)),
     ):
-        outcomes = other.read_outcomes(rows["id"])
+        outcomes = to_polars(other.read_outcomes(rows["id"].to_list()))
         reasons += list(_reasons(change, outcomes))
         sampled = _spread(rows, examples)
         locations = {row["id"]: RowLocation(row["shard"], row["row"]) for row in rows[sampled].to_dicts()}
@@ -208,7 +208,7 @@ def _compare_versions(folder: Path, examples: int) -> Difference:
     for change, other, rows in (("added", previous, _rows_not_in(b, a)), ("removed", current, _rows_not_in(a, b))):
         sampled, outcomes = _spread(rows, examples), None
         if other == of_ledger:
-            outcomes = run.read_outcomes(rows["id"])
+            outcomes = to_polars(run.read_outcomes(rows["id"].to_list()))
             reasons += list(_reasons(change, outcomes))
         locations = run.locate_rows(rows[sampled]["id"])
         shown_rows += list(

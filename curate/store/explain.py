@@ -313,7 +313,7 @@ def _explain_row(run: Run, location: RowLocation, explanation: Explanation) -> E
 
 def _outcome(run: Run, location: RowLocation, name: str) -> tuple[RowOutcome, str | None]:
     """Return the outcome of the row, and the id of its representative."""
-    line = run.read_outcomes([name], [location.shard]).to_dicts()[0]
+    line = run.read_outcomes([name], [location.shard]).to_pylist()[0]
     entries = run.entries()
     names = [entry["name"] for entry in entries]
     if run.selection is not None and _DECONTAMINATE in run.selection.inputs:

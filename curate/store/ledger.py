@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,20 +18,23 @@ from curate.store.inputs import Inputs
 from curate.store.json_shape import has_shape
 from curate.store.manifest import Record, StageResult
 
+if TYPE_CHECKING:
+    import polars as pl
+
 Status = Literal["chosen", "dropped", "quarantined", "undecided", "not in the pool"]
 
-OUTCOME_SCHEMA = pl.Schema(
+OUTCOME_SCHEMA = pa.schema(
     {
-        "id": pl.String(),
-        "status": pl.String(),
-        "decided_by": pl.String(),
-        "reason": pl.String(),
-        "rank": pl.Int32(),
-        "gain": pl.Float32(),
-        "weight": pl.Float32(),
-        "epochs": pl.List(pl.Int32),
-        "representative": pl.String(),
-        "similarity": pl.Float32(),
+        "id": pa.large_string(),
+        "status": pa.large_string(),
+        "decided_by": pa.large_string(),
+        "reason": pa.large_string(),
+        "rank": pa.int32(),
+        "gain": pa.float32(),
+        "weight": pa.float32(),
+        "epochs": pa.list_(pa.int32()),
+        "representative": pa.large_string(),
+        "similarity": pa.float32(),
     }
 )
 """Outcome of a row; ``decided_by`` is the select entry that dropped it, or the stage that quarantined it."""
@@ -70,6 +72,8 @@ def read_chosen(source: Inputs, folder: Path) -> pl.DataFrame:
     DataError
         A shard of the ledger is missing or corrupt.
     """
+    import polars as pl
+
     frames = []
     for number in range(len(source.shards)):
         ledger = parquet_io.read(parquet_io.shard_path(folder, number), ["id", "selected"])
@@ -188,36 +192,31 @@ class Run:
             by_stage.append((f"embed {record.name}", current))
         return [(stage, files) for stage, files in by_stage if files]
 
-    def read_outcomes(self, ids: Iterable[str], shards: Sequence[int] | None = None) -> pl.DataFrame:
+    def read_outcomes(self, ids: Sequence[str], shards: Sequence[int] | None = None) -> pa.Table:
         """Return the outcomes of the rows with these ids, one line each (``OUTCOME_SCHEMA``), in the order of ``ids``.
 
         Memory: the ids and their lines of the ledger. ``shards``: numbers of the ledger shards to read; all by default.
         """
-        requested = pl.DataFrame({"id": list(ids)}, {"id": pl.String})
-        quarantined = {
-            stage: _read_lines(paths, schemas.QUARANTINE, requested)
-            .select("id", pl.lit(stage).alias("decided_by"), "reason")
-            .unique("id")
-            for stage, paths in self.quarantine_files()
-        }
-        unread = quarantined.pop("input", None)
-        tables = [_with_all_columns(table, "quarantined") for table in quarantined.values()]
+        requested = pa.array(ids, pa.large_string())
+        unread: list[pa.Table] = []
+        tables: list[pa.Table] = []
+        for stage, files in self.quarantine_files():
+            lines = _read_lines(files, schemas.QUARANTINE, requested)
+            (unread if stage == "input" else tables).extend(
+                _with_columns(one.select(["id", "reason"]), "quarantined", decided_by=stage) for one in lines
+            )
         if self.selection is not None:
             numbers = range(len(self.inputs.shards)) if shards is None else shards
-            paths = [parquet_io.shard_path(self.folder / "select", number) for number in numbers]
-            ledger = _read_lines(paths, schemas.SELECT, requested).rename({"dropped_by": "decided_by"})
-            status = pl.when("selected").then(pl.lit("chosen")).otherwise(pl.lit("dropped"))
-            tables.append(_with_all_columns(ledger.with_columns(status=status)))
+            files = [parquet_io.shard_path(self.folder / "select", number) for number in numbers]
+            for one in _read_lines(files, schemas.SELECT, requested):
+                status = pc.if_else(one["selected"], "chosen", "dropped")
+                tables.append(_with_columns(one, status, decided_by=one["dropped_by"]))
         else:
-            matching = [
-                to_polars(table).join(requested, on="id", how="semi") for table in self.inputs.iterate_shards(("id",))
-            ]
-            tables.append(_with_all_columns(pl.concat(matching), "undecided"))
-        if unread is not None:
-            tables.append(_with_all_columns(unread, "quarantined"))
-        first = pl.concat(tables).unique("id", keep="first", maintain_order=True)
-        nowhere = pl.col("status").fill_null("not in the pool")
-        return requested.join(first, on="id", how="left", maintain_order="left").with_columns(nowhere)
+            pool = (_filter(table, requested) for table in self.inputs.iterate_shards(("id",)))
+            tables.extend(_with_columns(one, "undecided") for one in pool)
+        every = pa.concat_tables([*tables, *unread, OUTCOME_SCHEMA.empty_table()]).combine_chunks()
+        outcomes = every.take(pc.index_in(requested, every["id"])).set_column(0, "id", requested)  # first line of each
+        return outcomes.set_column(1, "status", outcomes["status"].fill_null("not in the pool"))
 
     def relation(self, entry: str | None) -> str:
         """Return the relation of a row that an entry dropped to its representative."""
@@ -240,7 +239,7 @@ class Run:
         lines_by_id: dict[str, dict[str, Any]] = {}
         missing_ids = set(names)
         while missing_ids:
-            lines = self.read_outcomes(sorted(missing_ids)).to_dicts()
+            lines = self.read_outcomes(sorted(missing_ids)).to_pylist()
             lines_by_id |= {line["id"]: line for line in lines}
             missing_ids = {line["representative"] for line in lines} - lines_by_id.keys() - {None}
         return {name: follow_chain(name, lines_by_id) for name in names}
@@ -308,21 +307,34 @@ _INPUTS = {
 }
 
 
-def _read_lines(paths: list[Path], schema: pa.Schema, requested: pl.DataFrame) -> pl.DataFrame:
+def _read_lines(paths: Sequence[Path], schema: pa.Schema, requested: pa.Array) -> Iterator[pa.Table]:
     """Read the lines of these shards with the requested ids, one shard at a time."""
-    return pl.concat(to_polars(parquet_io.read(path, schema)).join(requested, on="id", how="semi") for path in paths)
+    return (_filter(parquet_io.read(path, schema), requested) for path in paths)
 
 
-def _with_all_columns(frame: pl.DataFrame, status: Status | None = None) -> pl.DataFrame:
-    """Return the table with exactly the columns of ``OUTCOME_SCHEMA``."""
-    if status is not None:
-        frame = frame.with_columns(status=pl.lit(status))
-    missing = [pl.lit(None, kind).alias(name) for name, kind in OUTCOME_SCHEMA.items() if name not in frame.columns]
-    return frame.with_columns(missing).select(pl.col(name).cast(kind) for name, kind in OUTCOME_SCHEMA.items())
+def _filter(table: pa.Table, requested: pa.Array) -> pa.Table:
+    """Return the rows with the requested ids."""
+    return table.filter(pc.is_in(table["id"].cast(requested.type), requested))
+
+
+def _with_columns(table: pa.Table, status: Status | pa.ChunkedArray, **columns: object) -> pa.Table:
+    """Return the table with exactly the columns of ``OUTCOME_SCHEMA``; null where it has none."""
+    values = {**dict(zip(table.column_names, table.columns, strict=True)), "status": status, **columns}
+    arrays = [_column(values.get(field.name), field.type, len(table)) for field in OUTCOME_SCHEMA]
+    return pa.table(arrays, OUTCOME_SCHEMA)
+
+
+def _column(values: object, kind: pa.DataType, n: int) -> pa.ChunkedArray | pa.Array:
+    """Return values as a column of n rows; a single value, or None, in all of them."""
+    if isinstance(values, pa.ChunkedArray | pa.Array):
+        return values.cast(kind)
+    return pa.repeat(pa.scalar(values, kind), n)
 
 
 def to_polars(table: pa.Table) -> pl.DataFrame:
     """Convert an Arrow table to a Polars data frame."""
+    import polars as pl
+
     frame = pl.from_arrow(table)
     return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
 

@@ -97,43 +97,44 @@ def _matching_files(name: str, files: Collection[str]) -> list[str]:
 def _find_in_file(run: Run, file: str, line: int) -> tuple[RowLocation | None, dict[str, Any] | None]:
     """Find the record that contains a line of a file."""
     bad = list(_quarantined_records(run, pc.field("file") == file))
-    lines = [np.array([record["line"] for record in bad], np.int64)]
-    lines += [table["line"].to_numpy()[rows] for _, table, rows in _rows_of_file(run, file)]
-    before, after = (int(edge) for edge in _nearest(np.concatenate(lines), line))
+    locations, before, after = _search_line(run, file, line)
+    for record in bad:
+        before, after = _nearer(np.array([record["line"]]), line, before, after)
     kind = readers.detect_format(Path(file))[0]
+    wanted = line
     if before != line and kind == "json" and before:  # elements are located by their first line
-        line = before
+        wanted = before
     elif before != line and kind in ("csv", "tsv") and after < _NOWHERE:  # rows are located by their last line
-        line = after
+        wanted = after
     elif before != line:
         near = " and ".join(f"{each:,}" for each in (before, after) if 0 < each < _NOWHERE)
         hint = f"the nearest rows are on lines {near}" if near else ""
         raise ConfigError("there is no row on this line", where=f"{file}:{line}", hint=hint)
-    locations = [
-        RowLocation(shard, row)
-        for shard, table, rows in _rows_of_file(run, file)
-        for row in rows[table["line"].to_numpy()[rows] == line].tolist()
-    ]
+    if wanted != line:
+        locations, _, _ = _search_line(run, file, wanted)
     if not locations:
-        return None, next(record for record in bad if record["line"] == line)
-    return _single(run, locations, f"{len(locations):,} rows are on line {line:,} of {file}"), None
+        return None, next(record for record in bad if record["line"] == wanted)
+    return _single(run, locations, f"{len(locations):,} rows are on line {wanted:,} of {file}"), None
 
 
 _NOWHERE = 1 << 62
 
 
-def _nearest(lines: NDArray[np.int64], line: int) -> tuple[np.int64, np.int64]:
-    """Return the last of some lines up to a line, and the first from that line on."""
-    return lines[lines <= line].max(initial=0), lines[lines >= line].min(initial=_NOWHERE)
-
-
-def _rows_of_file(run: Run, file: str) -> Iterator[tuple[int, pa.Table, NDArray[np.intp]]]:
-    """Yield each shard with rows of a file, and the positions of these rows."""
-    number = run.inputs.files.index(file)
+def _search_line(run: Run, file: str, line: int) -> tuple[list[RowLocation], int, int]:
+    """Return the rows on a line of a file, the last line with a row up to it, and the first from it on."""
+    number, locations = run.inputs.files.index(file), list[RowLocation]()
+    before, after = 0, _NOWHERE
     for shard, table in enumerate(run.inputs.iterate_shards(("file", "line"))):
         rows = np.flatnonzero(table["file"].to_numpy() == number)
-        if len(rows):
-            yield shard, table, rows
+        lines = table["line"].to_numpy()[rows]
+        before, after = _nearer(lines, line, before, after)
+        locations += [RowLocation(shard, row) for row in rows[lines == line].tolist()]
+    return locations, before, after
+
+
+def _nearer(lines: NDArray[np.int64], line: int, before: int, after: int) -> tuple[int, int]:
+    """Return the last line up to ``line``, and the first from it on, of ``lines``, ``before`` and ``after``."""
+    return int(lines[lines <= line].max(initial=before)), int(lines[lines >= line].min(initial=after))
 
 
 def _single(run: Run, locations: list[RowLocation], message: str) -> RowLocation:
@@ -192,7 +193,7 @@ def _grep(run: Run, pattern: str, limit: int) -> SearchResult:
         matching = table.filter(pc.match_substring_regex(table["text"], pattern))
         rows += len(matching)
         page = matching.slice(0, limit - len(matches)).to_pylist()
-        outcomes = run.read_outcomes([row["id"] for row in page], [shard]).to_dicts() if page else []
+        outcomes = run.read_outcomes([row["id"] for row in page], [shard]).to_pylist() if page else []
         for row, outcome in zip(page, outcomes, strict=True):
             text = _excerpt(redaction.redact(row["text"], run.mask), pattern)
             fields = {key: outcome[key] for key in ("status", "decided_by", "reason")}

@@ -22,9 +22,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -35,6 +34,9 @@ from curate.store import lock, manifest, parquet_io, run_directory, symlinks
 from curate.store.churn import compute_churn
 from curate.store.json_shape import has_shape
 from curate.store.ledger import to_polars
+
+if TYPE_CHECKING:
+    import polars as pl
 
 FOLDER = "export"
 CURRENT = "current"

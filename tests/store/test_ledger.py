@@ -211,7 +211,7 @@ def test_before_rows_were_selected_a_row_is_undecided(pool, config):
     assert story.outcome == RowOutcome(status="undecided")
     assert story.exported is None
     assert "undecided: no rows have been selected from this pool yet" in told("r0001")
-    assert Run.open(Path("run")).read_outcomes(["r0001", "x"])["status"].to_list() == ["undecided", "not in the pool"]
+    assert Run.open(Path("run")).read_outcomes(["r0001", "x"])["status"].to_pylist() == ["undecided", "not in the pool"]
 
 
 def test_a_ledger_of_another_pool_decides_nothing(finished, pool, config):
@@ -255,9 +255,9 @@ def test_many_fates_come_in_the_order_asked_for(pool, config):
     curate.run(config(select=TWO, guard={"max_quarantine_rate": 0.1}))
     ids = ["nobody", "r0059", "y", "r0003", "r0000"]
     fates = Run.open(Path("run")).read_outcomes(ids)
-    assert fates["id"].to_list() == ids
+    assert fates["id"].to_pylist() == ids
     lines = ledger()
-    for fate in fates.to_dicts():
+    for fate in fates.to_pylist():
         line = lines.get(fate["id"])
         if line is None:
             expected = {"nobody": ("not in the pool", None), "y": ("quarantined", "has no text")}[fate["id"]]

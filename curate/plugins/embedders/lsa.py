@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from annotated_types import Ge, Le
 
+from curate.kernels.linalg.randomized_svd import randomized_svd
 from curate.kernels.neighbors.hash_index import HashIndex
 from curate.kernels.parallel import map_blocks, one_blas_thread
 from curate.kernels.text.char_ngrams import signed_hashing, text_blocks, text_of_each, trigrams
@@ -162,17 +163,12 @@ def lsa_fidelity(texts: Sequence[str], index: HashIndex, projection: Matrix, idf
 
 def _truncated_svd(matrix: sparse.csr_array, count: int, seed: int) -> tuple[Vector, Matrix]:
     """Compute the ``count`` leading singular values and right singular vectors; exact for small matrices."""
-    from sklearn.utils.extmath import randomized_svd
-
-    with one_blas_thread():
-        if min(matrix.shape) <= count:
+    if min(matrix.shape) <= count:
+        with one_blas_thread():
             _, values, directions = np.linalg.svd(matrix.toarray(), full_matrices=False)
-        else:
-            oversampling = max(_OVERSAMPLING, count // 2)
-            _, values, directions = randomized_svd(
-                matrix, count, n_iter=_POWER_ITERATIONS, n_oversamples=oversampling, random_state=seed
-            )
-    return values, directions
+        return values, directions
+    oversampling = max(_OVERSAMPLING, count // 2)
+    return randomized_svd(matrix, count, n_oversamples=oversampling, n_iter=_POWER_ITERATIONS, seed=seed)
 
 
 def _limit_characters(sample: Sequence[str], rng: np.random.Generator) -> Sequence[str]:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
-import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import groupby
 from typing import Annotated
 
 import numpy as np
@@ -55,8 +51,7 @@ def normalize_words(texts: Sequence[str]) -> tuple[Hashes, Positions]:
     >>> offsets.tolist(), bool((words[:4] == words[4:]).all())
     ([0, 4, 8, 8], True)
     """
-    marks = _marks()
-    normalized = [re.sub(r"\d", "0", marks.sub(r" \g<0> ", text.lower())) for text in texts]
+    normalized = [text.lower().translate(_NORMAL_FORMS) for text in texts]
     words, offsets = hash_shingles(normalized, 1, "word")
     blank = np.array([not text or text.isspace() for text in normalized], np.bool_)
     if blank.any():  # ``hash_shingles`` returns an empty word for these
@@ -136,12 +131,18 @@ def held_out_perplexity(texts: Sequence[str], models: Sequence[NGramModel]) -> t
     return float(counts.sum() - len(texts)), float(mean), float(np.median(values))
 
 
-@lru_cache(maxsize=1)
-def _marks() -> re.Pattern[str]:
-    """Return a pattern of any punctuation character or symbol."""
-    codes = (code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] in "PS")
-    runs = [[code for _, code in run] for _, run in groupby(enumerate(codes), lambda pair: pair[1] - pair[0])]
-    return re.compile("[" + "".join(rf"\U{run[0]:08x}-\U{run[-1]:08x}" for run in runs) + "]")
+class _NormalForms(dict[int, str]):
+    """Table for ``str.translate``, filled on first use of a character: digits as 0, blanks around marks and symbols."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        category = unicodedata.category(character)
+        form = "0" if category == "Nd" else f" {character} " if category[0] in "PS" else character
+        self[code] = form
+        return form
+
+
+_NORMAL_FORMS = _NormalForms()
 
 
 @scorer(

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 SAMPLE = 500
-"""Maximum number of rows on the map; t-SNE needs a third of a second for them, and single points remain visible."""
+"""Maximum number of rows on the map; t-SNE needs a quarter of a second for them, and single points remain visible."""
 
-STEPS = 300
-"""Number of t-SNE steps, of which the first 250 use early exaggeration."""
+STEPS = 500
+"""Number of t-SNE steps."""
 
-ANGLE = 0.8
-"""Trade-off of t-SNE between speed and accuracy, between 0 and 1 (``angle`` in scikit-learn)."""
+EXAGGERATED = 250
+"""Number of first steps in which affinities are multiplied by ``EXAGGERATION``, so that groups form early."""
+
+EXAGGERATION = 12.0
+MOMENTUM = (0.5, 0.8)
+"""Momentum in the first steps, and in the steps after them."""
+
+BISECTIONS = 50
+"""Number of bisections for the bandwidth of a row."""
 
 SMALLEST = 10
 """Number of distinct rows below which the map shows the principal axes instead of t-SNE."""
@@ -36,16 +45,16 @@ def project(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
 
     Notes
     -----
-    Cost: O(m log m) per step after an exact neighbor search; O(m d) memory. It runs on one thread, so that the map does
-    not depend on the number of cores.
+    Cost: O(m²) per step and O(m²) memory, with the exact gradient: for 500 rows it takes a quarter of a second, while
+    the import of a library with a tree-based approximation takes three times as long. It runs on one thread, so that
+    the map does not depend on the number of cores.
 
-    Deviations from the references: 300 steps instead of 1,000, and an angle of 0.8 instead of 0.5. On two pools, this
-    preserves 98 % of the nearest neighbors that 500 steps with an angle of 0.5 preserve, in half the time.
+    Deviations from the references: 500 steps instead of 1,000.
 
     References
     ----------
-    van der Maaten & Hinton (2008), Visualizing Data using t-SNE, JMLR 9. van der Maaten (2014), Accelerating t-SNE
-    using Tree-Based Algorithms, JMLR 15. Kobak & Berens (2019), doi:10.1038/s41467-019-13056-x, for the initialization.
+    van der Maaten & Hinton (2008), Visualizing Data using t-SNE, JMLR 9. Kobak & Berens (2019),
+    doi:10.1038/s41467-019-13056-x, for the initialization.
 
     Examples
     --------
@@ -80,11 +89,47 @@ def _principal(rows: NDArray[np.float32], components: int) -> NDArray[np.float64
 
 
 def _tsne(axes: NDArray[np.float64]) -> NDArray[np.float64]:
-    from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
+    """Return the positions, (m, 2), that minimize the divergence of affinities, by gradient descent with momentum."""
+    affinities = _affinities(axes, min(30.0, (len(axes) - 1) / 3)).astype(np.float32)
+    points = (axes[:, :2] / axes[:, 0].std() * 1e-4).astype(np.float32)
+    rate = max(len(points) / EXAGGERATION / 4, 50.0)
+    velocity, gains = np.zeros_like(points), np.ones_like(points)
+    for step in range(STEPS):
+        is_early = step < EXAGGERATED
+        kernel = 1 / (1 + _squared_distances(points))
+        np.fill_diagonal(kernel, 0)
+        forces = affinities * (EXAGGERATION if is_early else 1)
+        forces -= kernel / kernel.sum()
+        forces *= kernel
+        gradient = 4 * (forces.sum(axis=1)[:, None] * points - forces @ points)
+        gains = np.where(velocity * gradient < 0, gains + 0.2, gains * 0.8).clip(0.01)
+        velocity = MOMENTUM[not is_early] * velocity - rate * gains * gradient
+        points = points + velocity
+    return np.asarray(points, np.float64)
 
-    start = axes[:, :2] / axes[:, 0].std() * 1e-4
-    perplexity = min(30.0, (len(axes) - 1) / 3)
-    model = TSNE(init=start, perplexity=perplexity, max_iter=STEPS, angle=ANGLE, random_state=0, n_jobs=1)
-    with threadpool_limits(1):  # with two threads it takes three times as long on a busy machine
-        return np.asarray(model.fit_transform(axes), np.float64)
+
+def _affinities(rows: NDArray[np.float64], perplexity: float) -> NDArray[np.float64]:
+    """Return the probabilities, (m, m), that rows are neighbors; the bandwidth of each row gives the perplexity."""
+    distances = _squared_distances(rows)
+    np.fill_diagonal(distances, np.inf)
+    distances -= distances.min(axis=1, keepdims=True)
+    np.fill_diagonal(distances, 0)
+    low, high, precision = np.zeros((len(rows), 1)), np.full((len(rows), 1), np.inf), np.ones((len(rows), 1))
+    for _ in range(BISECTIONS):
+        weights = np.exp(-precision * distances)
+        np.fill_diagonal(weights, 0)
+        total = weights.sum(axis=1, keepdims=True)
+        entropy = np.log(total) + precision * (weights * distances).sum(axis=1, keepdims=True) / total
+        is_flat = entropy > np.log(perplexity)
+        low, high = np.where(is_flat, precision, low), np.where(is_flat, high, precision)
+        precision = np.where(np.isinf(high), precision * 2, (low + high) / 2)
+    probabilities = weights / total
+    return np.asarray((probabilities + probabilities.T) / (2 * len(rows)))
+
+
+def _squared_distances(rows: NDArray[Any]) -> NDArray[Any]:
+    lengths = (rows * rows).sum(axis=1)
+    distances = rows @ (-2 * rows.T)
+    distances += lengths
+    distances += lengths[:, None]
+    return np.asarray(np.maximum(distances, 0))

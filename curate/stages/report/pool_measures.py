@@ -24,7 +24,7 @@ NAME = "report_cache.json"
 MAX_PROBES = 2_000
 """Largest number of rows of each set whose nearest neighbor is searched."""
 
-_VERSION = 1
+_VERSION = 2
 """Version of the computation; increased when the same rows give other measures."""
 
 

@@ -9,7 +9,7 @@ from curate.errors import DataError
 from curate.kernels.stats.hash_folds import assign_folds, hash_folded_texts
 from curate.kernels.text.kneser_ney import fit_kneser_ney, word_probabilities
 from curate.plugins.batches import ScoreBatch
-from curate.plugins.scorers.perplexity import Perplexity, _marks, normalize_words
+from curate.plugins.scorers.perplexity import _NORMAL_FORMS, Perplexity, normalize_words
 
 RNG = np.random.default_rng
 RUNNING = [f"the {a} {b} over the {c}" for a in ("cat", "dog") for b in ("runs", "jumps") for c in "abcdefghijkl"]
@@ -53,7 +53,8 @@ def test_words_are_normalized_and_marks_and_symbols_are_words():
 
     assert lengths("Hello, world!", "你好。", "$5 + 3%", "हिंदी", "", " \n") == [4, 3, 5, 1, 0, 0]
     assert normalize_words(["In 1999"])[0].tolist() == normalize_words(["in 2024"])[0].tolist()
-    assert all(_marks().match(mark) for mark in "].^-\\!€～")
+    assert "a].^-\\!€～7٣b".translate(_NORMAL_FORMS) == "a" + "".join(f" {mark} " for mark in "].^-\\!€～") + "00b"
+    assert "é ü中\ud800".translate(_NORMAL_FORMS) == "é ü中\ud800"
 
 
 def test_any_text_has_a_finite_perplexity_of_1_at_least():

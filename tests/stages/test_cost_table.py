@@ -1,0 +1,66 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.config.loader import config_from_dict
+from curate.stages import cost_table, machine_speed
+from curate.stages.cost_table import TABLE, interpolate
+
+CONFIG = {
+    "curate": 1,
+    "run": "run",
+    "input": {"files": "pool.jsonl", "text": "text"},
+    "select": [{"use": "uniform", "keep": 1}, {"use": "gopher_quality"}],
+}
+
+
+@given(
+    st.lists(st.integers(1, 10**6), min_size=2, max_size=5, unique=True).map(sorted),
+    st.lists(st.floats(0, 1e4), min_size=5, max_size=5),
+    st.integers(0, 10**9),
+)
+def test_estimates_are_finite_equal_the_measurements_and_do_not_fall_beyond_them(rows, seconds, n):
+    seconds = seconds[: len(rows)]
+    for size, value in zip(rows, seconds, strict=True):
+        assert interpolate(rows, seconds, size) == pytest.approx(value, abs=1e-6)
+    assert 0 <= interpolate(rows, seconds, n) < float("inf")
+    if n >= rows[-1]:
+        assert interpolate(rows, seconds, n) >= seconds[-1] * (1 - 1e-9) - 1e-9
+
+
+def test_a_fit_on_a_sample_grows_with_its_last_measurements():
+    rows, seconds = [1_000, 4_000, 16_000, 64_000], [1.0, 4.0, 16.0, 20.0]
+    assert interpolate(rows, seconds, 1_000_000) == pytest.approx(20 + 936 / 12, rel=0.01)
+
+
+def test_a_quadratic_step_stays_quadratic_and_no_step_grows_faster():
+    assert interpolate([1_000, 4_000], [1.0, 16.0], 40_000) == pytest.approx(1_600)
+    assert interpolate([1_000, 4_000], [0.001, 16.0], 40_000) == pytest.approx(1_600)
+
+
+def test_a_step_with_one_measurement_grows_with_the_rows():
+    assert interpolate([1_000], [2.0], 500) == 2.0
+    assert interpolate([1_000], [2.0], 5_000) == 10.0
+
+
+def test_a_slow_machine_takes_longer_for_its_kind_of_work(monkeypatch):
+    machine = json.loads(TABLE.read_text())["machine"]
+    slow = {"text": 3 * machine["text"], "matrix": 7 * machine["matrix"]}
+    monkeypatch.setattr(machine_speed, "seconds", lambda: slow)
+    uniform, gopher = config_from_dict(CONFIG).select
+    assert cost_table.slowdown(uniform) == pytest.approx(7)
+    assert cost_table.slowdown(gopher) == cost_table.slowdown(None) == pytest.approx(3)
+
+
+def test_longer_texts_and_wider_vectors_take_longer():
+    uniform, gopher = config_from_dict(CONFIG).select
+    assert cost_table.estimate("select", gopher, 4_000, 2_000).seconds == pytest.approx(
+        2 * cost_table.estimate("select", gopher, 4_000, 1_000).seconds
+    )
+    assert cost_table.estimate("select", uniform, 4_000, 2_000) == cost_table.estimate("select", uniform, 4_000, 1_000)
+    narrow, wide = (config_from_dict(CONFIG | {"embed": {"use": "lsa", "dimensions": d}}).embed[0] for d in (64, 512))
+    costs = [cost_table.estimate("embed", one, 4_000, 1_000) for one in (narrow, wide)]
+    assert costs[0].seconds < costs[1].seconds
+    assert costs[0].disk < costs[1].disk
