@@ -143,11 +143,12 @@ def plan(
             _about(step.seconds),
             _about(step.memory, mebibyte),
             _about(step.disk, mebibyte),
+            step.tasks,
             step.reason,
         ]
         for step in steps
     ]
-    output.show_table(["stage", "entry", "state", "rows out", "≈ s", "≈ MiB", "≈ MiB disk", "reason"], rows)
+    output.show_table(["stage", "entry", "state", "rows out", "≈ s", "≈ MiB", "≈ MiB disk", "tasks", "reason"], rows)
     notes = [step.note for step in steps if step.note]
     if steps and steps[0].error:
         notes.insert(0, f"≈: the number of rows is estimated, and may be off by {steps[0].error:.0%}")

@@ -40,6 +40,10 @@ QUARANTINE = "quarantine"
 """Name of the folder of quarantined rows, next to a step's shards."""
 
 
+ONE_PROCESS = "one process"
+"""Tasks of a step that needs all rows at once."""
+
+
 class NotReadyError(Exception):
     """A plan reached a step that depends on work not done yet."""
 
@@ -74,6 +78,9 @@ class PlannedStep:
 
     disk: int | None = None
     """Estimated size of the written files, in bytes."""
+
+    tasks: str = "shards"
+    """What each task of the workers processes, such as a shard; ``ONE_PROCESS`` if all rows are needed at once."""
 
     note: str = ""
     """Warning to read before the step starts, such as about its cost."""
@@ -294,8 +301,12 @@ class Stage(ABC, Generic[E, S]):
     # ------------------------------------------------------------ plans
 
     def forecast(self, config: RunConfig, step: PlannedStep, before: Forecast) -> tuple[list[PlannedStep], Forecast]:
-        """Return the planned step with its rows, as one or more lines, and the rows that reach the next step."""
-        return [replace(step, rows=before.rows)], before
+        """Return the planned step, as one or more lines, and the rows that reach the next step."""
+        return [replace(step, rows=before.rows, tasks=self.describe_tasks(config, step.name))], before
+
+    def describe_tasks(self, config: RunConfig, name: str) -> str:
+        """Return what each task of the step ``name`` processes."""
+        return "shards"
 
     def largest_groups(self, record: Record[StageResult]) -> Mapping[str, int]:
         """Return the sizes of the largest groups that the record of a step contains, by grouping column."""

@@ -34,6 +34,7 @@ from curate.pool.stage_outputs import ProxyOutput
 from curate.pool.view import PoolView
 from curate.seeds import rng_for
 from curate.stages.base import (
+    ONE_PROCESS,
     CompletedStages,
     Context,
     Outcome,
@@ -95,6 +96,9 @@ class Proxy(Stage["ProxyEntry", ProxyOutput]):
 
     def extend(self, context: Context, done: CompletedStages, results: Sequence[ProxyOutput]) -> CompletedStages:
         return replace(done, view=replace(done.pool, proxy_output=results[0]))
+
+    def describe_tasks(self, config: RunConfig, name: str) -> str:  # noqa: ARG002
+        return ONE_PROCESS
 
 
 def proxy(context: Context, pool: PoolView, entry: ProxyEntry) -> tuple[ProxyOutput, Record[ProxyResult]]:

@@ -33,12 +33,18 @@ def can_divide_at_random(entry: SelectEntry, pool: PoolView, *, has_incumbents: 
 
     A budget in tokens, and published rows that must be kept, need several selections in a row.
     """
-    traits = entry.spec.plugin().traits
     counts_tokens = entry.budget is not None and entry.budget.keep_tokens is not None
-    if not traits.two_rounds or entry.within is not None or counts_tokens or has_incumbents or len(pool.numbers) == 1:
+    if entry.within is not None or counts_tokens or has_incumbents or len(pool.numbers) == 1:
+        return False
+    return selects_in_two_rounds(entry) and not needs_all_rows(entry, pool)
+
+
+def selects_in_two_rounds(entry: SelectEntry) -> bool:
+    """Return whether the selector of an entry selects in two rounds."""
+    if not entry.spec.plugin().traits.two_rounds:
         return False
     selector: TwoRoundSelector = entry.spec.build()
-    return selector.partition(len(pool), np.random.default_rng(0)) is not None and not needs_all_rows(entry, pool)
+    return selector.partition(1, np.random.default_rng(0)) is not None
 
 
 def select_in_two_rounds(context: Context, before: Rows, rows_of: RowPartitions) -> tuple[Selection, int]:

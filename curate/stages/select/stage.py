@@ -43,7 +43,7 @@ from curate.stages.base import (
 )
 from curate.stages.decontaminate.stage import NGRAM
 from curate.stages.select import cost_warnings, published_index
-from curate.stages.select.entry_runner import EntryRunner
+from curate.stages.select.entry_runner import EntryRunner, describe_tasks
 from curate.stages.select.incumbents import Incumbents
 from curate.stages.select.ledger_builder import LedgerBuilder
 from curate.stages.select.run_selector import max_rows_at_once
@@ -101,7 +101,10 @@ class Select(Stage[tuple["SelectEntry", ...], SelectOutput]):
             largest = before.largest.get(entry.within or "")
             note = "" if step.state == "fresh" else cost_warnings.cost_warning(entry, before.max_rows, largest)
             before = _after(entry, before)
-            planned.append(replace(step, name=entry.name, rows=before.rows, epochs=entry.epochs, note=note))
+            tasks = describe_tasks(entry)
+            planned.append(
+                replace(step, name=entry.name, rows=before.rows, epochs=entry.epochs, tasks=tasks, note=note)
+            )
         return planned, before
 
     def estimate_slowdown(self, config: RunConfig, step: PlannedStep, scale: float) -> float:
