@@ -305,6 +305,13 @@ def read_row_group(
         return empty if names is None else empty.select(names)
 
 
+def row_group_bytes(path: Path, find: Callable[[pa.Schema], int | None]) -> int:
+    """Return the size of one row group of the shard at ``path``, from its footer; see ``read_row_group``."""
+    with _reading(path) as file:
+        number = find(file.schema_arrow)
+        return 0 if number is None else int(file.metadata.row_group(number).total_byte_size)
+
+
 def read_sorted_range(path: Path, low: int, high: int) -> pa.Table:
     """Read the rows with ``low`` <= first column <= ``high`` of a shard that is sorted by its first column."""
     with _reading(path) as file:

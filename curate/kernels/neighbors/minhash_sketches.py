@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.kernels.arrow_lists import split_lists
 from curate.kernels.neighbors.jaccard import HashSets
 from curate.kernels.neighbors.minhash_signatures import band_keys, compute_signatures
 from curate.kernels.parallel import map_blocks
@@ -110,6 +111,12 @@ class Sketcher:
             keys = pc.list_flatten(part["keys"]).to_numpy().reshape(-1, self.bands).T
             sketches.append(MinHashSketches(keys, np.stack([part["high"].to_numpy(), part["low"].to_numpy()])))
         return MinHashSketches.concatenate(sketches)
+
+
+def view_sets(sketches: pa.Table) -> HashSets:
+    """Return the shingles of all rows of one table, without a copy if the column is one chunk."""
+    lengths, elements = split_lists(sketches[SHINGLES_COLUMN].combine_chunks())
+    return HashSets(elements.to_numpy(), np.cumsum(np.concatenate(([0], lengths))))
 
 
 def read_sets(parts: Iterable[pa.Table], rows: Rows) -> HashSets:

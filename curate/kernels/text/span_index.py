@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from curate.kernels.neighbors.hash_index import HashIndex
-from curate.kernels.parallel import map_blocks
+from curate.kernels.parallel import block_slices, map_blocks
 from curate.kernels.ragged import concatenate_ranges
 from curate.kernels.stats.hash_sampling import mix_bits
 from curate.kernels.text.char_ngrams import text_blocks
@@ -23,6 +23,7 @@ Blocks = Callable[[], Iterable[Sequence[str]]]
 Result = TypeVar("Result")
 
 _CHARACTERS = 1 << 18  # characters in a block
+_WINDOWS = 1 << 20  # stored windows in a block
 _MAX_HASHES = 1 << 27  # hashes in memory: 1 GiB
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _LARGEST = (1 << 64) - 1
@@ -137,10 +138,13 @@ class WindowHashes:
     """Number of words of each text (n,); 1 if it is blank."""
 
     offsets: Positions
-    """Offsets of the texts (n + 1,) in ``hashes``."""
+    """Offsets of the texts (n + 1,) in ``first`` and ``second``."""
 
-    hashes: Hashes
-    """Two hashes of each window, (2, m); window j of a text begins at its word j."""
+    first: Hashes
+    """First hash of each window, (m,); window j of a text begins at its word j."""
+
+    second: Hashes
+    """Second hash of each window, (m,)."""
 
     @classmethod
     def from_texts(cls, texts: Blocks, length: int) -> WindowHashes:
@@ -152,21 +156,24 @@ class WindowHashes:
         [0, 2, 2]
         """
 
-        def hash_block(words: Hashes, offsets: Positions) -> tuple[Positions, Hashes]:
+        def hash_block(words: Hashes, offsets: Positions) -> tuple[Positions, Hashes, Hashes]:
             positions = _window_positions(offsets, length)
-            return np.diff(offsets), np.stack([_hash_windows(words, positions, length, seed) for seed in (0, 1)])
+            first, second = (_hash_windows(words, positions, length, seed) for seed in (0, 1))
+            return np.diff(offsets), first, second
 
-        parts = [(np.zeros(0, np.int64), np.zeros((2, 0), np.uint64)), *_map_texts(texts, hash_block)]
-        words = np.concatenate([part for part, _ in parts])
+        none = np.zeros(0, np.int64), np.zeros(0, np.uint64), np.zeros(0, np.uint64)
+        parts = [none, *_map_texts(texts, hash_block)]
+        words, first, second = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         counts = np.maximum(words - length + 1, 0)
-        return cls(words, np.cumsum(np.concatenate(([0], counts))), np.concatenate([part for _, part in parts], axis=1))
+        return cls(words, np.cumsum(np.concatenate(([0], counts))), first, second)
 
     def find_repeated(self, length: int) -> RepeatedWindows:
         """Find every window that occurs more than once, as ``find_repeated_windows`` does.
 
         Notes
         -----
-        Cost: O(m log m) for m windows; memory 60 bytes a window.
+        Cost: O(m log m) for m windows. Memory: 16 bytes a window, but at most 2 GiB, for which there are several
+        passes; 60 bytes for each distinct repeated window, and 40 for each of its positions.
 
         Examples
         --------
@@ -174,21 +181,20 @@ class WindowHashes:
         >>> windows.starts.tolist(), windows.numbers.tolist(), windows.offsets.tolist()
         ([0, 1], [0, 0], [0, 1, 2])
         """
-        order = np.lexsort(self.hashes)
-        is_new = np.ones(len(order), np.bool_)
-        is_new[1:] = (self.hashes[:, order[1:]] != self.hashes[:, order[:-1]]).any(axis=0)
-        counts = np.diff(np.flatnonzero(is_new), append=len(order))
-        is_repeated = counts > 1
-        of_group = np.where(is_repeated, np.cumsum(is_repeated) - 1, -1)
-        numbers = np.empty(len(order), np.int64)
-        numbers[order] = np.repeat(of_group, counts)
-        repeated = np.flatnonzero(numbers >= 0)
-        sizes = np.diff(self.offsets)
-        starts = (np.arange(len(numbers)) - np.repeat(self.offsets[:-1], sizes)).astype(np.int32)
-        offsets = np.searchsorted(repeated, self.offsets)
-        return RepeatedWindows(
-            length, self.words, starts[repeated], numbers[repeated], int(np.count_nonzero(is_repeated)), offsets
-        )
+        slices = list(block_slices(len(self.first), _WINDOWS))
+        repeated_hashes = _repeated_hashes(lambda: (self.first[block] for block in slices))
+        lookup, numbering = HashIndex.from_keys(repeated_hashes), _WindowNumbers(len(repeated_hashes))
+        parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+        for block in slices:
+            hash_ids = lookup.find(self.first[block])
+            hits = np.flatnonzero(hash_ids >= 0)
+            parts.append((block.start + hits, numbering.assign(hash_ids[hits], self.second[block][hits])))
+        positions, numbers = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        repeated = np.bincount(numbers, minlength=numbering.n_distinct)[numbers] > 1
+        positions, numbers = positions[repeated], numbers[repeated]
+        starts = positions - self.offsets[np.searchsorted(self.offsets, positions, "right") - 1]
+        offsets = np.searchsorted(positions, self.offsets)
+        return RepeatedWindows(length, self.words, starts.astype(np.int32), numbers, numbering.n_distinct, offsets)
 
 
 def find_repeated_spans(windows: RepeatedWindows) -> tuple[Positions, Positions, Positions]:

@@ -52,7 +52,7 @@ from curate.store import manifest, npz, parquet_io, schemas
 from curate.store.manifest import Record, StageResult
 
 if TYPE_CHECKING:
-    from curate.config.model import ProxyEntry
+    from curate.config.model import ProxyEntry, RunConfig
 
 CLASSES = "classes.parquet"
 TRAINED = "trained.npz"
@@ -97,7 +97,7 @@ class Proxy(Stage["ProxyEntry", ProxyOutput]):
     def extend(self, context: Context, done: CompletedStages, results: Sequence[ProxyOutput]) -> CompletedStages:
         return replace(done, view=replace(done.pool, proxy_output=results[0]))
 
-    def describe_tasks(self, config: RunConfig, name: str) -> str:  # noqa: ARG002
+    def describe_tasks(self, config: RunConfig, name: str) -> str:
         return ONE_PROCESS
 
 

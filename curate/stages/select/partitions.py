@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate.kernels.arrow_lists import split_lists
+from curate.kernels.types import AnyArray, Counts
+from curate.pool import embedding_matrix
 from curate.store import parquet_io
 
 _PARTITIONS = b"curate.partitions"
@@ -36,9 +40,50 @@ def write(path: Path, fingerprint: str, table: pa.Table, partition: NDArray[np.i
 
 def read(path: Path, number: int, columns: Sequence[str] | None = None) -> pa.Table:
     """Read the rows of one partition, optionally only some columns; no rows if the file has none of it."""
+    return parquet_io.read_row_group(path, partial(_find, number), columns)
 
-    def find(schema: pa.Schema) -> int | None:
-        numbers: list[int] = json.loads((schema.metadata or {})[_PARTITIONS])
-        return numbers.index(number) if number in numbers else None
 
-    return parquet_io.read_row_group(path, find, columns)
+def _find(number: int, schema: pa.Schema) -> int | None:
+    """Return the row group of a partition; None if the file has none of it."""
+    numbers: list[int] = json.loads((schema.metadata or {})[_PARTITIONS])
+    return numbers.index(number) if number in numbers else None
+
+
+def read_all(paths: Sequence[Path], number: int, memory_limit: int, scratch: Path) -> pa.Table:
+    """Read the rows of one partition from all files, in the order of the files, with one chunk for each column.
+
+    If the partition has more than ``memory_limit`` bytes, the elements of its lists are in memory-mapped files in the
+    directory ``scratch``, of which the system can release unused pages.
+    """
+    schema = parquet_io.read_schema(paths[0])
+    lists = [field.name for field in schema if pa.types.is_large_list(field.type)]
+    if sum(parquet_io.row_group_bytes(path, partial(_find, number)) for path in paths) <= memory_limit or not lists:
+        return pa.concat_tables([read(path, number) for path in paths]).combine_chunks()
+    others = [name for name in schema.names if name not in lists]
+    table = pa.concat_tables([read(path, number, others) for path in paths]).combine_chunks()
+    for position, field in enumerate(schema):
+        if field.name in lists:
+            column = _read_mapped(paths, number, field, scratch)
+            table = table.add_column(min(position, table.num_columns), field, column)
+    return table.select(schema.names)
+
+
+def _read_mapped(paths: Sequence[Path], number: int, field: pa.Field, scratch: Path) -> pa.LargeListArray:
+    """Read a column of lists with their elements in a memory-mapped file; reads it twice."""
+
+    def columns() -> Iterator[tuple[Counts, AnyArray]]:
+        for path in paths:
+            lengths, values = split_lists(read(path, number, [field.name])[field.name].combine_chunks())
+            yield lengths, values.to_numpy()
+
+    lengths = np.concatenate([lengths for lengths, _ in columns()])
+    offsets = np.cumsum(np.concatenate(([0], lengths)))
+    kind = field.type.value_type.to_pandas_dtype()
+    elements = embedding_matrix.allocate_mapped(scratch, kind, (max(1, int(offsets[-1])), 1))[:, 0]
+    start = 0
+    for _, values in columns():
+        elements[start : start + len(values)] = values
+        start += len(values)
+    return pa.LargeListArray.from_arrays(
+        offsets, pa.Array.from_buffers(field.type.value_type, int(offsets[-1]), [None, pa.py_buffer(elements)])
+    )

@@ -7,7 +7,8 @@
    round each task links the rows of one partition.
 
 Memory: a task of the first round holds about 4 million keys, one of the second the sketches of a partition: about as
-many rows as a shard has, or one larger component. The driver holds 24 bytes for each row that reaches the entry.
+many rows as a shard has, or one larger component. Lists of a partition that needs more than the task's share of
+``memory_limit`` are in memory-mapped files. The driver holds 24 bytes for each row that reaches the entry.
 """
 
 from __future__ import annotations
@@ -140,8 +141,9 @@ def link_rows(
     order = np.argsort(partition, kind="stable")
     order = order[np.searchsorted(partition[order], 0) :]
     members = np.split(order, np.searchsorted(partition[order], np.arange(1, count))) if count else []
+    limit = pool.memory_limit // context.executor.workers
     links = [
-        _LinkTask(entry, files, number, int(np.count_nonzero(rows < published.rows)))
+        _LinkTask(entry, files, number, int(np.count_nonzero(rows < published.rows)), limit, pool.scratch)
         for number, rows in enumerate(members)
     ]
     _, failed, peak_of_links = context.map(label, _link, links, list(map(len, members)))
@@ -318,6 +320,8 @@ class _LinkTask:
     files: SketchFiles
     number: int
     n_published: int
+    memory_limit: int
+    scratch: Path
 
     @property
     def path(self) -> Path:
@@ -328,8 +332,8 @@ def _link(task: _LinkTask) -> None:
     """Link the rows of one partition."""
     if selection_files.is_current(task.path, task.files.fingerprint):
         return
-    parts = [partitions.read(task.files.path("parts", name), task.number) for name in task.files.names]
-    table = pa.concat_tables(parts).combine_chunks()
+    paths = [task.files.path("parts", name) for name in task.files.names]
+    table = partitions.read_all(paths, task.number, task.memory_limit, task.scratch)
     quality, sketches = table[_QUALITY].to_numpy(), table.drop_columns(_QUALITY)
     selector: LinkingSelector = task.entry.spec.build()
     with plugin_call(task.entry.spec, task.entry.name):

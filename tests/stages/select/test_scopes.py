@@ -15,14 +15,17 @@ from curate import pipeline
 from curate.config.loader import config_from_dict
 from curate.executors.processes import Processes
 from curate.executors.serial import Serial
+from curate.kernels.types import Texts
 from curate.plugins import registry
-from curate.plugins.batches import PublishedRows
+from curate.plugins.batches import Pool, PublishedRows
 from curate.plugins.interfaces import get_scope
+from curate.pool import embedding_matrix
 from curate.progress import NullProgress
 from curate.stages.select import row_partitions, selection_files, shard_pass, sketch_tasks
 from curate.stages.select.entry_runner import EntryRunner
 from curate.stages.select.incumbents import Incumbents
 from curate.stages.select.run_selector import build_pool, choose
+from curate.store import parquet_io
 
 N = 240
 OPTIONS = {
@@ -241,6 +244,45 @@ def test_two_rounds_give_the_same(made, tmp_path, name, options):
     assert result.indices.tolist() == expected.indices.tolist()
     assert plain(result) == plain(expected)
     assert (tmp_path / name / "selected").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"), [("minhash", {}), ("repeated_spans", {}), ("k_center", {"within": "cluster"})]
+)
+def test_a_partition_larger_than_memory_is_mapped_from_disk(made, tmp_path, monkeypatch, name, fields):
+    context, pool = made
+    (tmp_path / "scratch").mkdir()
+    small = replace(pool, memory_limit=100, scratch=tmp_path / "scratch")
+    mapped = []
+    real = embedding_matrix.allocate_mapped
+    monkeypatch.setattr(embedding_matrix, "allocate_mapped", lambda *given: mapped.append(given) or real(*given))
+    result, expected = run((context, small), entry_of(made, name, **fields), tmp_path)
+    assert mapped
+    assert plain(result) == plain(expected)
+
+
+def test_more_groups_than_rows_in_a_group(made, tmp_path):
+    entry = entry_of(made, "facility_location", within="text", keep=100)
+    result, expected = run(made, entry, tmp_path)
+    assert plain(result) == plain(expected)
+
+
+def test_a_text_that_most_rows_share_has_one_line_in_the_index(tmp_path):
+    entry = config_from_dict(
+        {"curate": 1, "run": "r", "input": {"files": "x", "text": "t"}, "select": [{"use": "minhash"}]}
+    )
+    texts = Texts.from_list(
+        ["the same words in many rows of the pool"] * 50_000 + ["a text that no other row has at all"]
+    )
+    quality = np.zeros(50_001, np.float32)
+    pool = Pool(np.zeros((50_001, 0), np.float32), quality, np.zeros(50_001, np.int32), texts=texts)
+    files = sketch_tasks.SketchFiles(tmp_path, "f", (0,))
+    sketches = entry.select[0].spec.build().sketch(pool)
+    sketch_tasks.write_sketches(files, "part-00000", entry.select[0], sketches, quality)
+    rows = parquet_io.read(files.path("keys", "part-00000"), ["row"])["row"].to_pylist()
+    assert set(rows) == {0, 50_000}
+    assert len(rows) < 50
+    assert parquet_io.count_rows(files.path("edges", "part-00000")) == 49_999
 
 
 @pytest.mark.slow

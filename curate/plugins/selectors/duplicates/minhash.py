@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -22,6 +21,7 @@ from curate.kernels.neighbors.minhash_sketches import (
     MinHashSketches,
     Sketcher,
     read_sets,
+    view_sets,
 )
 from curate.kernels.neighbors.rare_shingles import Profiles
 from curate.kernels.neighbors.retention import THRESHOLDS, Retention
@@ -111,10 +111,11 @@ def minhash(
         [sketcher.read_table(published_rows.sketches(*SKETCH_COLUMNS)), sketcher.sketch(new_texts)]
     )
 
-    def read_shingles(ascending: Rows) -> HashSets:
+    def read_shingles(ascending: Rows) -> tuple[HashSets, Rows]:
         published_part, new_part = np.split(ascending, [np.searchsorted(ascending, m)])
         stored = read_sets(published_rows.sketches(SHINGLES_COLUMN), published_part)
-        return HashSets.concatenate([stored, sketcher.shingle_sets(new_texts.take(new_part - m))])
+        sets = HashSets.concatenate([stored, sketcher.shingle_sets(new_texts.take(new_part - m))])
+        return sets, np.arange(len(ascending))
 
     representative, similarities, nearest = link_sketches(
         sketches,
@@ -134,7 +135,7 @@ def minhash(
 def link_sketches(
     sketches: MinHashSketches,
     quality: Vector,
-    read_shingles: Callable[[Rows], HashSets],
+    read_shingles: Callable[[Rows], tuple[HashSets, Rows]],
     *,
     min_similarity: float,
     linkage: Linkage,
@@ -149,7 +150,7 @@ def link_sketches(
     ----------
     sketches : of n texts
     quality : (n,) float32, higher = keep
-    read_shingles : function that returns the sets of shingles of ascending rows
+    read_shingles : function that returns sets of shingles, and the set of each of some ascending rows
     min_similarity, linkage : see ``minhash``
     n_published : number of leading rows that are always kept
 
@@ -164,9 +165,9 @@ def link_sketches(
     buckets = Buckets.from_keys(sketches.keys[:, first_rows]).reaching_row(n_fixed)
     compared = np.unique(buckets.members)
     sorted_rows = np.sort(first_rows[compared])
-    sets = read_shingles(sorted_rows)
+    sets, set_of_row = read_shingles(sorted_rows)
     set_of_group = np.zeros(len(first_rows), np.intp)
-    set_of_group[compared] = np.searchsorted(sorted_rows, first_rows[compared])
+    set_of_group[compared] = set_of_row[np.searchsorted(sorted_rows, first_rows[compared])]
     buckets = _narrow_crowded(buckets, sets, set_of_group, min_similarity)
 
     def jaccard(left: Rows, right: Rows) -> Numbers:
@@ -362,7 +363,7 @@ class MinHash:
         linked = link_sketches(
             self._sketcher().read_table([sketches]),
             quality if self.keep == "best_quality" else np.zeros_like(quality),
-            partial(read_sets, [sketches]),
+            lambda rows: (view_sets(sketches), rows),
             min_similarity=self.min_similarity,
             linkage=self.linkage,
             n_published=n_published,

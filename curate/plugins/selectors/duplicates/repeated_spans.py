@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from annotated_types import Ge, Gt, Le
 
+from curate.kernels.arrow_lists import split_lists
 from curate.kernels.neighbors.retention import Retention
 from curate.kernels.text.span_index import RepeatedWindows, WindowHashes, find_repeated_windows
 from curate.kernels.types import Hashes, Rows, Texts, Vector
@@ -151,13 +151,14 @@ class RepeatedSpans:
     def sketch(self, pool: Pool) -> pa.Table:
         """Return the number of words of each text, and two hashes of each run of ``min_words`` words."""
         windows = WindowHashes.from_texts(require(pool.texts).blocks, self.min_words)
-        lists = [pa.LargeListArray.from_arrays(windows.offsets, pa.array(hashes)) for hashes in windows.hashes]
+        hashes = (pa.array(windows.first), pa.array(windows.second))
+        lists = [pa.LargeListArray.from_arrays(windows.offsets, values) for values in hashes]
         return pa.table([pa.array(windows.words), *lists], names=["words", *_HASHES])
 
     def keys(self, sketches: pa.Table) -> tuple[Rows, Hashes]:
         """Return the first hash of each run of words."""
         windows = _read_windows(sketches)
-        return np.repeat(np.arange(len(windows.words)), np.diff(windows.offsets)), windows.hashes[0]
+        return np.repeat(np.arange(len(windows.words)), np.diff(windows.offsets)), windows.first
 
     def link(self, sketches: pa.Table, quality: Vector, n_published: int) -> Selection:  # noqa: ARG002
         """Select among sketched rows; published rows are not compared."""
@@ -170,7 +171,6 @@ _HASHES = ("first", "second")
 
 
 def _read_windows(sketches: pa.Table) -> WindowHashes:
-    lists = [sketches[name].combine_chunks() for name in _HASHES]
-    sizes = pc.list_value_length(lists[0]).to_numpy(zero_copy_only=False)
-    hashes = np.stack([pc.list_flatten(each).to_numpy() for each in lists])
-    return WindowHashes(sketches["words"].to_numpy(), np.cumsum([0, *sizes]), hashes)
+    (counts, first), (_, second) = (split_lists(sketches[name].combine_chunks()) for name in _HASHES)
+    offsets = np.cumsum(np.concatenate(([0], counts)))
+    return WindowHashes(sketches["words"].to_numpy(), offsets, first.to_numpy(), second.to_numpy())
