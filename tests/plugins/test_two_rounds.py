@@ -187,14 +187,51 @@ def test_coverage_is_at_least_the_bound_from_the_gains_for_any_partition(n, n_pa
         assert merged.gain.sum(dtype=np.float64) >= (1 - 1 / np.e) * optimum - 1e-4
 
 
+def similar_pool(n, seed=0):
+    """Return rows near one direction, so that every similarity is above 0."""
+    x = (np.random.default_rng(seed).standard_normal((n, 3)) + 3).astype(np.float32)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    return Pool(x, np.zeros(n, np.float32), np.zeros(n, np.int32))
+
+
+@pytest.mark.parametrize("name", ["saturated_coverage", "graph_cut", "facility_location"])
+def test_the_second_round_of_submodular_counts_represented_rows(name):
+    """Its gains sum to the objective by definition, with weights and similarities from plain products."""
+    pool, k = similar_pool(50), 4
+    plugin = Submodular(optimizer="distributed", n_partitions=3, objective=(Term(**{name: 1.0}),), n_neighbors="all")
+    parts, merged = rounds(plugin, pool, plugin.partition(50, np.random.default_rng(3)), k)
+    cosines, union, weights = pool.embeddings @ pool.embeddings.T, union_rows(parts), np.zeros(50)
+    np.fill_diagonal(cosines, 1)
+    for part in parts:
+        for row in part.rows:
+            weights[row if row in part.selected else part.selected[cosines[row, part.selected].argmax()]] += 1
+    w, s, chosen = weights[union], cosines[np.ix_(union, union)].astype(np.float64), merged.indices
+    value = {
+        "facility_location": w @ s[:, chosen].max(axis=1),
+        "saturated_coverage": w @ np.minimum(s[:, chosen].sum(axis=1), k / 50 * (s @ w)),
+        "graph_cut": (w @ s)[chosen].sum() - 0.5 * s[np.ix_(chosen, chosen)].sum(),
+    }[name]
+    assert merged.gain.sum(dtype=np.float64) == pytest.approx(value, rel=1e-5)
+    assert (merged.representative is not None) == (name == "facility_location")
+
+
+@pytest.mark.parametrize("name", ["facility_location", "k_center", "submodular"])
+def test_every_dropped_row_of_similar_rows_is_represented_also_those_of_the_union(name):
+    pool, plugin, k = similar_pool(60), MAKE[name](4), 5
+    selection = select(plugin, pool, k, 9)
+    assert (selection.representative < 0).sum() == k
+    parts, merged = rounds(plugin, pool, plugin.partition(60, np.random.default_rng(9)), k)
+    union = union_rows(parts)
+    combined = combine(pool, parts, merged)
+    dropped = np.flatnonzero(merged.representative >= 0)
+    assert len(dropped) == len(union) - k > 0
+    assert combined.representative[union[dropped]].tolist() == union[merged.representative[dropped]].tolist()
+
+
 def test_weights_count_all_rows_of_a_complete_graph_of_similar_rows():
     """Every row is in the union or represented by one of its rows."""
-    rng = np.random.default_rng(0)
-    x = (rng.standard_normal((60, 3)) + 5).astype(np.float32)
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
-    pool = Pool(x, np.zeros(60, np.float32), np.zeros(60, np.int32))
-    plugin = FacilityLocation(n_partitions=4)
-    parts, _ = rounds(plugin, pool, plugin.partition(60, rng), 3)
+    pool, plugin = similar_pool(60), FacilityLocation(n_partitions=4)
+    parts, _ = rounds(plugin, pool, plugin.partition(60, np.random.default_rng(0)), 3)
     assert represented_rows(parts).sum() == 60
     assert represented_rows(parts).min() >= 1
 
