@@ -80,7 +80,7 @@ class PlannedStep:
     """Estimated size of the written files, in bytes."""
 
     tasks: str = "shards"
-    """What each task of the workers processes, such as a shard; ``ONE_PROCESS`` if all rows are needed at once."""
+    """Unit that each task of the workers processes, such as shards; ``ONE_PROCESS`` if all rows are needed at once."""
 
     note: str = ""
     """Warning to read before the step starts, such as about its cost."""

@@ -259,7 +259,6 @@ def test_coverage_is_near_that_of_one_machine_on_clusters_of_different_sizes():
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="the driver cuts the order of a larger budget, which needs the prefix property")
 def test_a_budget_of_tokens_is_not_exceeded(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)

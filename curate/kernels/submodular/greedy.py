@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.kernels.parallel import block_slices, map_blocks
+from curate.kernels.parallel import block_slices
 from curate.kernels.submodular.lazy_greedy import lazy_greedy
 from curate.kernels.submodular.objectives import Objective
 from curate.kernels.types import Numbers, Rows
@@ -183,59 +183,6 @@ def threshold(f: Objective, rows: Rows, budget: int, epsilon: float) -> GreedyRe
         gains_taken.append(float(f.gains(rows[position : position + 1])[0]))
         f.take(indices[-1])
     return np.array(indices, np.intp), np.array(gains_taken)
-
-
-def distributed(f: Objective, rows: Rows, budget: int, n_parts: int, rng: np.random.Generator) -> GreedyResult:
-    """Run the lazy greedy in random parts, then on the union of the rows taken, and return the best result.
-
-    Candidates are the result of the second round and that of each part. Every part measures gains on the complete pool.
-    The result of a part with fewer rows than the budget is completed from the rows of the other results.
-
-    Parameters
-    ----------
-    f, rows, budget : as for ``naive``
-    n_parts : number of random parts
-    rng : random generator
-
-    Returns
-    -------
-    indices, gains : as for ``naive``
-
-    Notes
-    -----
-    Cost: as ``lazy``; parts run in parallel, each with its own state of ``f``.
-
-    Guarantee: at least (1 − 1/e) / 2 of the optimum in expectation over the parts; a single draw may be worse.
-
-    References
-    ----------
-    Mirzasoleiman et al. (2013), "Distributed submodular maximization", arXiv:1411.0541 (GreeDi); random parts: Barbosa
-    et al. (2015), arXiv:1502.02606, Alg. 1 and Theorem 1, for rows that are assigned to parts independently.
-    """
-    part_of_row = rng.integers(n_parts, size=len(rows))
-
-    def select_from_part(part: int) -> GreedyResult:
-        members = rows[part_of_row == part]
-        return lazy(f.fresh(), members, min(budget, len(members)))
-
-    results = list(map_blocks(select_from_part, range(n_parts)))
-    candidates = np.sort(np.concatenate([indices for indices, _ in results]))
-    completed = [
-        lazy(f.fresh(), candidates, budget),
-        *(_complete(f.fresh(), result, candidates, budget) for result in results),
-    ]
-    return max(completed, key=lambda result: result[1].sum())
-
-
-def _complete(f: Objective, result: GreedyResult, rows: Rows, budget: int) -> GreedyResult:
-    """Extend ``result`` to ``budget`` rows by the lazy greedy over ``rows``."""
-    indices, gains = result
-    if len(indices) == budget:
-        return result
-    for row in indices.tolist():
-        f.take(row)
-    added, added_gains = lazy(f, np.setdiff1d(rows, indices), budget - len(indices))
-    return np.concatenate((indices, added)), np.concatenate((gains, added_gains))
 
 
 def distorted(

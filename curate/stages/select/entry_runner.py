@@ -21,9 +21,9 @@ from curate.stages.select.cell_tasks import can_divide_by_cluster, select_by_cel
 from curate.stages.select.group_tasks import can_divide_by_group, select_within_groups
 from curate.stages.select.incumbents import Incumbents
 from curate.stages.select.measure_tasks import can_measure, measure_rows
-from curate.stages.select.round_tasks import can_divide_at_random, select_in_two_rounds, selects_in_two_rounds
+from curate.stages.select.round_tasks import can_divide_at_random, select_in_two_rounds
 from curate.stages.select.row_partitions import RowPartitions
-from curate.stages.select.run_selector import choose
+from curate.stages.select.run_selector import choose, selects_in_two_rounds
 from curate.stages.select.sketch_tasks import SketchFiles, link_rows
 
 if TYPE_CHECKING:

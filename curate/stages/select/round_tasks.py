@@ -22,7 +22,7 @@ from curate.seeds import rng_for
 from curate.stages.base import Context, plugin_call, raise_if_failed
 from curate.stages.select import selection_files
 from curate.stages.select.row_partitions import RowPartitions, needs_all_rows
-from curate.stages.select.run_selector import build_pool, split_shares
+from curate.stages.select.run_selector import build_pool, selects_in_two_rounds, split_shares
 
 if TYPE_CHECKING:
     from curate.config.model import SelectEntry
@@ -37,14 +37,6 @@ def can_divide_at_random(entry: SelectEntry, pool: PoolView, *, has_incumbents: 
     if entry.within is not None or counts_tokens or has_incumbents or len(pool.numbers) == 1:
         return False
     return selects_in_two_rounds(entry) and not needs_all_rows(entry, pool)
-
-
-def selects_in_two_rounds(entry: SelectEntry) -> bool:
-    """Return whether the selector of an entry selects in two rounds."""
-    if not entry.spec.plugin().traits.two_rounds:
-        return False
-    selector: TwoRoundSelector = entry.spec.build()
-    return selector.partition(1, np.random.default_rng(0)) is not None
 
 
 def select_in_two_rounds(context: Context, before: Rows, rows_of: RowPartitions) -> tuple[Selection, int]:

@@ -134,7 +134,7 @@ def pack(sizes: Positions, rows_per_partition: int) -> Codes:
     """Return the partition of each group of rows, shape (g,).
 
     Groups are packed in order of size; the largest have the lowest numbers, so that the longest tasks start first. A
-    group of more than ``rows_per_partition`` rows begins a partition of its own.
+    group of more than ``rows_per_partition`` rows has a partition alone.
 
     >>> pack(np.array([1, 5, 2, 2]), 4).tolist()
     [2, 0, 1, 1]

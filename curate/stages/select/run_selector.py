@@ -15,6 +15,7 @@ from curate.kernels.types import Rows, Vector
 from curate.plugins.batches import Pool, PublishedRows
 from curate.plugins.interfaces import get_scope
 from curate.plugins.results import Selection
+from curate.plugins.two_rounds import TwoRoundSelector
 from curate.pool.view import PoolView
 from curate.seeds import rng_for
 from curate.stages.base import plugin_call
@@ -132,6 +133,14 @@ def split_shares(entry: SelectEntry, sizes: NDArray[np.int64], groups: Groups | 
     return [budget] if groups is None else split_budget.split(entry, groups.names, sizes, budget)
 
 
+def selects_in_two_rounds(entry: SelectEntry) -> bool:
+    """Return whether the selector of an entry selects in two rounds."""
+    if not entry.spec.plugin().traits.two_rounds:
+        return False
+    selector: TwoRoundSelector = entry.spec.build()
+    return selector.partition(1, np.random.default_rng(0)) is not None
+
+
 def max_rows_at_once(view: PoolView, survivors: Rows, entry: SelectEntry) -> int:
     """Return the largest number of rows that the entry's selector sees at once."""
     groups = _groups(view, survivors, entry)
@@ -217,7 +226,7 @@ def _share(
     answer = partial(_run, entry, seed, pool, incumbents, task=task)
     if tokens is None or budget is None:
         return answer(budget)
-    prefix = entry.spec.plugin().traits.prefix and incumbents is None
+    prefix = entry.spec.plugin().traits.prefix and incumbents is None and not selects_in_two_rounds(entry)
     return split_budget.select_within_tokens(answer, tokens, budget, prefix=prefix)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from curate.kernels.submodular.greedy import distorted, distributed, lazy, naive, stochastic, threshold
+from curate.kernels.submodular.greedy import distorted, lazy, naive, stochastic, threshold
 from curate.kernels.submodular.objectives import (
     FacilityLocation,
     FeatureBased,
@@ -116,87 +116,6 @@ def test_stochastic_greedy_evaluates_few_rows():
 
     stochastic(Counted(np.ones(1000)), np.arange(1000), 100, 0.01, np.random.default_rng(0))
     assert seen <= 1000 * np.log(100) + 100
-
-
-def test_two_rounds_are_near_the_greedy_and_better_than_a_part():
-    f, rows = FacilityLocation(DenseSimilarities(unit_rows(7, 300))), np.arange(300)
-    complete = lazy(f.fresh(), rows, 10)[1].sum()
-    indices, gains = distributed(f.fresh(), rows, 10, 4, np.random.default_rng(1))
-    assert gains.sum() == pytest.approx(value(f, indices))
-    assert gains.sum() >= 0.95 * complete
-    part = rows[np.random.default_rng(1).integers(4, size=300) == 0]
-    assert gains.sum() >= lazy(f.fresh(), part, 10)[1].sum()
-
-
-def test_one_part_is_the_greedy_and_parts_smaller_than_the_budget_do():
-    f, rows = FacilityLocation(DenseSimilarities(unit_rows(7, 20))), np.arange(20)
-    for parts, budget in ((1, 5), (7, 11), (40, 20)):
-        indices, _ = distributed(f.fresh(), rows, budget, parts, np.random.default_rng(0))
-        assert len(set(indices.tolist())) == budget
-    one, _ = distributed(f.fresh(), rows, 5, 1, np.random.default_rng(0))
-    assert one.tolist() == lazy(f, rows, 5)[0].tolist()
-
-
-@pytest.mark.slow
-@every_objective
-@pytest.mark.parametrize("parts", [2, 3, 7])
-def test_two_rounds_reach_the_promised_share_of_the_optimum_on_average(make, parts):
-    """(1 − 1/e) / 2 over 100 draws of the parts, also where parts have fewer rows than the budget."""
-    for seed, n, k in ((0, 10, 2), (1, 9, 4), (2, 8, 3)):
-        f = make(seed, n, False)
-        draws = [distributed(f.fresh(), np.arange(n), k, parts, np.random.default_rng(draw)) for draw in range(100)]
-        assert all(len(set(indices.tolist())) == k for indices, _ in draws)
-        assert np.mean([gains.sum() for _, gains in draws]) >= E / 2 * optimum(f, n, k)
-        indices, gains = draws[0]
-        assert gains.sum() == pytest.approx(value(f, indices), abs=1e-9)
-
-
-def test_rows_go_to_parts_independently():
-    """The theorem is for independent parts, whose sizes vary; a permutation dealt out in turn has equal ones."""
-    sizes = []
-
-    class Watched(Modular):
-        def fresh(self):
-            return Watched(self.values)
-
-        def gains(self, rows):
-            sizes.append(len(rows))
-            return super().gains(rows)
-
-    distributed(Watched(np.ones(400)), np.arange(400), 1, 4, np.random.default_rng(0))
-    first_round = sorted(size for size in sizes if size > 10)
-    assert sum(first_round) == 400
-    assert len(set(first_round)) > 1
-
-
-class Coverage:
-    """f(S) = number of elements in the union of the sets in S."""
-
-    def __init__(self, sets):
-        self.sets, self.covered = sets, set()
-
-    def gains(self, rows):
-        return np.array([float(len(self.sets[row] - self.covered)) for row in rows])
-
-    def take(self, row):
-        self.covered |= self.sets[row]
-
-    def fresh(self):
-        return Coverage(self.sets)
-
-
-def test_two_rounds_complete_the_answer_of_a_part_with_fewer_rows_than_the_budget():
-    """The second round takes the row that overlaps all others, and covers 15; two rows of a part and the third, 18."""
-    thirds = [set(range(start, start + 6)) for start in (0, 6, 12)]
-    f = Coverage([{0, 1, 2, 6, 7, 8, 12, 13, 14}, *thirds])
-    assert lazy(f.fresh(), np.arange(4), 3)[1].sum() == 15
-    draws = {}
-    for seed in range(60):
-        part = tuple(np.random.default_rng(seed).integers(2, size=4).tolist())
-        draws[part] = distributed(f, np.arange(4), 3, 2, np.random.default_rng(seed))
-    for part in ((0, 1, 1, 0), (1, 0, 0, 1)):
-        assert sorted(draws[part][0].tolist()) == [1, 2, 3]
-        assert draws[part][1].sum() == 18
 
 
 # ---------------------------------------------------------------- less a cost
