@@ -224,17 +224,72 @@ def find_repeated_spans(windows: RepeatedWindows) -> tuple[Positions, Positions,
     >>> [part.tolist() for part in find_repeated_spans(find_repeated_windows(lambda: [texts], 3))]
     [[1, 2], [1, 3], [5, 7]]
     """
+    texts, starts = _copied_windows(windows)
+    return _join_windows(texts, starts, windows.length)
+
+
+def find_spans_with_earlier(
+    windows: WindowHashes, length: int, earlier: tuple[Hashes, Hashes]
+) -> tuple[Positions, Positions, Positions]:
+    """Find the longest spans of words whose windows all occurred before, in these texts or in others before them.
+
+    Parameters
+    ----------
+    windows : windows of n texts
+    length : number of words in a window
+    earlier : both hashes (k,) of the windows of these texts that occur in earlier texts, distinct
+
+    Returns
+    -------
+    texts, firsts, ends : see ``find_repeated_spans``
+
+    Notes
+    -----
+    Cost: O(m log m) for m windows; memory as for ``WindowHashes.find_repeated``.
+
+    Guarantee: the spans of all texts are those of ``find_repeated_spans``, however the texts are divided.
+
+    Examples
+    --------
+    >>> first, second = (WindowHashes.from_texts(lambda text=text: [[text]], 3) for text in ("a b c d", "x a b c d y"))
+    >>> seen = first.first, first.second
+    >>> [part.tolist() for part in find_spans_with_earlier(second, 3, seen)]
+    [[0], [1], [5]]
+    """
+    order = np.lexsort((earlier[1], earlier[0]))
+    firsts, seconds = earlier[0][order], earlier[1][order]
+    lookup = HashIndex.from_keys(np.unique(firsts))
+    seen = [np.zeros(0, np.int64)]
+    for block in block_slices(len(windows.first) if len(firsts) else 0, _WINDOWS):
+        hits = block.start + np.flatnonzero(lookup.find(windows.first[block]) >= 0)
+        low, high = (np.searchsorted(firsts, windows.first[hits], side) for side in ("left", "right"))
+        is_seen = seconds[low] == windows.second[hits]
+        for hit in np.flatnonzero(high - low > 1).tolist():  # windows that share the first hash
+            is_seen[hit] = windows.second[hits[hit]] in seconds[low[hit] : high[hit]]
+        seen.append(hits[is_seen])
+    texts, starts = _copied_windows(windows.find_repeated(length))
+    positions = np.union1d(windows.offsets[texts] + starts, np.concatenate(seen))
+    texts = np.searchsorted(windows.offsets, positions, "right") - 1
+    return _join_windows(texts, positions - windows.offsets[texts], length)
+
+
+def _copied_windows(windows: RepeatedWindows) -> tuple[Positions, Positions]:
+    """Return the text and the start of each window that occurred before."""
     n_windows = len(windows.starts)
     first_positions = np.zeros(windows.n_distinct, np.int64)
     first_positions[windows.numbers[::-1]] = np.arange(n_windows)[::-1]  # for duplicates, the last assignment wins
     texts = np.repeat(np.arange(len(windows.words)), np.diff(windows.offsets))
     starts, first_of_window = windows.starts.astype(np.int64), first_positions[windows.numbers]
     is_copy = (texts != texts[first_of_window]) | (starts >= starts[first_of_window] + windows.length)
-    texts, starts = texts[is_copy], starts[is_copy]
-    is_gap = (np.diff(texts) > 0) | (np.diff(starts) > windows.length)
+    return texts[is_copy], starts[is_copy]
+
+
+def _join_windows(texts: Positions, starts: Positions, length: int) -> tuple[Positions, Positions, Positions]:
+    """Join windows that overlap or touch to spans."""
+    is_gap = (np.diff(texts) > 0) | (np.diff(starts) > length)
     is_start = np.concatenate((np.ones(1, np.bool_), is_gap))[: len(starts)]
     ends = np.concatenate((is_gap, np.ones(1, np.bool_)))[-len(starts) :] if len(starts) else is_start
-    return texts[is_start], starts[is_start], starts[ends] + windows.length
+    return texts[is_start], starts[is_start], starts[ends] + length
 
 
 def remove_spans(text: str, spans: Iterable[tuple[int, int]]) -> str:

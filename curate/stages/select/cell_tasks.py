@@ -32,8 +32,9 @@ from curate.plugins.interfaces import CellSelector, get_scope
 from curate.plugins.results import Selection
 from curate.pool import embedding_matrix
 from curate.pool.view import PoolView
+from curate.stages import partitions
 from curate.stages.base import Context, plugin_call, raise_if_failed
-from curate.stages.select import partitions, row_partitions
+from curate.stages.select import row_partitions
 from curate.stages.select.row_partitions import RowPartitions
 from curate.store import npz, parquet_io
 

@@ -17,8 +17,9 @@ from curate.kernels.types import Codes, Rows
 from curate.plugins.interfaces import get_scope
 from curate.plugins.results import Selection
 from curate.pool.view import PoolView
+from curate.stages import partitions
 from curate.stages.base import Context, raise_if_failed
-from curate.stages.select import partitions, row_partitions, run_selector, selection_files, split_budget
+from curate.stages.select import row_partitions, run_selector, selection_files, split_budget
 from curate.stages.select.incumbents import Incumbents
 from curate.stages.select.row_partitions import RowPartitions, needs_all_rows
 from curate.stages.select.split_budget import Groups

@@ -20,8 +20,8 @@ from curate.kernels.types import Codes, Flags, Matrix, Positions, Rows, Texts, V
 from curate.plugins.batches import Pool
 from curate.pool import embedding_matrix
 from curate.pool.view import PoolView, to_hash_halves
+from curate.stages import partitions
 from curate.stages.base import Context, plugin_call, raise_if_failed
-from curate.stages.select import partitions
 from curate.store import parquet_io
 
 if TYPE_CHECKING:

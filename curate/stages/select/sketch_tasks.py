@@ -29,8 +29,9 @@ from curate.plugins.batches import PublishedRows
 from curate.plugins.interfaces import LinkingSelector
 from curate.plugins.results import Selection
 from curate.pool.view import PoolView
+from curate.stages import partitions
 from curate.stages.base import Context, plugin_call, raise_if_failed
-from curate.stages.select import partitions, selection_files
+from curate.stages.select import selection_files
 from curate.store import parquet_io
 
 if TYPE_CHECKING:

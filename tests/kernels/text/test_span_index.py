@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.text import span_index
-from curate.kernels.text.span_index import find_repeated_spans, find_repeated_windows, remove_spans
+from curate.kernels.text.span_index import (
+    WindowHashes,
+    find_repeated_spans,
+    find_repeated_windows,
+    find_spans_with_earlier,
+    remove_spans,
+)
 from curate.kernels.text.word_tokens import split_words, word_spans
 
 texts = st.lists(
@@ -133,3 +139,22 @@ def test_word_positions_match_the_windows(text):
 def test_what_is_left_keeps_its_white_space():
     assert remove_spans(" a  b\n\nc d ", [(0, 1), (2, 3)]) == " b\n\nd "
     assert remove_spans("a  b c\n", [(1, 3)]) == "a  "
+
+
+@given(
+    st.lists(st.lists(st.sampled_from("abc"), max_size=12).map(" ".join), min_size=1, max_size=12),
+    st.lists(st.integers(0, 12), max_size=3),
+    st.integers(2, 4),
+)
+def test_spans_of_divided_texts_are_those_of_all_texts(texts, cuts, length):
+    expected = find_repeated_spans(find_repeated_windows(lambda: [texts], length))
+    bounds = [0, *sorted(min(cut, len(texts)) for cut in cuts), len(texts)]
+    seen, spans = set(), []
+    for start, stop in pairwise(bounds):
+        windows = WindowHashes.from_texts(lambda part=texts[start:stop]: [part], length)
+        pairs = set(zip(windows.first.tolist(), windows.second.tolist(), strict=True))
+        earlier = tuple(np.array(part, np.uint64) for part in zip(*sorted(pairs & seen), strict=True))
+        text, first, end = find_spans_with_earlier(windows, length, earlier or (np.zeros(0, np.uint64),) * 2)
+        spans += zip((text + start).tolist(), first.tolist(), end.tolist(), strict=True)
+        seen |= pairs
+    assert spans == list(zip(*(part.tolist() for part in expected), strict=True))

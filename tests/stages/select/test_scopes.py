@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import random
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from curate.plugins.batches import Pool, PublishedRows
 from curate.plugins.interfaces import get_scope
 from curate.pool import embedding_matrix
 from curate.progress import NullProgress
+from curate.stages.base import Context
 from curate.stages.select import row_partitions, selection_files, shard_pass, sketch_tasks
 from curate.stages.select.entry_runner import EntryRunner
 from curate.stages.select.incumbents import Incumbents
@@ -295,6 +298,45 @@ def test_worker_processes_give_the_same(made, tmp_path):
             assert plain(result) == plain(expected)
     finally:
         executor.close()
+
+
+class Killer:
+    """Kills the worker that first comes by, when its task is done and its result unknown."""
+
+    def __init__(self, fn, mark):
+        self.fn, self.mark = fn, mark
+
+    def __call__(self, task):
+        done = self.fn(task)
+        if not Path(self.mark).exists():
+            Path(self.mark).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "fields", "label"),
+    [("minhash", {}, "linking"), ("k_center", {"within": "cluster"}, "selecting"), ("semdedup", {}, "searching")],
+)
+def test_a_worker_that_dies_in_a_partition(made, tmp_path, monkeypatch, name, fields, label):
+    mark = tmp_path / "killed"
+    real = Context.map
+
+    def murderous(self, text, fn, tasks, sizes, unit="rows"):
+        return real(self, text, Killer(fn, str(mark)) if label in text else fn, tasks, sizes, unit)
+
+    monkeypatch.setattr(Context, "map", murderous)
+    monkeypatch.setattr(row_partitions, "pack", lambda sizes, _, real=row_partitions.pack: real(sizes, 1))
+    pack = sketch_tasks._pack_components
+    monkeypatch.setattr(sketch_tasks, "_pack_components", lambda *given: pack(*given[:-1], 1))
+    executor = Processes(2)
+    try:
+        result, expected = run(made, entry_of(made, name, **fields), tmp_path, executor=executor)
+    finally:
+        executor.close()
+    assert mark.exists()
+    assert plain(result) == plain(expected)
 
 
 def test_a_condition_that_needs_other_rows_sees_all_of_them(made, tmp_path):
