@@ -39,7 +39,7 @@ def partition_rows(n: int, n_partitions: int, rng: np.random.Generator) -> tuple
     Examples
     --------
     >>> [rows.tolist() for rows in partition_rows(5, 2, np.random.default_rng(0))]
-    [[0, 2, 4], [1, 3]]
+    [[2, 3, 4], [0, 1]]
     """
     parts = np.array_split(rng.permutation(n), min(n_partitions, n)) if n else []
     return tuple(np.sort(rows) for rows in parts)
