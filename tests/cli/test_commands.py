@@ -470,7 +470,7 @@ def test_a_table_in_a_pipe_is_tab_separated(command, written):
     path = written()
     lines = [line.split("\t") for line in command("plan", path).stdout.splitlines()]
     assert lines[0] == ["stage", "entry", "state", "rows out", "~s", "~MiB", "~MiB disk", "tasks", "reason"]
-    assert {len(line) for line in lines} == {8}
+    assert {len(line) for line in lines} == {9}
     listed = [line.split("\t")[:2] for line in command("plugins").stdout.splitlines()]
     assert ["selector", "ccs"] in listed
 
