@@ -64,3 +64,26 @@ def test_longer_texts_and_wider_vectors_take_longer():
     costs = [cost_table.estimate("embed", one, 4_000, 1_000) for one in (narrow, wide)]
     assert costs[0].seconds < costs[1].seconds
     assert costs[0].disk < costs[1].disk
+
+
+@pytest.mark.parametrize(("epochs", "runs"), [(1, 1), (200, 1), (5, 3)])
+def test_more_epochs_of_the_proxy_take_longer_to_train_and_to_read(epochs, runs):
+    data = {
+        **CONFIG,
+        "input": {**CONFIG["input"], "label": "topic"},
+        "score": [{"use": "aum"}, {"use": "length"}],
+        "select": [{"use": "top_k", "keep": 1, "quality": "aum"}],
+    }
+    usual = config_from_dict(data | {"proxy": {"use": "logistic"}})
+    other = config_from_dict(data | {"proxy": {"use": "logistic", "epochs": epochs, "runs": runs}})
+    defaults = dict(usual.proxy.spec.fields)
+    times = epochs * runs / (defaults["epochs"] * defaults["runs"])
+    for stage, before, after in (
+        ("proxy", usual.proxy, other.proxy),
+        ("score", usual.score[0], other.score[0]),
+    ):
+        seconds = cost_table.estimate(stage, before, 4_000, 600, usual.proxy).seconds
+        assert cost_table.estimate(stage, after, 4_000, 600, other.proxy).seconds == pytest.approx(times * seconds)
+    assert cost_table.estimate("score", usual.score[1], 4_000, 600, other.proxy) == cost_table.estimate(
+        "score", usual.score[1], 4_000, 600
+    )
