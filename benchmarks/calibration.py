@@ -15,6 +15,7 @@ import contextlib
 import json
 import multiprocessing
 import random
+import statistics
 import tempfile
 import time
 from collections.abc import Sequence
@@ -185,20 +186,24 @@ def main() -> None:
     given = parser.parse_args()
     out = given.out.absolute()
     measured: list[Figures] = []
+    speeds = [machine_speed.measure()]
     for number, rows in enumerate(given.rows):
         earlier, times = (measured[-1], rows // given.rows[number - 1]) if measured else ({}, 1)
         with multiprocessing.get_context("spawn").Pool(1) as worker:  # its memory does not include that of the others
             measured.append(worker.apply(measure, (rows, earlier, times, given.only)))
         print(json.dumps({"rows": rows, "steps": len(measured[-1])}), flush=True)
-        data = table(given.rows, measured)
+        speeds.append(machine_speed.measure())
+        data = table(given.rows, measured, speeds)
         if given.only:
             kept = json.loads(TABLE.read_text())
             data = kept | {"steps": dict(sorted({**kept["steps"], **data["steps"]}.items()))}
         out.write_text(json.dumps(data, indent=1) + "\n")
 
 
-def table(sizes: Sequence[int], measured: Sequence[Figures]) -> dict[str, Any]:
-    """Return the table of the pools that have been measured."""
+def table(
+    sizes: Sequence[int], measured: Sequence[Figures], speeds: Sequence[dict[machine_speed.Work, float]]
+) -> dict[str, Any]:
+    """Return the table of the pools that have been measured, with the mean speed of the machine meanwhile."""
     steps = {}
     for name in sorted(measured[0]):
         rows = [size for size, figures in zip(sizes, measured, strict=False) if name in figures]
@@ -213,7 +218,7 @@ def table(sizes: Sequence[int], measured: Sequence[Figures]) -> dict[str, Any]:
     return {
         "bytes_per_row": measured_bytes(),
         "dimensions": DIMENSIONS,
-        "machine": machine_speed.measure(),
+        "machine": {work: round(statistics.mean(one[work] for one in speeds), 6) for work in speeds[0]},
         "steps": steps,
     }
 

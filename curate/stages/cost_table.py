@@ -69,15 +69,16 @@ def estimate(
     if entry is not None and stage == "embed":
         dimensions = dict(entry.spec.fields).get("dimensions")
         width = dimensions / table["dimensions"] if isinstance(dimensions, int) else 1.0
-    epochs = 1.0
-    if proxy is not None and (
-        stage == "proxy" or (entry is not None and "dynamics" in entry.spec.plugin().traits.reads)
-    ):
-        epochs = _count_epochs(proxy)
     memory, disk = measured["memory"], measured["disk"]
     main, threads = (interpolate(measured["rows"], measured[part], rows) for part in ("main", "threads"))
+    epochs = 1.0 if proxy is None else _count_epochs(proxy)
+    if stage == "proxy":
+        main, threads = main * epochs, threads * epochs
+    elif entry is not None and "dynamics" in entry.spec.plugin().traits.reads:
+        opening = measured["main"][0] * epochs * (epochs - 1)  # a shard is opened per epoch, and its footer lists all
+        main, threads = main * epochs + opening, threads * epochs
     return Cost(
-        (main + threads / thread_count()) * size * epochs * (1 + width) / 2,
+        (main + threads / thread_count()) * size * (1 + 3 * width) / 4,
         round(memory[0] + memory[1] * rows * size),
         round(disk[0] + disk[1] * rows * (epochs if stage == "proxy" else width if stage == "embed" else size)),
     )

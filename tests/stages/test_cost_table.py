@@ -78,12 +78,11 @@ def test_more_epochs_of_the_proxy_take_longer_to_train_and_to_read(epochs, runs)
     other = config_from_dict(data | {"proxy": {"use": "logistic", "epochs": epochs, "runs": runs}})
     defaults = dict(usual.proxy.spec.fields)
     times = epochs * runs / (defaults["epochs"] * defaults["runs"])
-    for stage, before, after in (
-        ("proxy", usual.proxy, other.proxy),
-        ("score", usual.score[0], other.score[0]),
-    ):
-        seconds = cost_table.estimate(stage, before, 4_000, 600, usual.proxy).seconds
-        assert cost_table.estimate(stage, after, 4_000, 600, other.proxy).seconds == pytest.approx(times * seconds)
+    training = [cost_table.estimate("proxy", one.proxy, 4_000, 600, one.proxy).seconds for one in (usual, other)]
+    assert training[1] == pytest.approx(times * training[0])
+    reading = [cost_table.estimate("score", one.score[0], 4_000, 600, one.proxy).seconds for one in (usual, other)]
+    assert reading[1] > 0
+    assert (reading[1] > times * reading[0]) == (times > 1)
     assert cost_table.estimate("score", usual.score[1], 4_000, 600, other.proxy) == cost_table.estimate(
         "score", usual.score[1], 4_000, 600
     )
