@@ -65,6 +65,8 @@ run embed cluster score select export: .venv/core
 
 bench: .venv/test
 	$(BIN)/python -m pip install --quiet --group bench
+	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/plan.py
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/kmeans.py
 	$(BIN)/python benchmarks/every_selector.py

@@ -1,6 +1,6 @@
 """Measure the cost per row of each stage and plugin, for ``curate plan`` before the first run; writes a table.
 
-    python benchmarks/calibration.py [--rows 1000 4000 16000 64000] [--out curate/stages/calibration.json]
+    python benchmarks/calibration.py [--rows 1000 4000 16000 64000] [--only proxy …] [--out FILE]
 
 Each step runs in this process on synthetic pools. Its time is in processor seconds, which other processes hardly
 change: those of the main thread, and those of all other threads, which more cores divide. Peak memory and bytes on disk
@@ -15,6 +15,7 @@ import contextlib
 import json
 import multiprocessing
 import random
+import statistics
 import tempfile
 import time
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ from curate.store.manifest import Record, StageResult
 DIMENSIONS = 256
 LIMIT = 5.0
 """Processor seconds that a step may take."""
+CLASSES = 12
 WORDS = 60
 """Words of a text, some 400 characters."""
 
@@ -62,7 +64,7 @@ def write_pool(path: Path, rows: int) -> None:
             row: dict[str, Any] = {
                 "id": f"r{number}",
                 "text": text,
-                "topic": f"t{number % 4}",
+                "topic": f"t{number % CLASSES}",
                 "source": f"s{number % 3}",
             }
             row |= {"states": draw.choices("abcd", k=5)}
@@ -129,13 +131,13 @@ class Clock(NullProgress):
             self.seconds[records[0].stage, records[0].name] = (main, max(0.0, process - main))
 
 
-def measure(rows: int, earlier: Figures, times: int) -> Figures:
+def measure(rows: int, earlier: Figures, times: int, only: Sequence[str]) -> Figures:
     """Return the figures of every step on so many rows; ``earlier`` has those on a pool with fewer by ``times``."""
     with tempfile.TemporaryDirectory(prefix="curate-calibration-") as folder, contextlib.chdir(folder):
-        return _measured(rows, earlier, times)
+        return _measured(rows, earlier, times, only)
 
 
-def _measured(rows: int, earlier: Figures, times: int) -> Figures:
+def _measured(rows: int, earlier: Figures, times: int, only: Sequence[str]) -> Figures:
     found: Figures = {}
     clock = Clock()
     write_pool(Path("pool.jsonl"), rows)
@@ -146,6 +148,8 @@ def _measured(rows: int, earlier: Figures, times: int) -> Figures:
         spec = getattr(settings, one.section)
         spec = spec[0] if isinstance(spec, tuple) else spec
         name = f"{stage} {getattr(getattr(spec, 'spec', None), 'name', '')}".strip()
+        if only and not name.startswith(tuple(only)):
+            continue
         grows = times ** (1 + is_quadratic(name))
         if earlier and name not in NEEDED and (name not in earlier or sum(earlier[name][:2]) * grows > LIMIT):
             continue
@@ -177,20 +181,29 @@ def main() -> None:
     """Measure all pools and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 4_000, 16_000, 64_000])
+    parser.add_argument("--only", nargs="*", default=[], help="beginnings of steps to measure; the others are kept")
     parser.add_argument("--out", type=Path, default=TABLE)
     given = parser.parse_args()
     out = given.out.absolute()
     measured: list[Figures] = []
+    speeds = [machine_speed.measure()]
     for number, rows in enumerate(given.rows):
         earlier, times = (measured[-1], rows // given.rows[number - 1]) if measured else ({}, 1)
         with multiprocessing.get_context("spawn").Pool(1) as worker:  # its memory does not include that of the others
-            measured.append(worker.apply(measure, (rows, earlier, times)))
+            measured.append(worker.apply(measure, (rows, earlier, times, given.only)))
         print(json.dumps({"rows": rows, "steps": len(measured[-1])}), flush=True)
-        out.write_text(json.dumps(table(given.rows, measured), indent=1) + "\n")
+        speeds.append(machine_speed.measure())
+        data = table(given.rows, measured, speeds)
+        if given.only:
+            kept = json.loads(TABLE.read_text())
+            data = kept | {"steps": dict(sorted({**kept["steps"], **data["steps"]}.items()))}
+        out.write_text(json.dumps(data, indent=1) + "\n")
 
 
-def table(sizes: Sequence[int], measured: Sequence[Figures]) -> dict[str, Any]:
-    """Return the table of the pools that have been measured."""
+def table(
+    sizes: Sequence[int], measured: Sequence[Figures], speeds: Sequence[dict[machine_speed.Work, float]]
+) -> dict[str, Any]:
+    """Return the table of the pools that have been measured, with the mean speed of the machine meanwhile."""
     steps = {}
     for name in sorted(measured[0]):
         rows = [size for size, figures in zip(sizes, measured, strict=False) if name in figures]
@@ -205,7 +218,7 @@ def table(sizes: Sequence[int], measured: Sequence[Figures]) -> dict[str, Any]:
     return {
         "bytes_per_row": measured_bytes(),
         "dimensions": DIMENSIONS,
-        "machine": machine_speed.measure(),
+        "machine": {work: round(statistics.mean(one[work] for one in speeds), 6) for work in speeds[0]},
         "steps": steps,
     }
 

@@ -19,6 +19,7 @@ import os
 import runpy
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -121,8 +122,8 @@ def main() -> None:
     parser.add_argument("--documents", nargs="*", type=int, default=[20_000, 60_000])
     given = parser.parse_args()
     for name in [*given.configs, *given.documents]:
-        with multiprocessing.get_context("spawn").Pool(1) as worker:
-            print(json.dumps(worker.apply(compare, (name,))), flush=True)
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as worker:
+            print(json.dumps(worker.submit(compare, name).result()), flush=True)
 
 
 if __name__ == "__main__":

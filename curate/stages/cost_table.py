@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,9 @@ def _table() -> dict[str, Any]:
     return table
 
 
-def estimate(stage: str, entry: Entry | None, rows: int, bytes_per_row: float) -> Cost | None:
+def estimate(
+    stage: str, entry: Entry | None, rows: int, bytes_per_row: float, proxy: Entry | None = None
+) -> Cost | None:
     """Estimate the cost of a step; return None if its plugin was never measured.
 
     Parameters
@@ -55,6 +57,8 @@ def estimate(stage: str, entry: Entry | None, rows: int, bytes_per_row: float) -
         Number of input rows.
     bytes_per_row : float
         Mean size of a row in the input files.
+    proxy : Entry, optional
+        Proxy of the run, whose epochs the steps that read its predictions process.
     """
     table = _table()
     measured = table["steps"].get(f"{stage} {entry.spec.name}" if entry is not None else stage)
@@ -67,11 +71,26 @@ def estimate(stage: str, entry: Entry | None, rows: int, bytes_per_row: float) -
         width = dimensions / table["dimensions"] if isinstance(dimensions, int) else 1.0
     memory, disk = measured["memory"], measured["disk"]
     main, threads = (interpolate(measured["rows"], measured[part], rows) for part in ("main", "threads"))
+    epochs = 1.0 if proxy is None else _count_epochs(proxy)
+    if stage == "proxy":
+        main, threads = main * epochs, threads * epochs
+    elif entry is not None and "dynamics" in entry.spec.plugin().traits.reads:
+        opening = measured["main"][0] * epochs * (epochs - 1)  # a shard is opened per epoch, and its footer lists all
+        main, threads = main * epochs + opening, threads * epochs
     return Cost(
-        (main + threads / thread_count()) * size * (1 + width) / 2,
+        (main + threads / thread_count()) * size * (1 + 3 * width) / 4,
         round(memory[0] + memory[1] * rows * size),
-        round(disk[0] + disk[1] * rows * (width if stage == "embed" else size)),
+        round(disk[0] + disk[1] * rows * (epochs if stage == "proxy" else width if stage == "embed" else size)),
     )
+
+
+def _count_epochs(proxy: Entry) -> float:
+    """Return the epochs of all runs of a proxy as a multiple of the default, with which it was measured."""
+    given, count = dict(proxy.spec.fields), 1.0
+    for field in fields(proxy.spec.plugin().cls):
+        if field.name in ("epochs", "runs") and isinstance(field.default, int):
+            count *= given[field.name] / field.default
+    return count
 
 
 def slowdown(entry: Entry | None) -> float:

@@ -22,7 +22,7 @@ def check_resources(findings: Findings, folder: Path, pool: PoolSample, size: in
     estimates = [cost_table.estimate("input", None, rows, size / rows)]
     for section, _, entry in iterate_entries(findings.config):
         if section.name != "metrics":
-            estimates.append(cost_table.estimate(section.name, entry, rows, size / rows))
+            estimates.append(cost_table.estimate(section.name, entry, rows, size / rows, findings.config.proxy))
     costs = [cost for cost in estimates if cost is not None]
     disk, memory = sum(cost.disk for cost in costs), max(cost.memory for cost in costs)
     existing = next((one for one in (folder.absolute(), *folder.absolute().parents) if one.is_dir()), None)

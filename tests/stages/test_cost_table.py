@@ -64,3 +64,25 @@ def test_longer_texts_and_wider_vectors_take_longer():
     costs = [cost_table.estimate("embed", one, 4_000, 1_000) for one in (narrow, wide)]
     assert costs[0].seconds < costs[1].seconds
     assert costs[0].disk < costs[1].disk
+
+
+@pytest.mark.parametrize(("epochs", "runs"), [(1, 1), (200, 1), (5, 3)])
+def test_more_epochs_of_the_proxy_take_longer_to_train_and_to_read(epochs, runs):
+    data = {
+        **CONFIG,
+        "input": {**CONFIG["input"], "label": "topic"},
+        "score": [{"use": "aum"}, {"use": "length"}],
+        "select": [{"use": "top_k", "keep": 1, "quality": "aum"}],
+    }
+    usual = config_from_dict(data | {"proxy": {"use": "logistic"}})
+    other = config_from_dict(data | {"proxy": {"use": "logistic", "epochs": epochs, "runs": runs}})
+    defaults = dict(usual.proxy.spec.fields)
+    times = epochs * runs / (defaults["epochs"] * defaults["runs"])
+    training = [cost_table.estimate("proxy", one.proxy, 4_000, 600, one.proxy).seconds for one in (usual, other)]
+    assert training[1] == pytest.approx(times * training[0])
+    reading = [cost_table.estimate("score", one.score[0], 4_000, 600, one.proxy).seconds for one in (usual, other)]
+    assert reading[1] > 0
+    assert (reading[1] > times * reading[0]) == (times > 1)
+    assert cost_table.estimate("score", usual.score[1], 4_000, 600, other.proxy) == cost_table.estimate(
+        "score", usual.score[1], 4_000, 600
+    )
