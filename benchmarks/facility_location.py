@@ -56,8 +56,7 @@ def uniform(x: np.ndarray, budget: int) -> Picked:
 def curate(x: np.ndarray, budget: int) -> Picked:
     """Run the two halves of the selector; the graph of a large pool is computed in the cells of k-means."""
     from curate.kernels.clustering.lloyd import assign
-    from curate.kernels.neighbors.knn import EXACT_ROWS
-    from curate.kernels.submodular.similarities import similarity_graph
+    from curate.kernels.submodular.similarities import EXACT_ROWS, similarity_graph
     from curate.kernels.types import Vectors
     from curate.plugins.clusterers.kmeans import KMeans
     from curate.plugins.selectors.coverage.facility_location import facility_location
