@@ -32,9 +32,9 @@ def knn(
 ) -> tuple[Positions32, Matrix]:
     """Find the ``k`` rows most similar to each row, excluding itself.
 
-    The search is exact unless there are more than ``exact_rows`` rows and ``centroids`` and ``cluster`` are given. Then a row
-    is compared with the rows of the ``n_probe`` cells whose centroids are most similar to that of its cell (its own
-    first), and of further cells until there are k other rows. Rows in no cluster are assigned to the most similar
+    The search is exact unless there are more than ``exact_rows`` rows and ``centroids`` and ``cluster`` are given. Then
+    a row is compared with the rows of the ``n_probe`` cells whose centroids are most similar to that of its cell (its
+    own first), and of further cells until there are k other rows. Rows in no cluster are assigned to the most similar
     centroid.
 
     Parameters
