@@ -109,7 +109,7 @@ def merge_facility_location(
 
 
 @selector(
-    version=3,
+    version=4,
     scope="pool",
     two_rounds=True,
     reads={"embedding", "cluster"},
