@@ -2,8 +2,9 @@
 
 ``documents(200_000)`` returns the same texts on one machine and is stored in ``.cache/`` in this directory: functions
 of the standard library and of all installed packages, with their comments and docstrings, as at least 20 lower-case
-words of letters, digits and underscores, which all tools tokenize in the same way. The texts are distinct and drawn
-with a seed. Packages contain other packages and generated code, so there are near-duplicates of every kind. If more
+words of ASCII letters, digits and underscores, which all tools tokenize in the same way. (Chinese, for example, is
+split into characters by curate, and at white space by the others.) The texts are distinct and drawn with a seed.
+Packages contain other packages and generated code, so there are near-duplicates of every kind. If more
 texts are requested than there are functions, windows of 100 words are used that begin at every 25th word.
 """
 
@@ -34,7 +35,7 @@ def documents(n: int) -> list[str]:
     SystemExit
         If there are fewer.
     """
-    file = CACHE / f"documents-{n}.parquet"
+    file = CACHE / f"documents-ascii-{n}.parquet"
     if not file.exists():
         texts = functions()
         if len(texts) < n:
@@ -47,7 +48,7 @@ def documents(n: int) -> list[str]:
 
 def functions() -> list[str]:
     """Return all functions, sorted."""
-    file = CACHE / "functions.parquet"
+    file = CACHE / "functions-ascii.parquet"
     if not file.exists():
         roots = {Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")}
         sources = sorted({path.resolve() for root in roots for path in root.rglob("*.py")})
@@ -66,7 +67,7 @@ def _functions(path: Path) -> list[str]:
             tree = ast.parse(source)
     except (UnicodeDecodeError, SyntaxError, RecursionError):  # templates, tests of parsers
         return []
-    words = (re.findall(r"\w+", text.lower()) for text in _of(tree, source.splitlines(keepends=True)))
+    words = (re.findall(r"\w+", text.lower(), re.ASCII) for text in _of(tree, source.splitlines(keepends=True)))
     return [" ".join(window) for window in words if len(window) >= LEAST]
 
 

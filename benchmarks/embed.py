@@ -40,6 +40,7 @@ HEAVY = (
     "plain unsorted torch float32",
     "curate torch float32",
     "curate torch bfloat16",
+    "curate torch auto",
     "curate openvino float32",
     "curate openvino bfloat16",
     "curate onnx float32",

@@ -188,7 +188,7 @@ def exact(rows: int) -> dict[str, Any]:
 
 
 def _answer(rows: int) -> Path:
-    return CACHE / f"similar-{rows}-{SIMILARITY}.npy"
+    return CACHE / f"similar-ascii-{rows}-{SIMILARITY}.npy"
 
 
 def _dropped(rows: int, pairs: Pairs) -> int:

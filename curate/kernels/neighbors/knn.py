@@ -28,12 +28,13 @@ def knn(
     centroids: Matrix | None = None,
     cluster: Codes | None = None,
     n_probe: int = 24,
+    exact_rows: int | None = None,
 ) -> tuple[Positions32, Matrix]:
     """Find the ``k`` rows most similar to each row, excluding itself.
 
-    The search is exact unless there are more than 20,000 rows and ``centroids`` and ``cluster`` are given. Then a row
-    is compared with the rows of the ``n_probe`` cells whose centroids are most similar to that of its cell (its own
-    first), and of further cells until there are k other rows. Rows in no cluster are assigned to the most similar
+    The search is exact unless there are more than ``exact_rows`` rows and ``centroids`` and ``cluster`` are given. Then
+    a row is compared with the rows of the ``n_probe`` cells whose centroids are most similar to that of its cell (its
+    own first), and of further cells until there are k other rows. Rows in no cluster are assigned to the most similar
     centroid.
 
     Parameters
@@ -45,6 +46,7 @@ def knn(
     centroids : (c, d) float32, rows of unit length
     cluster : (n,) int32, the cell of each row, -1 for none
     n_probe : number of cells to search, at least 1
+    exact_rows : number of rows up to which the search is exact; None = 20,000
 
     Returns
     -------
@@ -76,7 +78,8 @@ def knn(
     allowed = np.arange(len(x)) if candidates is None else candidates
     rows = allowed if queries is None else np.asarray(queries)
     packed = np.full((len(rows), k), _EMPTY)
-    if candidates is not None or len(x) <= EXACT_ROWS or centroids is None or cluster is None or not len(centroids):
+    limit = EXACT_ROWS if exact_rows is None else exact_rows
+    if candidates is not None or len(x) <= limit or centroids is None or cluster is None or not len(centroids):
         tasks = _exact_tasks(allowed, rows)
     else:
         tasks = _cell_tasks(x, k, rows, centroids=centroids, cluster=cluster, n_probe=n_probe)
@@ -90,15 +93,17 @@ def knn(
     return _unpack(packed[:, ::-1])
 
 
-def knn_by_cluster(x: Matrix, k: int, cluster: Codes, *, n_probe: int = 24) -> tuple[Positions32, Matrix]:
-    """Find the ``k`` rows most similar to each row; above 20,000 rows, only in the clusters nearest to its own.
+def knn_by_cluster(
+    x: Matrix, k: int, cluster: Codes, *, n_probe: int = 24, exact_rows: int | None = None
+) -> tuple[Positions32, Matrix]:
+    """Find the ``k`` rows most similar to each row; in a large pool, only in the clusters nearest to its own.
 
     Parameters
     ----------
     x : (n, d) float32, rows of unit length
     k : number of neighbors, at least 1
     cluster : (n,) int32, -1 for rows in no cluster
-    n_probe : see ``knn``
+    n_probe, exact_rows : see ``knn``
 
     Returns
     -------
@@ -109,8 +114,9 @@ def knn_by_cluster(x: Matrix, k: int, cluster: Codes, *, n_probe: int = 24) -> t
     >>> knn_by_cluster(np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32), 1, np.zeros(3, np.int32))[0].ravel().tolist()
     [2, 2, 1]
     """
-    centroids, cell = (None, None) if len(x) <= EXACT_ROWS else clusters_as_cells(x, cluster)
-    return knn(x, k, centroids=centroids, cluster=cell, n_probe=n_probe)
+    limit = EXACT_ROWS if exact_rows is None else exact_rows
+    centroids, cell = (None, None) if len(x) <= limit else clusters_as_cells(x, cluster)
+    return knn(x, k, centroids=centroids, cluster=cell, n_probe=n_probe, exact_rows=limit)
 
 
 def nearest_similarity(x: Matrix, queries: Indices | None = None, *, candidates: Indices | None = None) -> Matrix:

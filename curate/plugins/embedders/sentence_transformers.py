@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import logging
 import os
 import textwrap
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,7 +21,7 @@ import numpy as np
 from annotated_types import Ge, MinLen
 
 from curate.errors import PluginError, missing_extra_error
-from curate.kernels.parallel import block_slices, thread_count
+from curate.kernels.parallel import block_slices, map_blocks, thread_count
 from curate.kernels.types import Counts, Matrix, Rows
 from curate.paths import hash_content
 from curate.plugins.interfaces import ContentPath, ExecutionOnly, embedder
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 Backend = Literal["torch", "openvino", "onnx"]
 Dtype = Literal["float32", "bfloat16", "float16"]
+RequestedDtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 _NEEDS: dict[Backend, tuple[tuple[str, str], ...]] = {  # required modules, and the packages that provide them
     "torch": (),
@@ -70,7 +74,13 @@ def batches(lengths: Counts, max_tokens: int, size: int | None = None) -> Iterat
 
 
 def encode(
-    model: SentenceTransformer, texts: Sequence[str], *, prompt: str, max_tokens: int, size: int | None = None
+    model: SentenceTransformer,
+    texts: Sequence[str],
+    *,
+    prompt: str,
+    max_tokens: int,
+    size: int | None = None,
+    dtype: Dtype | None = None,
 ) -> Matrix:
     """Encode texts with a model.
 
@@ -80,6 +90,8 @@ def encode(
     texts : n strings
     prompt : prefix of every text
     max_tokens, size : as for ``batches``
+    dtype : precision of the products of a torch model on a CPU, whose batches run in parallel, each on one thread; None
+        for any other model, whose batches run one after the other
 
     Returns
     -------
@@ -87,15 +99,47 @@ def encode(
 
     Notes
     -----
-    Cost: that of the model; texts are tokenized twice, once to determine their lengths.
+    Cost: that of the model; texts are tokenized twice, once to determine their lengths. One thread for each batch is
+    faster than all threads for one batch at a time, as small operations are not worth splitting.
 
     Guarantee: the same texts give the same vectors; with other texts, the vector of a text may differ by rounding.
     """
     vectors = np.empty((len(texts), model.get_embedding_dimension() or 0), np.float32)
-    for rows in batches(_lengths(model, texts, prompt), max_tokens, size):
+
+    def encode_batch(model: SentenceTransformer, rows: Rows) -> None:
         batch = [texts[row] for row in rows.tolist()]
         vectors[rows] = model.encode(batch, batch_size=len(batch), prompt=prompt or None, show_progress_bar=False)
+
+    all_batches = batches(_lengths(model, texts, prompt), max_tokens, size)
+    if dtype is None:
+        for rows in all_batches:
+            encode_batch(model, rows)
+        return vectors
+
+    own = threading.local()
+
+    def encode_on_one_thread(rows: Rows) -> None:
+        import torch
+
+        if not hasattr(own, "model"):
+            own.model = _share_weights(model)
+            torch.set_num_threads(1)
+        with torch.autocast("cpu", getattr(torch, dtype), enabled=dtype != "float32"):
+            encode_batch(own.model, rows)
+
+    for _ in map_blocks(encode_on_one_thread, all_batches):
+        pass
     return vectors
+
+
+_copying = threading.Lock()
+
+
+def _share_weights(model: SentenceTransformer) -> SentenceTransformer:
+    """Copy a model without its weights: a tokenizer must not be used by several threads at once."""
+    with _copying:
+        weights = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
+        return copy.deepcopy(model, weights)
 
 
 def _lengths(model: SentenceTransformer, texts: Sequence[str], prompt: str) -> Counts:
@@ -196,16 +240,43 @@ def _options(backend: Backend, device: str | None, dtype: Dtype) -> dict[str, ob
     return {}
 
 
-@contextmanager
-def _precision(model: SentenceTransformer, backend: Backend, dtype: Dtype) -> Iterator[None]:
-    """Multiply in ``dtype`` with float32 weights, for torch on a CPU: equally fast, with a third of the error."""
-    if backend != "torch" or dtype == "float32" or model.device.type != "cpu":
-        yield
-        return
+def resolve_dtype(dtype: RequestedDtype, backend: Backend, device: str | None) -> Dtype:
+    """Return the precision that "auto" selects: the fastest that the processor or GPU computes with instructions.
+
+    It is bfloat16 on processors with avx512_bf16 or amx_bf16 and GPUs that have it, float16 on other CUDA GPUs, and
+    float32 elsewhere; with backend onnx, always float32.
+    """
+    if dtype != "auto":
+        return dtype
+    if backend == "onnx":
+        return "float32"
+    if _runs_on_cpu(backend, device):
+        return "bfloat16" if cpu_has_bfloat16() else "float32"
     import torch
 
-    with torch.autocast("cpu", getattr(torch, dtype)):
-        yield
+    if not torch.cuda.is_available():
+        return "float32"
+    return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+
+
+def _runs_on_cpu(backend: Backend, device: str | None) -> bool:
+    if backend == "openvino" or (device or "").startswith("cpu"):
+        return True
+    if device is not None:
+        return False
+    from sentence_transformers.util import get_device_name
+
+    return bool(get_device_name() == "cpu")
+
+
+def cpu_has_bfloat16() -> bool:
+    """Return whether the processor multiplies bfloat16; others convert each number, four times slower than float32."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return False
+    flags = {flag for line in lines if line.startswith("flags") for flag in line.split()}
+    return not flags.isdisjoint(("avx512_bf16", "amx_bf16"))
 
 
 @contextmanager
@@ -272,7 +343,7 @@ def _commit(name: str) -> str | None:
 # ---------------------------------------------------------------- the plugin
 
 
-@embedder(version=1, revision=True, check=True, example={"model": "sentence-transformers/all-MiniLM-L6-v2"})
+@embedder(version=2, revision=True, check=True, example={"model": "sentence-transformers/all-MiniLM-L6-v2"})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentenceTransformers:
     """Model of the sentence-transformers library, from the hub or from a directory.
@@ -298,9 +369,10 @@ class SentenceTransformers:
     device: Annotated[str | None, ExecutionOnly()] = None
     """Device: cpu, cuda, cuda:1, mps, …; null = a GPU if torch finds one."""
 
-    dtype: Dtype = "float32"
-    """Precision; bfloat16 at least doubles the speed of CPUs with avx512_bf16 or amx, and of no others. The machine
-    never selects it automatically, because it changes the vectors."""
+    dtype: RequestedDtype = "float32"
+    """Precision. ``auto`` is bfloat16 where the processor or GPU has it, and otherwise float32 (float16 on older GPUs):
+    faster, but the vectors then depend on the machine. bfloat16 is four times slower on CPUs without avx512_bf16 or
+    amx_bf16."""
 
     prompt: str = ""
     """Prefix of every text, for models that were trained with one (``passage: ``)."""
@@ -316,9 +388,15 @@ class SentenceTransformers:
 
     def encode(self, texts: Sequence[str]) -> Matrix:
         model = self._loaded()
-        max_tokens = _CPU_BATCH if model.device.type == "cpu" else _GPU_BATCH
-        with _precision(model, self.backend, self.dtype):
-            vectors = encode(model, texts, prompt=self.prompt, max_tokens=max_tokens, size=self.batch_size)
+        on_cpu = model.device.type == "cpu"
+        vectors = encode(
+            model,
+            texts,
+            prompt=self.prompt,
+            max_tokens=_CPU_BATCH if on_cpu else _GPU_BATCH,
+            size=self.batch_size,
+            dtype=self._dtype() if self.backend == "torch" and on_cpu else None,
+        )
         width = vectors.shape[1]
         if self.truncate_dimension is not None and self.truncate_dimension > width:
             raise PluginError(
@@ -328,6 +406,17 @@ class SentenceTransformers:
 
     def check(self) -> Sequence[str]:
         _check_packages(self.backend)
+        return (*self._check_model(), *self._check_dtype())
+
+    def _check_dtype(self) -> Sequence[str]:
+        if self.dtype != "bfloat16" or cpu_has_bfloat16() or not _runs_on_cpu(self.backend, self.device):
+            return ()
+        return (
+            "bfloat16 is several times slower than float32 on this processor, which has neither avx512_bf16 nor "
+            "amx_bf16; set `dtype` to float32 or auto",
+        )
+
+    def _check_model(self) -> Sequence[str]:
         folder = Path(self.model).expanduser()
         if folder.is_dir():
             if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
@@ -340,7 +429,11 @@ class SentenceTransformers:
         return (f"the model {self.model!r} is not in the hub cache and will be downloaded",)
 
     def revision(self) -> str:
-        """Return the hub's commit of the model, or a sha256 of the files in its directory."""
+        """Return the hub's commit of the model, or a sha256 of the files in its directory; and the dtype of "auto"."""
+        revision = self._model_revision()
+        return f"{revision} {self._dtype()}" if self.dtype == "auto" else revision
+
+    def _model_revision(self) -> str:
         folder = Path(self.model).expanduser()
         if folder.is_dir():
             return f"sha256:{hash_content(folder)}"
@@ -352,4 +445,7 @@ class SentenceTransformers:
         """Return the model; it is loaded again in this process if its directory has changed."""
         folder = Path(self.model).expanduser()
         content_hash = hash_content(folder) if folder.is_dir() else None
-        return load(self.model, self.backend, self.device, self.dtype, self.max_tokens, content_hash)
+        return load(self.model, self.backend, self.device, self._dtype(), self.max_tokens, content_hash)
+
+    def _dtype(self) -> Dtype:
+        return resolve_dtype(self.dtype, self.backend, self.device)

@@ -91,7 +91,7 @@ def test_large_pools_are_searched_by_cluster(monkeypatch, strays):
     cluster = (x[:, 0] > 0).astype(np.int32) * 7 + (x[:, 1] > 0) * np.int32(2)
     cluster[:strays] = -1
     exact = similarity_graph(x, cluster, 10).toarray()
-    monkeypatch.setattr("curate.kernels.neighbors.knn.EXACT_ROWS", 100)
+    monkeypatch.setattr("curate.kernels.submodular.similarities.EXACT_ROWS", 100)
     np.testing.assert_allclose(similarity_graph(x, cluster, 10, n_probe=4).toarray(), exact, atol=1e-6)
     by_one = similarity_graph(x, cluster, 10, n_probe=1)
     assert by_one.nnz > 0
@@ -101,5 +101,5 @@ def test_large_pools_are_searched_by_cluster(monkeypatch, strays):
 def test_large_pool_without_clusters_is_searched_exactly(monkeypatch):
     x = unit_rows(5, 300, 6)
     exact = graph_of(x, 10).toarray()
-    monkeypatch.setattr("curate.kernels.neighbors.knn.EXACT_ROWS", 100)
+    monkeypatch.setattr("curate.kernels.submodular.similarities.EXACT_ROWS", 100)
     assert (similarity_graph(x, np.full(300, -1, np.int32), 10).toarray() == exact).all()

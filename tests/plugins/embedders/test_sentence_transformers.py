@@ -316,3 +316,58 @@ def test_what_a_model_or_backend_cannot_do_is_an_error(tiny, fields, message, mo
     with pytest.raises(PluginError) as caught:
         SentenceTransformers(**{"model": str(tiny), "device": "cpu", **fields}).encode(["a"])
     assert caught.value.message == message.format(model=tiny)
+
+
+# ---------------------------------------------------------------- precision and threads
+
+
+@pytest.mark.parametrize(("has_bfloat16", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_is_the_fastest_precision_of_the_processor(monkeypatch, has_bfloat16, expected):
+    monkeypatch.setattr(module, "cpu_has_bfloat16", lambda: has_bfloat16)
+    assert module.resolve_dtype("auto", "torch", "cpu") == expected
+    assert module.resolve_dtype("auto", "openvino", None) == expected
+    assert module.resolve_dtype("auto", "onnx", None) == "float32"
+    assert module.resolve_dtype("float16", "torch", "cpu") == "float16"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("flags\t: fpu avx2 avx512f", False),
+        ("flags : fpu avx512_bf16", True),
+        ("flags: amx_bf16 fpu", True),
+        ("", False),
+    ],
+)
+def test_the_processors_flags_say_whether_it_has_bfloat16(monkeypatch, text, expected):
+    monkeypatch.setattr(module.Path, "read_text", lambda *_, **__: f"processor: 0\n{text}\nbugs : avx512_bf16\n")
+    assert module.cpu_has_bfloat16() is expected
+
+
+@needs_library
+def test_auto_is_part_of_the_revision(tiny, monkeypatch):
+    fixed = SentenceTransformers(model=str(tiny), device="cpu").revision()
+    for has_bfloat16, dtype in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(module, "cpu_has_bfloat16", lambda value=has_bfloat16: value)
+        auto = SentenceTransformers(model=str(tiny), device="cpu", dtype="auto")
+        assert auto.revision() == f"{fixed} {dtype}"
+        same = SentenceTransformers(model=str(tiny), device="cpu", dtype=dtype).encode(TEXTS)
+        assert auto.encode(TEXTS).tobytes() == same.tobytes()
+
+
+@needs_library
+def test_bfloat16_without_instructions_for_it_is_noted(tiny, monkeypatch):
+    embedder = SentenceTransformers(model=str(tiny), device="cpu", dtype="bfloat16")
+    monkeypatch.setattr(module, "cpu_has_bfloat16", lambda: False)
+    assert "slower than float32 on this processor" in embedder.check()[0]
+    assert SentenceTransformers(model=str(tiny), device="cpu", dtype="auto").check() == ()
+    monkeypatch.setattr(module, "cpu_has_bfloat16", lambda: True)
+    assert embedder.check() == ()
+
+
+@needs_library
+def test_threads_share_the_weights_but_not_the_tokenizer(tiny):
+    model = module.load(str(tiny), "torch", "cpu", "float32", None)
+    copied = module._share_weights(model)
+    assert all(a is b for a, b in zip(model.parameters(), copied.parameters(), strict=True))
+    assert copied.tokenizer is not model.tokenizer

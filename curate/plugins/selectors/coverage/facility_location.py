@@ -109,7 +109,7 @@ def merge_facility_location(
 
 
 @selector(
-    version=3,
+    version=4,
     scope="pool",
     two_rounds=True,
     reads={"embedding", "cluster"},
@@ -144,7 +144,7 @@ class FacilityLocation:
     """Number of most similar rows that a row can represent, or be represented by; exact if it is the number of rows."""
 
     n_probe: Annotated[int, Ge(1)] = 4
-    """Number of clusters in which neighbors are searched, above 20,000 rows; more cost time and improve little."""
+    """Number of clusters in which neighbors are searched, above 10,000 rows; more cost time and improve little."""
 
     n_partitions: Annotated[int, Ge(2), Le(MAX_PARTITIONS)] | None = None
     """Number of random partitions to select from in a first round, each as its own task; null selects at once. The

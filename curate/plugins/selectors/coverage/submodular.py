@@ -399,7 +399,7 @@ class Submodular:
     """Number of most similar rows that a row is compared with; all: every row, for pools or groups of up to 16,384."""
 
     n_probe: Annotated[int, Ge(1)] = 4
-    """Number of clusters in which neighbors are searched, above 20,000 rows; more cost time and improve little."""
+    """Number of clusters in which neighbors are searched, above 10,000 rows; more cost time and improve little."""
 
     epsilon: Annotated[float, Gt(0), Lt(1)] = 0.01
     """Loss of guarantee that stochastic and threshold trade for speed."""

@@ -93,7 +93,7 @@ def d4(
 
 
 @selector(
-    version=3,
+    version=4,
     scope="pool",
     reads={"embedding", "cluster"},
     cost="O(n s d) for clusters of s rows, and k-means",
