@@ -3,10 +3,10 @@
     python benchmarks/scale.py vectors [--rows 10000000] [--workers 2] [--folder /tmp/scale]
     python benchmarks/scale.py texts   [--rows 20000000] [--workers 2] [--folder /tmp/scale]
 
-``vectors``: rows of 128 float16 numbers in 4,096 long-tailed groups, of which one in ten is a near-copy of one of 50,000
-others, go from Parquet through k-means (4,096 clusters), prototypicality, where, semdedup, facility_location within
-clusters, and the export. ``texts``: short texts (8 to 24 words), one in ten a copy and one in ten with a changed word,
-go through exact_duplicates and minhash.
+``vectors``: rows of 128 float16 numbers in 4,096 long-tailed groups, of which one in ten is a near-copy of one of
+50,000 others, go from Parquet through k-means (one cluster for 2,441 rows, five iterations), prototypicality, where, semdedup,
+facility_location within clusters, and the export. ``texts``: short texts (8 to 24 words), one in ten a copy and one in
+ten with a changed word, go through exact_duplicates and minhash.
 
 A step has its rows a second, the highest memory of one process, and the size of its files. The line of the run has the
 largest memory of all its processes together, sampled every quarter of a second (proportional set size, so shared pages
@@ -116,7 +116,7 @@ def write_pool(folder: Path, rows: int, block: Callable[[int, int], pa.Table]) -
         partial.rename(path)
 
 
-def configuration(kind: str, folder: Path) -> dict[str, Any]:
+def configuration(kind: str, folder: Path, rows: int) -> dict[str, Any]:
     """Return the configuration of a benchmark."""
     both = {
         "curate": 1,
@@ -128,7 +128,7 @@ def configuration(kind: str, folder: Path) -> dict[str, Any]:
     if kind == "vectors":
         return both | {
             "input": {**both["input"], "label": "topic"},
-            "cluster": {"use": "kmeans", "n_clusters": GROUPS},
+            "cluster": {"use": "kmeans", "n_clusters": max(2, rows // 2441), "max_iterations": 5},
             "score": [{"use": "prototypicality"}],
             "select": [
                 {"use": "where", "drop": "score_prototypicality > 0.9"},
@@ -217,7 +217,7 @@ def main() -> None:
     rows = options.rows or {"vectors": 10_000_000, "texts": 20_000_000}[options.kind]
     folder = options.folder / f"{rows}"
     write_pool(folder / f"pool-{options.kind}", rows, {"vectors": vectors, "texts": texts}[options.kind])
-    config = configuration(options.kind, folder)
+    config = configuration(options.kind, folder, rows)
     run = Path(config["run"])
     if not options.keep:
         shutil.rmtree(run, ignore_errors=True)
