@@ -4,9 +4,9 @@
     python benchmarks/scale.py texts   [--rows 20000000] [--workers 2] [--folder /tmp/scale]
 
 ``vectors``: rows of 128 float16 numbers in 4,096 long-tailed groups, of which one in ten is a near-copy of one of
-50,000 others, go from Parquet through k-means (one cluster for 2,441 rows, five iterations), prototypicality, where, semdedup,
-facility_location within clusters, and the export. ``texts``: short texts (8 to 24 words), one in ten a copy and one in
-ten with a changed word, go through exact_duplicates and minhash.
+50,000 others, go from Parquet through k-means (one cluster for 2,441 rows, five iterations), prototypicality, where,
+semdedup, facility_location within clusters, and the export. ``texts``: short texts (8 to 24 words), one in ten a copy
+and one in ten with a changed word, go through exact_duplicates and minhash.
 
 A step has its rows a second, the highest memory of one process, and the size of its files. The line of the run has the
 largest memory of all its processes together, sampled every quarter of a second (proportional set size, so shared pages

@@ -648,7 +648,10 @@ def _estimated(
     section = getattr(context.config, stage.section)
     entries = section if isinstance(section, tuple) else (section,)
     entry = next((one for one in entries if isinstance(one, Entry) and step.name in (one.name, stage.name)), None)
-    cost = cost_table.estimate(stage.name, entry, entering, bytes_per_row, context.config.proxy)
+    config = context.config
+    cost = cost_table.estimate(
+        stage.name, entry, entering, bytes_per_row, config.proxy, rows_per_shard=config.input.rows_per_shard
+    )
     if cost is None:
         return step
     seconds = round(cost.seconds * cost_table.slowdown(entry), 1)

@@ -23,6 +23,7 @@ from curate.config.model import Entry
 from curate.errors import CurateError, DataError, PluginFailedError, ShardError, convert_panics, out_of_memory_error
 from curate.executors.base import Executor, Result, Task, Value, finish_running_tasks, peak_memory, reset_peak_memory
 from curate.kernels.parallel import one_blas_thread
+from curate.stages.entry_tasks import describe_tasks
 from curate.store import manifest, parquet_io
 from curate.store.manifest import EntryAccount, Record, StageResult, State
 
@@ -38,10 +39,6 @@ S = TypeVar("S")
 
 QUARANTINE = "quarantine"
 """Name of the folder of quarantined rows, next to a step's shards."""
-
-
-ONE_PROCESS = "one process"
-"""Tasks of a step that needs all rows at once."""
 
 
 class NotReadyError(Exception):
@@ -80,7 +77,7 @@ class PlannedStep:
     """Estimated size of the written files, in bytes."""
 
     tasks: str = "shards"
-    """Unit that each task of the workers processes, such as shards; ``ONE_PROCESS`` if all rows are needed at once."""
+    """Unit that each task of the workers processes, such as shards; ``one process`` if all rows are needed at once."""
 
     note: str = ""
     """Warning to read before the step starts, such as about its cost."""
@@ -302,11 +299,9 @@ class Stage(ABC, Generic[E, S]):
 
     def forecast(self, config: RunConfig, step: PlannedStep, before: Forecast) -> tuple[list[PlannedStep], Forecast]:
         """Return the planned step, as one or more lines, and the rows that reach the next step."""
-        return [replace(step, rows=before.rows, tasks=self.describe_tasks(config, step.name))], before
-
-    def describe_tasks(self, config: RunConfig, name: str) -> str:
-        """Return what each task of the step ``name`` processes."""
-        return "shards"
+        entry = next((one for one in self.entries(config) if isinstance(one, Entry) and one.name == step.name), None)
+        tasks = step.tasks if entry is None else describe_tasks(entry)
+        return [replace(step, rows=before.rows, tasks=tasks)], before
 
     def largest_groups(self, record: Record[StageResult]) -> Mapping[str, int]:
         """Return the sizes of the largest groups that the record of a step contains, by grouping column."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.kernels.parallel import thread_count
+from curate.stages.entry_tasks import ONE_PROCESS, describe_tasks
 
 if TYPE_CHECKING:
     from curate.config.model import Entry
@@ -42,8 +43,18 @@ def _table() -> dict[str, Any]:
     return table
 
 
+_DRIVER_BYTES = 100
+"""Memory of a run for each row of the pool, in bytes, for a step whose rows are divided over tasks."""
+
+
 def estimate(
-    stage: str, entry: Entry | None, rows: int, bytes_per_row: float, proxy: Entry | None = None
+    stage: str,
+    entry: Entry | None,
+    rows: int,
+    bytes_per_row: float,
+    proxy: Entry | None = None,
+    *,
+    rows_per_shard: int,
 ) -> Cost | None:
     """Estimate the cost of a step; return None if its plugin was never measured.
 
@@ -59,6 +70,8 @@ def estimate(
         Mean size of a row in the input files.
     proxy : Entry, optional
         Proxy of the run, whose epochs the steps that read its predictions process.
+    rows_per_shard : int
+        Number of rows that a task processes, if the step has tasks.
     """
     table = _table()
     measured = table["steps"].get(f"{stage} {entry.spec.name}" if entry is not None else stage)
@@ -77,11 +90,25 @@ def estimate(
     elif entry is not None and "dynamics" in entry.spec.plugin().traits.reads:
         opening = measured["main"][0] * epochs * (epochs - 1)  # a shard is opened per epoch, and its footer lists all
         main, threads = main * epochs + opening, threads * epochs
+    if stage == "cluster" and entry is not None:
+        threads *= _count_products(entry, rows)
+    rows_at_once, parallel, driver = rows, 1, 0
+    if entry is None or describe_tasks(entry) != ONE_PROCESS:
+        rows_at_once, driver = min(rows, rows_per_shard), _DRIVER_BYTES * rows
+        parallel = min(thread_count(), -(-rows // rows_per_shard))
     return Cost(
-        (main + threads / thread_count()) * size * (1 + 3 * width) / 4,
-        round(memory[0] + memory[1] * rows * size),
+        (main / parallel + threads / thread_count()) * size * (1 + 3 * width) / 4,
+        round(memory[0] + memory[1] * rows_at_once * size) + driver,
         round(disk[0] + disk[1] * rows * (epochs if stage == "proxy" else width if stage == "embed" else size)),
     )
+
+
+def _count_products(entry: Entry, rows: int) -> float:
+    """Return the products of rows and centroids as a multiple of the default, with which a clusterer was measured."""
+    given, count = dict(entry.spec.fields), 1.0
+    if isinstance(n_clusters := given.get("n_clusters"), int):
+        count *= n_clusters / max(1, min(10_000, math.isqrt(rows)))
+    return count
 
 
 def _count_epochs(proxy: Entry) -> float:

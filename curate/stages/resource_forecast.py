@@ -19,10 +19,12 @@ def check_resources(findings: Findings, folder: Path, pool: PoolSample, size: in
     A run does not stop for an estimate: it notes what ``curate check`` reports as an error.
     """
     rows = pool.row_count.rows
-    estimates = [cost_table.estimate("input", None, rows, size / rows)]
+    shard = findings.config.input.rows_per_shard
+    estimates = [cost_table.estimate("input", None, rows, size / rows, rows_per_shard=shard)]
     for section, _, entry in iterate_entries(findings.config):
         if section.name != "metrics":
-            estimates.append(cost_table.estimate(section.name, entry, rows, size / rows, findings.config.proxy))
+            proxy = findings.config.proxy
+            estimates.append(cost_table.estimate(section.name, entry, rows, size / rows, proxy, rows_per_shard=shard))
     costs = [cost for cost in estimates if cost is not None]
     disk, memory = sum(cost.disk for cost in costs), max(cost.memory for cost in costs)
     existing = next((one for one in (folder.absolute(), *folder.absolute().parents) if one.is_dir()), None)

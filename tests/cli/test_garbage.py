@@ -13,7 +13,10 @@ from curate.errors import ConfigError
 
 @pytest.fixture(autouse=True)
 def restored():
+    """Other tests of this process run commands."""
     thresholds = gc.get_threshold()
+    gc.set_threshold(*garbage._DEFAULT)
+    gc.unfreeze()
     yield
     gc.set_threshold(*thresholds)
     gc.unfreeze()

@@ -34,7 +34,6 @@ from curate.pool.stage_outputs import ProxyOutput
 from curate.pool.view import PoolView
 from curate.seeds import rng_for
 from curate.stages.base import (
-    ONE_PROCESS,
     CompletedStages,
     Context,
     Outcome,
@@ -52,7 +51,7 @@ from curate.store import manifest, npz, parquet_io, schemas
 from curate.store.manifest import Record, StageResult
 
 if TYPE_CHECKING:
-    from curate.config.model import ProxyEntry, RunConfig
+    from curate.config.model import ProxyEntry
 
 CLASSES = "classes.parquet"
 TRAINED = "trained.npz"
@@ -96,9 +95,6 @@ class Proxy(Stage["ProxyEntry", ProxyOutput]):
 
     def extend(self, context: Context, done: CompletedStages, results: Sequence[ProxyOutput]) -> CompletedStages:
         return replace(done, view=replace(done.pool, proxy_output=results[0]))
-
-    def describe_tasks(self, config: RunConfig, name: str) -> str:
-        return ONE_PROCESS
 
 
 def proxy(context: Context, pool: PoolView, entry: ProxyEntry) -> tuple[ProxyOutput, Record[ProxyResult]]:

@@ -25,7 +25,6 @@ from curate.pool.view import PoolShard, PoolView
 from curate.seeds import rng_for
 from curate.stages import fitted_state
 from curate.stages.base import (
-    ONE_PROCESS,
     CompletedStages,
     Context,
     Outcome,
@@ -42,7 +41,7 @@ from curate.store import manifest, parquet_io, schemas
 from curate.store.manifest import Record, StageResult
 
 if TYPE_CHECKING:
-    from curate.config.model import RunConfig, ScoreEntry
+    from curate.config.model import ScoreEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +73,6 @@ class Score(Stage["ScoreEntry", ScoreOutput]):
     def extend(self, context: Context, done: CompletedStages, results: Sequence[ScoreOutput]) -> CompletedStages:
         done.pool.release_embeddings()
         return replace(done, view=replace(done.pool, score_outputs=tuple(results)))
-
-    def describe_tasks(self, config: RunConfig, name: str) -> str:
-        traits = next(entry for entry in config.score if entry.name == name).spec.plugin().traits
-        return "shards" if traits.within == "shard" else ONE_PROCESS
 
 
 def fingerprint_inputs(context: Context, pool: PoolView, entry: ScoreEntry) -> dict[str, object]:

@@ -12,10 +12,9 @@ from curate.executors.base import peak_memory, reset_peak_memory
 from curate.kernels.parallel import one_blas_thread
 from curate.kernels.types import Rows
 from curate.plugins.batches import PublishedRows
-from curate.plugins.interfaces import get_scope
 from curate.plugins.results import Selection
 from curate.pool.view import PoolView
-from curate.stages.base import ONE_PROCESS, Context
+from curate.stages.base import Context
 from curate.stages.select import shard_pass
 from curate.stages.select.cell_tasks import can_divide_by_cluster, select_by_cells
 from curate.stages.select.group_tasks import can_divide_by_group, select_within_groups
@@ -23,27 +22,11 @@ from curate.stages.select.incumbents import Incumbents
 from curate.stages.select.measure_tasks import can_measure, measure_rows
 from curate.stages.select.round_tasks import can_divide_at_random, select_in_two_rounds
 from curate.stages.select.row_partitions import RowPartitions
-from curate.stages.select.run_selector import choose, selects_in_two_rounds
+from curate.stages.select.run_selector import choose
 from curate.stages.select.sketch_tasks import SketchFiles, link_rows
 
 if TYPE_CHECKING:
     from curate.config.model import SelectEntry
-
-
-def describe_tasks(entry: SelectEntry) -> str:
-    """Return what each task of an entry processes if the pool has several shards."""
-    traits, scope = entry.spec.plugin().traits, get_scope(entry.spec.build())
-    if scope == "row" or (scope == "merge" and traits.has_measures and entry.within is None):
-        return "shards"
-    counts_tokens = entry.budget is not None and entry.budget.keep_tokens is not None
-    if entry.within is not None:
-        has_tasks = entry.against is None and not counts_tokens and (scope != "merge" or traits.has_measures)
-        return "groups" if has_tasks else ONE_PROCESS
-    if scope == "sketch":
-        return "partitions"
-    if scope == "group":
-        return "clusters" if entry.against is None else ONE_PROCESS
-    return "partitions" if selects_in_two_rounds(entry) and not counts_tokens else ONE_PROCESS
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,10 @@ from curate.plugins.two_rounds import PartSelection, TwoRoundSelector, combine, 
 from curate.pool.view import PoolView
 from curate.seeds import rng_for
 from curate.stages.base import Context, plugin_call, raise_if_failed
+from curate.stages.entry_tasks import selects_in_two_rounds
 from curate.stages.select import selection_files
 from curate.stages.select.row_partitions import RowPartitions, needs_all_rows
-from curate.stages.select.run_selector import build_pool, selects_in_two_rounds, split_shares
+from curate.stages.select.run_selector import build_pool, split_shares
 
 if TYPE_CHECKING:
     from curate.config.model import SelectEntry

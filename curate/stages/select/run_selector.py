@@ -15,10 +15,10 @@ from curate.kernels.types import Rows, Vector
 from curate.plugins.batches import Pool, PublishedRows
 from curate.plugins.interfaces import get_scope
 from curate.plugins.results import Selection
-from curate.plugins.two_rounds import TwoRoundSelector
 from curate.pool.view import PoolView
 from curate.seeds import rng_for
 from curate.stages.base import plugin_call
+from curate.stages.entry_tasks import selects_in_two_rounds
 from curate.stages.select import split_budget
 from curate.stages.select.incumbents import Incumbents, keep_incumbents
 from curate.stages.select.split_budget import Groups
@@ -131,14 +131,6 @@ def split_shares(entry: SelectEntry, sizes: NDArray[np.int64], groups: Groups | 
     if budget is None:
         budget = entry.budget.resolve_tokens(total, entry.name) or 0
     return [budget] if groups is None else split_budget.split(entry, groups.names, sizes, budget)
-
-
-def selects_in_two_rounds(entry: SelectEntry) -> bool:
-    """Return whether the selector of an entry selects in two rounds."""
-    if not entry.spec.plugin().traits.two_rounds:
-        return False
-    selector: TwoRoundSelector = entry.spec.build()
-    return selector.partition(1, np.random.default_rng(0)) is not None
 
 
 def max_rows_at_once(view: PoolView, survivors: Rows, entry: SelectEntry) -> int:

@@ -42,8 +42,9 @@ from curate.stages.base import (
     run_step,
 )
 from curate.stages.decontaminate.stage import NGRAM
+from curate.stages.entry_tasks import describe_tasks
 from curate.stages.select import cost_warnings, published_index
-from curate.stages.select.entry_runner import EntryRunner, describe_tasks
+from curate.stages.select.entry_runner import EntryRunner
 from curate.stages.select.incumbents import Incumbents
 from curate.stages.select.ledger_builder import LedgerBuilder
 from curate.stages.select.run_selector import max_rows_at_once
