@@ -2,11 +2,11 @@
 
     python benchmarks/workers.py [--repeats 3] [--folder /tmp/workers] [--only filters minhash semdedup within compare]
 
-One worker runs on one core (``sched_setaffinity``), two workers on two; rounds alternate. Times are those of the entries
-in the manifest of ``select``: without starting Python, with starting the workers. The line of a ratio has that of the
-best times. ``compare`` is the time of the command, over selectors that were not compared before. The pools: 60,000
-documents of 300 words for the filters; 1,000,000 short texts for ``minhash``; 1,000,000 rows of 128 numbers in 409
-clusters for ``semdedup`` and for ``facility_location`` within clusters; 20,000 rows of these for ``compare``.
+One worker runs on one core (``sched_setaffinity``), two workers on two; rounds alternate. Times are those of the
+entries in the manifest of ``select``: without starting Python, with starting the workers. The line of a ratio has that
+of the best times. ``compare`` is the time of the command, over selectors that were not compared before. The pools:
+60,000 documents of 300 words for the filters; 1,000,000 short texts for ``minhash``; 1,000,000 rows of 128 numbers in
+409 clusters for ``semdedup`` and for ``facility_location`` within clusters; 20,000 rows of these for ``compare``.
 """
 
 from __future__ import annotations
@@ -102,8 +102,7 @@ def measure(folder: Path, only: str, cores: int) -> dict[str, float]:
     """Return the seconds of each entry."""
     path, target = folder / f"{only}.yaml", folder / f"run-{only}"
     if only == "compare":
-        for name in ("compare", "evaluate", "trials"):
-            shutil.rmtree(target / name, ignore_errors=True)
+        shutil.rmtree(target / "evaluate", ignore_errors=True)
         names = "k_center,facility_location,herding,uniform"
         return {"compare": run(["compare", path, "--select", names, "--log-format", "quiet"], cores)}
     shutil.rmtree(target / "select", ignore_errors=True)
