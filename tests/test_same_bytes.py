@@ -15,15 +15,26 @@ import pytest
 
 import curate
 
-SECTIONS: dict[str, Any] = {  # what computes with BLAS, in more than one block and shard
+SECTIONS: dict[str, Any] = {  # what computes with BLAS, in more than one block and shard, and a selector of every scope
     "embed": {"use": "lsa", "dimensions": 24},
     "score": [{"use": "prototypicality"}, {"use": "density", "n_neighbors": 5}],
     "select": [
+        {"use": "where", "drop": "score_prototypicality > 0.99"},
+        {"use": "fineweb_quality", "min_terminal_line_rate": None, "max_short_line_rate": None},
+        {"use": "exact_duplicates", "normalize": ["case"]},
+        {"use": "minhash", "min_similarity": 0.97, "ngram_size": 1},
+        {"use": "repeated_spans", "min_words": 12, "min_repeated_rate": 0.99},
         {"use": "semdedup", "min_similarity": 0.98},
-        {"use": "k_center", "keep_rate": 0.8},
-        {"use": "facility_location", "keep_rate": 0.5},
+        {"use": "moderate", "keep_rate": 0.95},
+        {"use": "k_center", "keep_rate": 0.9, "n_partitions": 3},
+        {"use": "facility_location", "keep_rate": 0.5, "within": "cluster"},
     ],
-    "export": {"use": "parquet", "rows_per_file": 100, "add": ["rank", "gain", "scores", "cluster"]},
+    "export": {
+        "use": "parquet",
+        "rows_per_file": 100,
+        "remove_repeated_spans": 9,
+        "add": ["rank", "gain", "scores", "cluster"],
+    },
 }
 
 

@@ -5,9 +5,10 @@ Memory: one shard per worker; the fit reads the embeddings shard by shard, once 
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +23,7 @@ from curate.errors import DataError
 from curate.kernels.arrow_categories import encode_categories, unique_categories
 from curate.kernels.clustering import lloyd
 from curate.kernels.linalg.centroids import streamed_mean_directions
-from curate.kernels.types import Matrix
+from curate.kernels.types import Matrix, Vectors
 from curate.plugins.results import Clustering
 from curate.pool import embedding_matrix
 from curate.pool.stage_outputs import ClusterOutput
@@ -211,13 +212,25 @@ def _fit_centroids(context: Context, pool: PoolView, folder: Path, fit: fitted_s
     if column is not None and names is not None:
         clustering = _mean_directions(pool, entry.embedding, column, names)
     else:
-        context.progress.begin(f"clustering with {entry.name}", len(pool))
         rng = rng_for(context.config.seed, f"cluster/{entry.name}")
+        vectors = _report_passes(context, f"clustering with {entry.name}", pool.stream_embeddings(entry.embedding))
         with plugin_call(entry.spec, entry.name):
-            clustering = entry.spec.build().fit(pool.stream_embeddings(entry.embedding), rng)
-        context.progress.advance(len(pool))
+            clustering = entry.spec.build().fit(vectors, rng)
     _write_centroids(path, fit.fingerprint, clustering, names)
     return dict(clustering.facts)
+
+
+def _report_passes(context: Context, label: str, vectors: Vectors) -> Vectors:
+    """Return vectors that report the progress of each pass over them."""
+    number = itertools.count(1)
+
+    def blocks() -> Iterator[Matrix]:
+        context.progress.begin(f"{label}: pass {next(number)}", vectors.rows)
+        for block in vectors.blocks():
+            yield block
+            context.progress.advance(len(block))
+
+    return replace(vectors, blocks=blocks)
 
 
 def _write_centroids(path: Path, fingerprint: str, clustering: Clustering, names: pa.Array | None) -> None:

@@ -32,6 +32,7 @@ from curate.pool.view import PoolView
 from curate.stages import partitions
 from curate.stages.base import Context, plugin_call, raise_if_failed
 from curate.stages.select import selection_files
+from curate.stages.select.row_partitions import pack
 from curate.store import parquet_io
 
 if TYPE_CHECKING:
@@ -186,20 +187,14 @@ def _find_components(context: Context, entry: SelectEntry, files: SketchFiles, s
 
 
 def _pack_components(root: Rows, left_out: Flags, n_published: int, rows_per_partition: int) -> Codes:
-    """Return the partition of each row: -1 for a row alone, and for components without a row to decide on.
-
-    Components are packed in order of size, the largest first, so that the longest tasks start first.
-    """
+    """Return the partition of each row: -1 for a row alone, and for components without a row to decide on."""
     partition = np.full(len(root), -1, np.int32)
     rows = np.flatnonzero(~left_out)
     sizes = np.bincount(root[rows], minlength=len(root))
     undecided = np.bincount(root[rows[rows >= n_published]], minlength=len(root))
     components = np.flatnonzero((sizes > 1) & (undecided > 0))
-    components = components[np.argsort(-sizes[components], kind="stable")]
-    before = np.cumsum(sizes[components]) - sizes[components]
-    number = np.unique(before // rows_per_partition, return_inverse=True)[1]
     of_component = np.full(len(root), -1, np.int32)
-    of_component[components] = number
+    of_component[components] = pack(sizes[components], rows_per_partition)
     partition[rows] = of_component[root[rows]]
     return partition
 
