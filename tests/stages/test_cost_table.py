@@ -16,6 +16,10 @@ CONFIG = {
 }
 
 
+def estimate(*step, rows_per_shard=65_536):
+    return cost_table.estimate(*step, rows_per_shard=rows_per_shard)
+
+
 @given(
     st.lists(st.integers(1, 10**6), min_size=2, max_size=5, unique=True).map(sorted),
     st.lists(st.floats(0, 1e4), min_size=5, max_size=5),
@@ -56,12 +60,12 @@ def test_a_slow_machine_takes_longer_for_its_kind_of_work(monkeypatch):
 
 def test_longer_texts_and_wider_vectors_take_longer():
     uniform, gopher = config_from_dict(CONFIG).select
-    assert cost_table.estimate("select", gopher, 4_000, 2_000).seconds == pytest.approx(
-        2 * cost_table.estimate("select", gopher, 4_000, 1_000).seconds
+    assert estimate("select", gopher, 4_000, 2_000).seconds == pytest.approx(
+        2 * estimate("select", gopher, 4_000, 1_000).seconds
     )
-    assert cost_table.estimate("select", uniform, 4_000, 2_000) == cost_table.estimate("select", uniform, 4_000, 1_000)
+    assert estimate("select", uniform, 4_000, 2_000) == estimate("select", uniform, 4_000, 1_000)
     narrow, wide = (config_from_dict(CONFIG | {"embed": {"use": "lsa", "dimensions": d}}).embed[0] for d in (64, 512))
-    costs = [cost_table.estimate("embed", one, 4_000, 1_000) for one in (narrow, wide)]
+    costs = [estimate("embed", one, 4_000, 1_000) for one in (narrow, wide)]
     assert costs[0].seconds < costs[1].seconds
     assert costs[0].disk < costs[1].disk
 
@@ -78,11 +82,34 @@ def test_more_epochs_of_the_proxy_take_longer_to_train_and_to_read(epochs, runs)
     other = config_from_dict(data | {"proxy": {"use": "logistic", "epochs": epochs, "runs": runs}})
     defaults = dict(usual.proxy.spec.fields)
     times = epochs * runs / (defaults["epochs"] * defaults["runs"])
-    training = [cost_table.estimate("proxy", one.proxy, 4_000, 600, one.proxy).seconds for one in (usual, other)]
+    training = [estimate("proxy", one.proxy, 4_000, 600, one.proxy).seconds for one in (usual, other)]
     assert training[1] == pytest.approx(times * training[0])
-    reading = [cost_table.estimate("score", one.score[0], 4_000, 600, one.proxy).seconds for one in (usual, other)]
+    reading = [estimate("score", one.score[0], 4_000, 600, one.proxy).seconds for one in (usual, other)]
     assert reading[1] > 0
     assert (reading[1] > times * reading[0]) == (times > 1)
-    assert cost_table.estimate("score", usual.score[1], 4_000, 600, other.proxy) == cost_table.estimate(
-        "score", usual.score[1], 4_000, 600
+    assert estimate("score", usual.score[1], 4_000, 600, other.proxy) == estimate("score", usual.score[1], 4_000, 600)
+
+
+def test_memory_of_a_step_with_tasks_is_that_of_a_shard():
+    settings = config_from_dict(CONFIG | {"select": [{"use": "minhash"}, {"use": "facility_location", "keep": 1}]})
+    minhash, facility_location = settings.select
+    small, large = (estimate("select", minhash, rows, 1_000).memory for rows in (65_536, 65_536_000))
+    assert large - small == 100 * (65_536_000 - 65_536)
+    small, large = (estimate("select", facility_location, rows, 1_000).memory for rows in (65_536, 65_536_000))
+    assert large > 100 * small
+
+
+def test_shards_are_divided_over_the_cores(monkeypatch):
+    monkeypatch.setattr(cost_table, "thread_count", lambda: 4)
+    (gopher,) = config_from_dict(CONFIG | {"select": [{"use": "gopher_quality"}]}).select
+    one, two, many = (
+        estimate("select", gopher, 60_000, 1_000, rows_per_shard=rows).seconds for rows in (60_000, 30_000, 1_000)
     )
+    assert one > two > many >= one / 4.01
+
+
+def test_more_clusters_take_longer():
+    few, many = (
+        config_from_dict(CONFIG | {"cluster": {"use": "kmeans", "n_clusters": k}}).cluster for k in (100, 9_000)
+    )
+    assert estimate("cluster", many, 1_000_000, 1_000).seconds > 10 * estimate("cluster", few, 1_000_000, 1_000).seconds
