@@ -109,7 +109,7 @@ class Selection:
             raise PluginError(f"selection: {k} rows selected, expected {budget} (the budget)")
         if k and (self.indices.min() < 0 or self.indices.max() >= n):
             raise PluginError(f"selection: a row index is outside 0..{n - 1}")
-        if len(np.unique(self.indices)) != k:
+        if np.count_nonzero(_mask(self.indices, n)) != k:
             raise PluginError("selection: a row is selected twice")
         for name, array, length in (
             ("gain", self.gain, k),
@@ -131,6 +131,13 @@ class Selection:
                 raise PluginError(f"selection: a row occurs twice in epoch {epoch}")
         if not np.array_equal(np.unique(np.concatenate(self.epochs or (self.indices[:0],))), np.sort(self.indices)):
             raise PluginError("selection: `indices` are not the rows of the epochs")
+
+
+def _mask(rows: Rows, n: int) -> Flags:
+    """Return which of n rows are among ``rows``."""
+    mask = np.zeros(n, np.bool_)
+    mask[rows] = True
+    return mask
 
 
 @dataclass(frozen=True, slots=True)

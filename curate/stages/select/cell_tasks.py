@@ -122,6 +122,9 @@ class _Driver:
         self.members: list[Rows] = []
         """Rows of each partition, as positions in ``before``."""
 
+        self.sample: Rows = np.zeros(0, np.intp)
+        """Rows compared with all others, to measure how many duplicates are missed."""
+
         self.peak = 0
 
     def run(self) -> tuple[Selection, int]:
@@ -162,7 +165,8 @@ class _Driver:
         pool, entry = self.rows_of.pool, self.rows_of.entry
         cluster = pool.cluster[self.before]
         _, code = np.unique(cluster, return_inverse=True)
-        partition = row_partitions.pack(np.bincount(code).astype(np.int64), max(pool.shard_sizes))[code]
+        rows = row_partitions.rows_per_partition(len(self.before), pool)
+        partition = row_partitions.pack(np.bincount(code).astype(np.int64), rows)[code]
         label = f"dividing rows by cluster for {entry.name}"
         self.peak = self.rows_of.divide(self.context, self.before, partition, cluster, None, label)
         order = np.argsort(partition, kind="stable")
@@ -194,14 +198,18 @@ class _Driver:
         partition = np.concatenate([np.zeros(0, np.int32), *of_partition])[order]
         nearby = nearby_cells(means, self.selector.n_probe)
         self._save("directory", 0, {"means": means, "nearby": nearby, "partition": partition})
-        for position, (rows, number) in enumerate(zip(self.members, numbers, strict=True)):
-            self._save("numbers", position, {"numbers": number, "rank": rank[rows], "rows": rows})
-        self._map("finding nearby clusters", _probe)
         width = max(1, min(self.selector.n_probe, len(means)))
-        probed = np.full((n, width), -1, np.int32)
+        cells = Cells(cell, np.full((n, width), -1, np.int32), rank, copy_of)
+        self.sample = self.selector.draw_sample(cells)
+        in_sample = np.zeros(n, np.bool_)
+        in_sample[self.sample] = True
+        for position, (rows, number) in enumerate(zip(self.members, numbers, strict=True)):
+            arrays = {"numbers": number, "rank": rank[rows], "rows": rows, "sample": np.flatnonzero(in_sample[rows])}
+            self._save("numbers", position, arrays)
+        self._map("finding nearby clusters", _probe)
         for position, rows in enumerate(self.members):
-            probed[rows] = _load(self.rows_of, "probed", position)["probed"]
-        return Cells(cell, probed, rank, copy_of)
+            cells.probed_cells[rows] = _load(self.rows_of, "probed", position)["probed"]
+        return cells
 
     def _collect(self, kind: str, cells: Cells) -> tuple[Nearest, Vector]:
         """Return the most similar earlier row of each row over all partitions, and the cosine of the two."""
@@ -228,10 +236,12 @@ class _Driver:
 
     def _missed(self, cells: Cells) -> RecallSample | None:
         """Measure how many duplicates were not compared, on a sample of the rows."""
-        sample = self.selector.draw_sample(cells)
+        sample = self.sample
         if not len(sample):
             return None
-        vectors = self.rows_of.pool.read_vectors(self.rows_of.entry.embedding, self.before[sample])
+        parts = [_load(self.rows_of, "probed", number)["vectors"] for number in range(len(self.members))]
+        positions = [rows[_load(self.rows_of, "numbers", number)["sample"]] for number, rows in enumerate(self.members)]
+        vectors = np.concatenate(parts)[np.argsort(np.concatenate(positions))]
         self._save("sample", 0, {"vectors": vectors})
         self._map("measuring missed duplicates", _find_pairs)
         pairs = [_load(self.rows_of, "pairs", number) for number in range(len(self.members))]
@@ -278,7 +288,7 @@ def _probe(task: _Task) -> None:
         }
     )
     partitions.write(queries, task.rows.fingerprint, table, partition[row, slot])
-    task.save("probed", {"probed": probed})
+    task.save("probed", {"probed": probed, "vectors": pool.embeddings[numbers["sample"]]})
 
 
 def _search(task: _Task) -> None:

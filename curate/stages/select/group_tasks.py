@@ -58,7 +58,7 @@ def select_within_groups(
     groups = run_selector.find_groups(pool, before, entry)
     sizes = np.array([len(rows) for rows in groups.rows], np.int64)
     shares = run_selector.split_shares(entry, sizes, groups)
-    partition = row_partitions.pack(sizes, max(pool.shard_sizes))
+    partition = row_partitions.pack(sizes, row_partitions.rows_per_partition(len(before), pool))
     group = np.empty(len(before), np.int32)
     for number, rows in enumerate(groups.rows):
         group[rows] = number

@@ -48,7 +48,9 @@ class LedgerBuilder:
         """
         before = self.survivors
         kept = before[chosen.indices]
-        dropped = np.setdiff1d(np.arange(len(before)), chosen.indices)
+        is_kept = np.zeros(len(before), np.bool_)
+        is_kept[chosen.indices] = True
+        dropped = np.flatnonzero(~is_kept)
         codes = np.array([self.reasons.setdefault(text, len(self.reasons)) for text in chosen.reasons], np.int32)
         self.dropped_by[before[dropped]] = number
         self.reason[before[dropped]] = codes[0 if chosen.reason is None else chosen.reason[dropped]]
@@ -62,10 +64,10 @@ class LedgerBuilder:
             self.similarity[before[dropped]] = chosen.similarity[dropped]
         if chosen.epochs is not None:
             self.epochs = tuple(before[rows] for rows in chosen.epochs)
-        self.survivors = np.sort(kept)
+        self.survivors = before[is_kept]
         if ranked:
             self.indices = kept
             self.gain[kept] = chosen.gain
             self.weight[kept] = 1 if chosen.weight is None else chosen.weight
         else:
-            self.indices = self.indices[np.isin(self.indices, kept)]
+            self.indices = self.indices[self.dropped_by[self.indices] != number]

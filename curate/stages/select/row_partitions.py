@@ -130,6 +130,17 @@ class RowPartitions:
         return PartitionInput(pool, table["group"].to_numpy(), table["flag"].to_numpy())
 
 
+_PARTITIONS = 64
+"""Number of partitions of a pool whose shards would give fewer, so that many workers share the work of a small pool."""
+
+_MIN_ROWS = 1_000
+
+
+def rows_per_partition(rows: int, pool: PoolView) -> int:
+    """Return the number of rows of a partition: at most that of a shard. It does not depend on the workers."""
+    return max(_MIN_ROWS, min(max(pool.shard_sizes), rows // _PARTITIONS))
+
+
 def pack(sizes: Positions, rows_per_partition: int) -> Codes:
     """Return the partition of each group of rows, shape (g,).
 

@@ -31,8 +31,7 @@ from curate.plugins.results import Selection
 from curate.pool.view import PoolView
 from curate.stages import partitions
 from curate.stages.base import Context, plugin_call, raise_if_failed
-from curate.stages.select import selection_files
-from curate.stages.select.row_partitions import pack
+from curate.stages.select import row_partitions, selection_files
 from curate.store import parquet_io
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ _QUALITY = "curate: quality"
 """Column with the quality of each sketched row."""
 
 _KEYS_PER_TASK = 1 << 22
+_RANGES = 16  # of keys, at least, if they are many
 _KEYS_PER_ROW_GROUP = 1 << 16
 _LARGEST_KEY = (1 << 64) - 1
 
@@ -133,7 +133,7 @@ def link_rows(
     sizes = np.diff(starts).tolist()
     root, peak = _find_components(context, entry, files, starts)
     left_out = np.concatenate((np.zeros(published.rows, np.bool_), published.is_published))
-    partition = _pack_components(root, left_out, published.rows, max(pool.shard_sizes))
+    partition = _pack_components(root, left_out, published.rows, pool)
     _write_targets(files, partition, starts)
     count = int(partition.max(initial=-1)) + 1
     label = f"linking rows with {entry.name}"
@@ -171,7 +171,7 @@ def _find_components(context: Context, entry: SelectEntry, files: SketchFiles, s
         edges = parquet_io.read(files.path("edges", name), _EDGES)
         merge_edges(root, edges["a"].to_numpy() + start, edges["b"].to_numpy() + start)
         keys += parquet_io.count_rows(files.path("keys", name))
-    count = max(1, -(-keys // _KEYS_PER_TASK))
+    count = max(1, -(-keys // _KEYS_PER_TASK), min(_RANGES, keys // _KEYS_PER_ROW_GROUP))
     bounds = [number * (_LARGEST_KEY + 1) // count for number in range(count + 1)]
     tasks = [
         _MatchTask(files, number, low, high - 1, tuple(starts.tolist()))
@@ -186,7 +186,7 @@ def _find_components(context: Context, entry: SelectEntry, files: SketchFiles, s
     return find_roots(root, root), peak
 
 
-def _pack_components(root: Rows, left_out: Flags, n_published: int, rows_per_partition: int) -> Codes:
+def _pack_components(root: Rows, left_out: Flags, n_published: int, pool: PoolView) -> Codes:
     """Return the partition of each row: -1 for a row alone, and for components without a row to decide on."""
     partition = np.full(len(root), -1, np.int32)
     rows = np.flatnonzero(~left_out)
@@ -194,7 +194,8 @@ def _pack_components(root: Rows, left_out: Flags, n_published: int, rows_per_par
     undecided = np.bincount(root[rows[rows >= n_published]], minlength=len(root))
     components = np.flatnonzero((sizes > 1) & (undecided > 0))
     of_component = np.full(len(root), -1, np.int32)
-    of_component[components] = pack(sizes[components], rows_per_partition)
+    rows_per_partition = row_partitions.rows_per_partition(int(sizes[components].sum()), pool)
+    of_component[components] = row_partitions.pack(sizes[components], rows_per_partition)
     partition[rows] = of_component[root[rows]]
     return partition
 

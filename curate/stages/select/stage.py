@@ -9,7 +9,6 @@ receives one shard at a time; within groups, the shards are read again for each 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -317,10 +316,10 @@ def _incumbents(context: Context, pool: PoolView, version: str) -> Incumbents:
 
 
 def _counts(pool: PoolView, before: Rows, after: Rows) -> dict[str, Count]:
-    rows_in = Counter(pool.source[before].to_list())
-    kept = Counter(pool.source[after].to_list())
+    rows_in, kept = (dict(pool.source[rows].value_counts().iter_rows()) for rows in (before, after))
     return {
-        name: Count(rows_in=rows, kept=kept[name], dropped=rows - kept[name]) for name, rows in sorted(rows_in.items())
+        name: Count(rows_in=rows, kept=kept.get(name, 0), dropped=rows - kept.get(name, 0))
+        for name, rows in sorted(rows_in.items())
     }
 
 
