@@ -165,7 +165,7 @@ class _Driver:
         pool, entry = self.rows_of.pool, self.rows_of.entry
         cluster = pool.cluster[self.before]
         _, code = np.unique(cluster, return_inverse=True)
-        rows = row_partitions.rows_per_partition(len(self.before), pool)
+        rows = max(pool.shard_sizes)  # in smaller partitions, more rows search cells of others
         partition = row_partitions.pack(np.bincount(code).astype(np.int64), rows)[code]
         label = f"dividing rows by cluster for {entry.name}"
         self.peak = self.rows_of.divide(self.context, self.before, partition, cluster, None, label)

@@ -130,7 +130,7 @@ class RowPartitions:
         return PartitionInput(pool, table["group"].to_numpy(), table["flag"].to_numpy())
 
 
-_PARTITIONS = 64
+_PARTITIONS = 16
 """Number of partitions of a pool whose shards would give fewer, so that many workers share the work of a small pool."""
 
 _MIN_ROWS = 1_000

@@ -224,7 +224,8 @@ def test_partitions_of_any_size_give_the_same(made, tmp_path, name, monkeypatch)
     ],
 )
 def test_cells_of_many_partitions_give_the_same(made, tmp_path, monkeypatch, options):
-    monkeypatch.setattr(row_partitions, "rows_per_partition", lambda *_: 1)
+    real = row_partitions.pack
+    monkeypatch.setattr(row_partitions, "pack", lambda sizes, _: real(sizes, 1))
     result, expected = run(made, entry_of(made, "semdedup", **{"min_similarity": 0.8, **options}), tmp_path)
     assert plain(result) == plain(expected)
     assert result.retention.sample == expected.retention.sample
@@ -324,7 +325,7 @@ def test_a_worker_that_dies_in_a_partition(made, tmp_path, monkeypatch, name, fi
         return real(self, text, Killer(fn, str(mark)) if label in text else fn, tasks, sizes, unit)
 
     monkeypatch.setattr(Context, "map", murderous)
-    monkeypatch.setattr(row_partitions, "rows_per_partition", lambda *_: 1)
+    monkeypatch.setattr(row_partitions, "pack", lambda sizes, _, real=row_partitions.pack: real(sizes, 1))
     executor = Processes(2)
     try:
         result, expected = run(made, entry_of(made, name, **fields), tmp_path, executor=executor)
