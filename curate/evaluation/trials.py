@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,10 +89,18 @@ def run_trials(
     missing = [task for task in different.values() if _load(task) is None]
     if len(missing) < len(different):
         context.progress.note(f"{label}: {len(different) - len(missing):,} of {len(different):,} trials are reused")
-    if missing:
-        _, failed, _ = context.map(label, _try, missing, [1] * len(missing), "trials")
-        raise_if_failed(failed)
+    selections = {_chosen_file(split, task.choice)[0]: replace(task, metrics=()) for task in missing}
+    if len(selections) < len(missing):  # first, so that no two workers make the same selection
+        _map(context, f"{label}: selecting", [task for task in selections.values() if _load(task) is None])
+    _map(context, label, missing)
     return [_read(task) for task in tasks]
+
+
+def _map(context: Context, label: str, tasks: Sequence[_Task]) -> None:
+    """Compute the missing parts of some trials on the workers."""
+    if tasks:
+        _, failed, _ = context.map(label, _try, tasks, [1] * len(tasks), "trials")
+        raise_if_failed(failed)
 
 
 def list_missing(

@@ -316,7 +316,11 @@ def read_sorted_range(path: Path, low: int, high: int) -> pa.Table:
     """Read the rows with ``low`` <= first column <= ``high`` of a shard that is sorted by its first column."""
     with _reading(path) as file:
         bounds = [file.metadata.row_group(number).column(0).statistics for number in range(file.num_row_groups)]
-        numbers = [number for number, one in enumerate(bounds) if one.max >= low and one.min <= high]
+        numbers = [
+            number
+            for number, one in enumerate(bounds)
+            if one is not None and one.max >= low and one.min <= high  # None: no rows
+        ]
         table = file.read_row_groups(numbers) if numbers else file.schema_arrow.empty_table()
     values = table[0].to_numpy()
     start = int(np.searchsorted(values, values.dtype.type(low)))

@@ -67,6 +67,8 @@ def model(path, monkeypatch):
         scale = float(sum((Path(name) / "weights").read_bytes()))
         return SimpleNamespace(
             device=SimpleNamespace(type="cpu"),
+            parameters=list,
+            buffers=list,
             get_embedding_dimension=lambda: 3,
             encode=lambda texts, **_: np.array([[len(t), t.count("a"), scale] for t in texts], np.float32),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -126,3 +127,19 @@ def test_a_file_that_cannot_be_staged_names_its_place(tmp_path, monkeypatch):
     with told, parquet_io.stage_text(tmp_path / "page", "x"):
         pytest.fail("the block must not run")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_range_of_a_sorted_file_is_what_a_scan_finds(tmp_path):
+    values = np.sort(np.random.default_rng(0).integers(0, 2**64, 500, np.uint64))
+    values[:4] = 0, 0, 1, 2**64 - 1
+    values.sort()
+    path = tmp_path / "sorted.parquet"
+    parquet_io.write(pa.table({"key": values, "row": np.arange(500)}), path, "f", row_group=7)
+    for low, high in ((0, 0), (0, 2**64 - 1), (2**63, 2**63 + 2**60), (5, 5), (2**64 - 1, 2**64 - 1)):
+        expected = np.flatnonzero((values >= low) & (values <= high)).tolist()
+        assert parquet_io.read_sorted_range(path, low, high)["row"].to_pylist() == expected
+
+
+def test_a_range_of_a_file_without_rows_is_empty(tmp_path):
+    parquet_io.write(pa.table({"key": np.zeros(0, np.uint64)}), tmp_path / "none.parquet", "f")
+    assert len(parquet_io.read_sorted_range(tmp_path / "none.parquet", 0, 2**64 - 1)) == 0

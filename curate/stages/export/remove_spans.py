@@ -114,7 +114,7 @@ def find(context: Context, source: Inputs, selected: SelectOutput, min_words: in
     count = max(1, -(-sum(parquet_io.count_rows(task.windows) for task in tasks) // _WINDOWS_PER_TASK))
     bounds = [number * (_LARGEST_HASH + 1) // count for number in range(count + 1)]
     ranges = [_RangeTask(tuple(tasks), number, low, high - 1) for number, (low, high) in enumerate(pairwise(bounds))]
-    _run(context, f"{label}: comparing shards", _find_earlier, ranges, [1] * count, "ranges")
+    _run(context, f"{label}: comparing shards", _find_earlier, ranges, [1] * count, "parts")
     _run(context, label, _write_spans, [replace(task, ranges=count) for task in tasks], source.shards)
     paths.remove_directory(folder / _WORK)
 

@@ -178,7 +178,7 @@ def _find_components(context: Context, entry: SelectEntry, files: SketchFiles, s
         for number, (low, high) in enumerate(pairwise(bounds))
     ]
     label = f"comparing keys for {entry.name}"
-    _, failed, peak = context.map(label, _match_keys, tasks, [-(-keys // count)] * count, "keys")
+    _, failed, peak = context.map(label, _match_keys, tasks, [1] * count, "parts")
     raise_if_failed(failed)
     for task in tasks:
         edges = parquet_io.read(task.path, _EDGES)

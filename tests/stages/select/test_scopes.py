@@ -262,6 +262,18 @@ def test_a_partition_larger_than_memory_is_mapped_from_disk(made, tmp_path, monk
     assert plain(result) == plain(expected)
 
 
+@pytest.mark.parametrize("within", [None, "topic"])
+@pytest.mark.parametrize(
+    "name",
+    ["c4_quality", "exact_duplicates", "minhash", "repeated_spans", "semdedup", "moderate", "k_center", "uniform"],
+)
+def test_shards_without_a_row_that_reaches_the_entry(made, tmp_path, name, within):
+    rows = np.concatenate([np.arange(29, 58), np.arange(100, 105), np.arange(210, 240)])
+    fields = {"within": within} if within else {}
+    result, expected = run(made, entry_of(made, name, **fields), tmp_path, rows=rows)
+    assert plain(result) == plain(expected)
+
+
 def test_more_groups_than_rows_in_a_group(made, tmp_path):
     entry = entry_of(made, "facility_location", within="text", keep=100)
     result, expected = run(made, entry, tmp_path)
