@@ -90,8 +90,9 @@ def test_on_ray_also_when_a_worker_is_killed_in_mid_stage(run, ray_cluster, monk
     killed = Path("killed").absolute()
     real = Context.map
 
-    def murderous(self, what, fn, tasks, sizes):
-        return real(self, what, Killer(fn, str(killed)) if "assigning" in what else fn, tasks, sizes)
+    def murderous(self, what, fn, tasks, sizes, unit="rows"):
+        kills = "assigning" in what or "linking" in what
+        return real(self, what, Killer(fn, str(killed)) if kills else fn, tasks, sizes, unit)
 
     monkeypatch.setattr(Context, "map", murderous)
     assert run(executor="ray", workers=2, ray_address=ray_cluster)
