@@ -23,6 +23,11 @@ def describe_tasks(entry: Entry) -> str:
 
 
 def _describe_selection(entry: SelectEntry) -> str:
+    """Return what each task of a select entry processes.
+
+    Groups with a budget in tokens are no tasks, because the tokens that a group leaves are passed to the next. With
+    published rows, each group or cluster would be compared with all of them. Scores alone are not worth dividing.
+    """
     traits, scope = entry.spec.plugin().traits, get_scope(entry.spec.build())
     if scope == "row" or (scope == "merge" and traits.has_measures and entry.within is None):
         return "shards"

@@ -9,6 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from curate import paths
+from curate.errors import DataError
 from curate.kernels.types import FittedState
 from curate.store import parquet_io
 
@@ -30,3 +31,18 @@ def load(path: Path, fingerprint: str) -> FittedState | None:
     except _CORRUPT:
         return None
     return arrays if str(arrays.pop("curate_fingerprint", "")) == fingerprint else None
+
+
+def load_required(path: Path, fingerprint: str) -> FittedState:
+    """Return the arrays that a task has written.
+
+    Raises
+    ------
+    DataError
+        The file is missing or corrupt, or was made from other inputs.
+    """
+    arrays = load(path, fingerprint)
+    if arrays is None:
+        hint = "run the same command again"
+        raise DataError("the result of a task is missing or corrupt", where=str(path), hint=hint)
+    return arrays

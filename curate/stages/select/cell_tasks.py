@@ -17,40 +17,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from curate.errors import DataError
 from curate.kernels.neighbors.cells import Cells, SplitClusters, nearby_cells, number_cells, rank_rows
 from curate.kernels.neighbors.nearest_predecessor import Nearest
 from curate.kernels.neighbors.retention import RecallSample
 from curate.kernels.parallel import block_slices
 from curate.kernels.types import Codes, FittedState, Flags, Rows, Vector
-from curate.plugins.interfaces import CellSelector, get_scope
+from curate.plugins.interfaces import CellSelector
 from curate.plugins.results import Selection
 from curate.pool import embedding_matrix
-from curate.pool.view import PoolView
 from curate.stages import partitions
 from curate.stages.base import Context, plugin_call, raise_if_failed
 from curate.stages.select import row_partitions
 from curate.stages.select.row_partitions import RowPartitions
 from curate.store import npz, parquet_io
 
-if TYPE_CHECKING:
-    from curate.config.model import SelectEntry
-
 _PAIRS = 65_536
-
-
-def can_divide_by_cluster(entry: SelectEntry, pool: PoolView) -> bool:
-    """Return whether the clusters of an entry can be divided over tasks.
-
-    With published rows, each task would compare its rows with all of them.
-    """
-    is_group = get_scope(entry.spec.build()) == "group"
-    return is_group and entry.within is None and entry.against is None and len(pool.numbers) > 1
 
 
 def select_by_cells(context: Context, before: Rows, rows_of: RowPartitions) -> tuple[Selection, int]:
@@ -73,8 +58,8 @@ class _Task:
     count: int
     """Number of partitions."""
 
-    mask: str = ""
-    """Kind of the file with the masks of a search; "" for all rows."""
+    is_masked: bool = False
+    """Whether a search is restricted to the rows of the file of masks."""
 
     def save(self, kind: str, arrays: FittedState) -> None:
         npz.save(_path(self.rows, kind, self.number), self.rows.fingerprint, arrays)
@@ -96,20 +81,7 @@ def _path(rows_of: RowPartitions, kind: str, number: int) -> Path:
 
 
 def _load(rows_of: RowPartitions, kind: str, number: int) -> FittedState:
-    """Read the arrays of a partition.
-
-    Raises
-    ------
-    DataError
-        They are missing or corrupt.
-    """
-    path = _path(rows_of, kind, number)
-    arrays = npz.load(path, rows_of.fingerprint)
-    if arrays is None:
-        raise DataError(
-            "the result of a task is missing or corrupt", where=str(path), hint="run the same command again"
-        )
-    return arrays
+    return npz.load_required(_path(rows_of, kind, number), rows_of.fingerprint)
 
 
 # ---------------------------------------------------------------- the driver
@@ -136,10 +108,9 @@ class _Driver:
         found = nearest.row.copy()
 
         def search_kept(queries: Flags, members: Flags) -> Nearest:
-            for number, rows in enumerate(self.members):
-                self._save("masks", number, {"queries": queries[rows], "members": members[rows]})
-            self._map("searching clusters again", _search, "masks")
-            again, cosine_again = self._collect("nearest-masks", cells)
+            self._save("masks", 0, {"queries": np.packbits(queries), "members": np.packbits(members)})
+            self._map("searching clusters again", _search, is_masked=True)
+            again, cosine_again = self._collect("nearest-kept", cells)
             changed = queries & (again.row >= 0)
             found[changed], cosine[changed] = again.row[changed], cosine_again[changed]
             return again
@@ -149,9 +120,9 @@ class _Driver:
         selection = self.selector.conclude(representative, cosine, similarity, self._missed(cells))
         return selection.check(len(self.before), None), self.peak
 
-    def _map(self, label: str, work: Callable[[_Task], None], mask: str = "") -> None:
+    def _map(self, label: str, work: Callable[[_Task], None], *, is_masked: bool = False) -> None:
         entry = self.rows_of.entry
-        tasks = [_Task(self.rows_of, number, len(self.members), mask) for number in range(len(self.members))]
+        tasks = [_Task(self.rows_of, number, len(self.members), is_masked) for number in range(len(self.members))]
         sizes = list(map(len, self.members))
         _, failed, peak = self.context.map(f"{label} with {entry.name}", work, tasks, sizes)
         raise_if_failed(failed)
@@ -293,7 +264,7 @@ def _probe(task: _Task) -> None:
 
 def _search(task: _Task) -> None:
     """Find the most similar earlier row, in the cells of a partition, of each row that searches them."""
-    kind = "nearest" + f"-{task.mask}" * bool(task.mask)
+    kind = "nearest-kept" if task.is_masked else "nearest"
     if task.is_done(kind):
         return
     split, numbers = task.load("split"), task.load("numbers")
@@ -317,8 +288,9 @@ def _search(task: _Task) -> None:
     cell = np.concatenate((split["cell"], none[n:].astype(np.int32)))
     cells = Cells(cell, probed, local_rank, none)
     queries = members = None
-    if task.mask:
-        queries, members = _read_masks(task, other_rows)
+    if task.is_masked:
+        masks = _load(task.rows, "masks", 0)
+        queries, members = (np.unpackbits(masks[name])[rows].astype(np.bool_) for name in ("queries", "members"))
     x = np.concatenate((own, vectors[first])) if len(other_rows) else own
     with plugin_call(task.rows.entry.spec, task.rows.entry.name):
         nearest = task.selector.search(x, cells, queries, members)
@@ -343,19 +315,6 @@ def _read_queries(task: _Task) -> pa.Table:
     """Read the rows of other partitions that search cells of this one, in the order of the partitions."""
     parts = [partitions.read(task.rows.path("queries", number), task.number) for number in range(task.count)]
     return pa.concat_tables(parts).combine_chunks()
-
-
-def _read_masks(task: _Task, other_rows: Rows) -> tuple[Flags, Flags]:
-    """Return the masks of the rows of this partition and of others that search it."""
-    own = task.load(task.mask)
-    queries = np.concatenate((own["queries"], np.zeros(len(other_rows), np.bool_)))
-    for number in range(task.count):
-        rows = _load(task.rows, "numbers", number)["rows"]
-        mask = _load(task.rows, task.mask, number)["queries"]
-        position = np.searchsorted(rows, other_rows)
-        is_here = rows[np.minimum(position, len(rows) - 1)] == other_rows
-        queries[len(own["queries"]) :][is_here] = mask[position[is_here]]
-    return queries, np.concatenate((own["members"], np.zeros(len(other_rows), np.bool_)))
 
 
 def _find_pairs(task: _Task) -> None:

@@ -15,13 +15,14 @@ from curate.plugins.batches import PublishedRows
 from curate.plugins.results import Selection
 from curate.pool.view import PoolView
 from curate.stages.base import Context
+from curate.stages.entry_tasks import ONE_PROCESS, describe_tasks
 from curate.stages.select import shard_pass
-from curate.stages.select.cell_tasks import can_divide_by_cluster, select_by_cells
-from curate.stages.select.group_tasks import can_divide_by_group, select_within_groups
+from curate.stages.select.cell_tasks import select_by_cells
+from curate.stages.select.group_tasks import select_within_groups
 from curate.stages.select.incumbents import Incumbents
-from curate.stages.select.measure_tasks import can_measure, measure_rows
-from curate.stages.select.round_tasks import can_divide_at_random, select_in_two_rounds
-from curate.stages.select.row_partitions import RowPartitions
+from curate.stages.select.measure_tasks import measure_rows
+from curate.stages.select.round_tasks import select_in_two_rounds
+from curate.stages.select.row_partitions import RowPartitions, needs_all_rows
 from curate.stages.select.run_selector import choose
 from curate.stages.select.sketch_tasks import SketchFiles, link_rows
 
@@ -89,14 +90,16 @@ class EntryRunner:
             files = SketchFiles(folder, self.fingerprint, tuple(pool.numbers))
             return link_rows(context, pool, entry, before, published, files)
         rows_of = RowPartitions.for_entry(context, pool, entry, folder, self.fingerprint)
-        if can_divide_by_group(entry, pool):
+        is_divided = len(pool.numbers) > 1 and not needs_all_rows(entry, pool)
+        tasks = describe_tasks(entry) if is_divided else ONE_PROCESS
+        if tasks == "groups":
             return select_within_groups(context, before, incumbents, rows_of)
-        if can_divide_by_cluster(entry, pool):
+        if tasks == "clusters":
             return select_by_cells(context, before, rows_of)
-        if can_divide_at_random(entry, pool, has_incumbents=incumbents is not None):
+        if tasks == "partitions" and incumbents is None:  # published rows may need more than one selection
             return select_in_two_rounds(context, before, rows_of)
         measured, peak = None, 0
-        if can_measure(entry, pool):
+        if tasks == "shards":
             measured, peak = measure_rows(context, pool, before, entry, folder, self.fingerprint)
         context.progress.begin(f"selecting with {entry.name}", len(before))
         with one_blas_thread():

@@ -8,38 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from curate.kernels.types import Codes, Rows
-from curate.plugins.interfaces import get_scope
 from curate.plugins.results import Selection
-from curate.pool.view import PoolView
 from curate.stages import partitions
 from curate.stages.base import Context, raise_if_failed
 from curate.stages.select import row_partitions, run_selector, selection_files, split_budget
 from curate.stages.select.incumbents import Incumbents
-from curate.stages.select.row_partitions import RowPartitions, needs_all_rows
+from curate.stages.select.row_partitions import RowPartitions
 from curate.stages.select.split_budget import Groups
-
-if TYPE_CHECKING:
-    from curate.config.model import SelectEntry
-
-
-def can_divide_by_group(entry: SelectEntry, pool: PoolView) -> bool:
-    """Return whether the groups of an entry are independent tasks.
-
-    They are not with a budget in tokens, because the tokens that a group leaves are passed to the next. With published
-    rows, each group would read all of them. Scores and clusters alone are not worth dividing.
-    """
-    counts_tokens = entry.budget is not None and entry.budget.keep_tokens is not None
-    if entry.within is None or entry.against is not None or counts_tokens or len(pool.numbers) == 1:
-        return False
-    traits = entry.spec.plugin().traits
-    is_worth_it = get_scope(entry.spec.build()) in ("sketch", "group", "pool") or "embedding" in traits.reads
-    return is_worth_it and not needs_all_rows(entry, pool)
 
 
 def select_within_groups(

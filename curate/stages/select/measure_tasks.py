@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curate.errors import DataError
 from curate.kernels.types import AnyArray, FittedState, Rows, Vector
 from curate.plugins.batches import Pool
-from curate.plugins.interfaces import get_scope
 from curate.pool.view import PoolView
 from curate.stages.base import Context, plugin_call, raise_if_failed
 from curate.stages.select.run_selector import build_pool, pool_of_values
@@ -41,30 +39,14 @@ class _Task:
         return self.folder / kind / f"part-{self.number:05d}.npz"
 
     def read(self, kind: str) -> FittedState:
-        """Read a result of the shard.
-
-        Raises
-        ------
-        DataError
-            It is missing or corrupt.
-        """
-        arrays = npz.load(self.path(kind), self.fingerprint)
-        if arrays is None:
-            hint = "run the same command again"
-            raise DataError("the result of a task is missing or corrupt", where=str(self.path(kind)), hint=hint)
-        return arrays
+        """Read a result of the shard."""
+        return npz.load_required(self.path(kind), self.fingerprint)
 
     def build_pool(self) -> Pool:
         """Return the rows of the shard that reach the entry."""
         view = self.pool.restrict(self.number)
         mask = np.unpackbits(np.frombuffer(self.rows, np.uint8), count=len(view))
         return build_pool(view, np.flatnonzero(mask), self.entry)
-
-
-def can_measure(entry: SelectEntry, pool: PoolView) -> bool:
-    """Return whether workers can measure the rows of an entry: those of all shards together, not within groups."""
-    has_measures = entry.spec.plugin().traits.has_measures and get_scope(entry.spec.build()) == "merge"
-    return has_measures and entry.within is None and len(pool.numbers) > 1
 
 
 def measure_rows(
@@ -116,7 +98,7 @@ def _summarize(task: _Task) -> None:
 
 def _measure(task: _Task) -> None:
     if npz.load(task.path("values"), task.fingerprint) is None:
-        total, pool = npz.load(task.folder / _TOTAL, task.fingerprint), task.build_pool()
+        total, pool = npz.load_required(task.folder / _TOTAL, task.fingerprint), task.build_pool()
         with plugin_call(task.entry.spec, task.entry.name):
             values: Vector = task.entry.spec.build().measure(pool, total)
         npz.save(task.path("values"), task.fingerprint, {"values": values})

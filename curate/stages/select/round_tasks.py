@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,27 +16,11 @@ from curate.kernels.parallel import one_blas_thread
 from curate.kernels.types import Rows
 from curate.plugins.results import Selection
 from curate.plugins.two_rounds import PartSelection, TwoRoundSelector, combine, union_rows
-from curate.pool.view import PoolView
 from curate.seeds import rng_for
 from curate.stages.base import Context, plugin_call, raise_if_failed
-from curate.stages.entry_tasks import selects_in_two_rounds
 from curate.stages.select import selection_files
-from curate.stages.select.row_partitions import RowPartitions, needs_all_rows
+from curate.stages.select.row_partitions import RowPartitions
 from curate.stages.select.run_selector import build_pool, split_shares
-
-if TYPE_CHECKING:
-    from curate.config.model import SelectEntry
-
-
-def can_divide_at_random(entry: SelectEntry, pool: PoolView, *, has_incumbents: bool) -> bool:
-    """Return whether an entry selects in two rounds, of which workers can run the first.
-
-    A budget in tokens, and published rows that must be kept, need several selections in a row.
-    """
-    counts_tokens = entry.budget is not None and entry.budget.keep_tokens is not None
-    if entry.within is not None or counts_tokens or has_incumbents or len(pool.numbers) == 1:
-        return False
-    return selects_in_two_rounds(entry) and not needs_all_rows(entry, pool)
 
 
 def select_in_two_rounds(context: Context, before: Rows, rows_of: RowPartitions) -> tuple[Selection, int]:

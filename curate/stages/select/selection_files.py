@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from curate.errors import DataError
 from curate.kernels.neighbors.retention import RecallSample, Retention
 from curate.kernels.types import AnyArray, FittedState
 from curate.plugins.results import Selection
@@ -58,12 +57,7 @@ def load(path: Path, fingerprint: str) -> list[tuple[int, Selection]]:
     DataError
         The file is missing or corrupt, or was made from other inputs.
     """
-    arrays = npz.load(path, fingerprint)
-    if arrays is None:
-        raise DataError(
-            "the result of a task is missing or corrupt", where=str(path), hint="run the same command again"
-        )
-    return list(_split(arrays))
+    return list(_split(npz.load_required(path, fingerprint)))
 
 
 def is_current(path: Path, fingerprint: str) -> bool:
