@@ -7,6 +7,7 @@ The rows that reach the entry are divided by cluster on disk once; each task has
 3. Tasks search their cells, for their rows and for those of other partitions.
 4. The driver decides which rows are kept. For rows whose most similar earlier row was dropped, tasks search once more,
    among kept rows.
+5. Tasks compare the ends of chains, and a sample of the rows with all rows.
 
 Memory: a task holds a partition, about as many rows as a shard has or one larger cluster, and the rows of others that
 search it. The driver holds about 60 bytes a row, and the means of all cells.
@@ -25,7 +26,7 @@ from curate.kernels.neighbors.cells import Cells, SplitClusters, nearby_cells, n
 from curate.kernels.neighbors.nearest_predecessor import Nearest
 from curate.kernels.neighbors.retention import RecallSample
 from curate.kernels.parallel import block_slices
-from curate.kernels.types import Codes, FittedState, Flags, Rows, Vector
+from curate.kernels.types import Codes, FittedState, Flags, Matrix, Rows, Vector
 from curate.plugins.interfaces import CellSelector
 from curate.plugins.results import Selection
 from curate.pool import embedding_matrix
@@ -116,8 +117,8 @@ class _Driver:
             return again
 
         _, representative, similarity = self.selector.decide(cells, nearest, search_kept)
-        cosine = self._complete_cosines(representative, found, cosine)
-        selection = self.selector.conclude(representative, cosine, similarity, self._missed(cells))
+        cosine, missed = self._measure(cells, representative, found, cosine)
+        selection = self.selector.conclude(representative, cosine, similarity, missed)
         return selection.check(len(self.before), None), self.peak
 
     def _map(self, label: str, work: Callable[[_Task], None], *, is_masked: bool = False) -> None:
@@ -194,32 +195,51 @@ class _Driver:
             cosine[rows[taken]] = found["cosine"][taken]
         return nearest, cosine
 
-    def _complete_cosines(self, representative: Rows, found: Rows, cosine: Vector) -> Vector:
-        """Return the cosine of each row to its representative; those at the end of a chain were not compared."""
+    def _measure(
+        self, cells: Cells, representative: Rows, found: Rows, cosine: Vector
+    ) -> tuple[Vector, RecallSample | None]:
+        """Return the cosine of each row to its representative, and how many duplicates of a sample were not compared.
+
+        Rows at the end of a chain were not compared with their representative. Tasks compare them if both are in one
+        partition, the driver if not.
+        """
         cosine = np.where(representative < 0, np.float32(np.nan), cosine)
-        missing = np.flatnonzero((representative >= 0) & (representative != found))
+        partition, local = np.full(len(cosine) + 1, -1), np.zeros(len(cosine), np.intp)
+        for number, rows in enumerate(self.members):
+            partition[rows], local[rows] = number, np.arange(len(rows))
+        is_end = (representative >= 0) & (representative != found)
+        together = is_end & (partition[:-1] == partition[representative])
+        self._compare_apart(np.flatnonzero(is_end & ~together), representative, cosine)
+        if not len(self.sample) and not together.any():
+            return cosine, None
+        self._save("sample", 0, {"vectors": self._read_sample()})
+        for number, rows in enumerate(self.members):
+            ends = rows[together[rows]]
+            self._save("chains", number, {"row": local[ends], "representative": local[representative[ends]]})
+        self._map("measuring duplicates", _measure)
+        measured = [_load(self.rows_of, "measured", number) for number in range(len(self.members))]
+        for rows, part in zip(self.members, measured, strict=True):
+            cosine[rows[together[rows]]] = part["cosine"]
+        if not len(self.sample):
+            return cosine, None
+        a = np.concatenate([rows[part["row"]] for rows, part in zip(self.members, measured, strict=True)])
+        b = self.sample[np.concatenate([part["query"] for part in measured])]
+        in_cells = cells.cell[a] >= 0
+        return cosine, self.selector.count_missed(cells, self.sample, a[in_cells], b[in_cells])
+
+    def _compare_apart(self, missing: Rows, representative: Rows, cosine: Vector) -> None:
+        """Set the cosines of rows to representatives in other partitions."""
         for block in block_slices(len(missing), _PAIRS):
             rows = missing[block]
             both, position = np.unique(np.concatenate((rows, representative[rows])), return_inverse=True)
             x = self.rows_of.pool.read_vectors(self.rows_of.entry.embedding, self.before[both])
-            cosine[rows] = np.einsum("ij,ij->i", x[position[: len(rows)]], x[position[len(rows) :]])
-        return cosine
+            cosine[rows] = _cosines(x, *np.split(position, 2))
 
-    def _missed(self, cells: Cells) -> RecallSample | None:
-        """Measure how many duplicates were not compared, on a sample of the rows."""
-        sample = self.sample
-        if not len(sample):
-            return None
+    def _read_sample(self) -> Matrix:
+        """Return the vectors of the sample, in its order."""
         parts = [_load(self.rows_of, "probed", number)["vectors"] for number in range(len(self.members))]
         positions = [rows[_load(self.rows_of, "numbers", number)["sample"]] for number, rows in enumerate(self.members)]
-        vectors = np.concatenate(parts)[np.argsort(np.concatenate(positions))]
-        self._save("sample", 0, {"vectors": vectors})
-        self._map("measuring missed duplicates", _find_pairs)
-        pairs = [_load(self.rows_of, "pairs", number) for number in range(len(self.members))]
-        a = np.concatenate([rows[part["row"]] for rows, part in zip(self.members, pairs, strict=True)])
-        b = sample[np.concatenate([part["query"] for part in pairs])]
-        in_cells = cells.cell[a] >= 0
-        return self.selector.count_missed(cells, sample, a[in_cells], b[in_cells])
+        return np.concatenate(parts)[np.argsort(np.concatenate(positions))]
 
 
 # ---------------------------------------------------------------- the tasks
@@ -296,9 +316,7 @@ def _search(task: _Task) -> None:
         nearest = task.selector.search(x, cells, queries, members)
     cosine = np.full(len(rows), np.nan, np.float32)
     matched = np.flatnonzero(nearest.row >= 0)
-    for block in block_slices(len(matched), _PAIRS):
-        pairs = matched[block]
-        cosine[pairs] = np.einsum("ij,ij->i", x[pairs], x[nearest.row[pairs]])
+    cosine[matched] = _cosines(x, matched, nearest.row[matched])
     seen = np.flatnonzero(nearest.similarity > -np.inf)
     task.save(
         kind,
@@ -317,11 +335,22 @@ def _read_queries(task: _Task) -> pa.Table:
     return pa.concat_tables(parts).combine_chunks()
 
 
-def _find_pairs(task: _Task) -> None:
-    """Find the rows of a partition that are similar to rows of the sample."""
-    if task.is_done("pairs"):
+def _measure(task: _Task) -> None:
+    """Find the rows of a partition that are similar to rows of the sample, and compare the ends of chains."""
+    if task.is_done("measured"):
         return
-    pool, sample = task.rows.read(task.number).pool, _load(task.rows, "sample", 0)["vectors"]
-    with plugin_call(task.rows.entry.spec, task.rows.entry.name):
-        row, query = task.selector.find_pairs(pool.embeddings, sample)
-    task.save("pairs", {"row": row, "query": query})
+    x, sample = task.rows.read(task.number).pool.embeddings, _load(task.rows, "sample", 0)["vectors"]
+    row = query = np.zeros(0, np.intp)
+    if len(sample):
+        with plugin_call(task.rows.entry.spec, task.rows.entry.name):
+            row, query = task.selector.find_pairs(x, sample)
+    chains = task.load("chains")
+    task.save("measured", {"row": row, "query": query, "cosine": _cosines(x, chains["row"], chains["representative"])})
+
+
+def _cosines(x: Matrix, left: Rows, right: Rows) -> Vector:
+    """Return the cosine of each pair of rows."""
+    cosine = np.empty(len(left), np.float32)
+    for block in block_slices(len(left), _PAIRS):
+        cosine[block] = np.einsum("ij,ij->i", x[left[block]], x[right[block]])
+    return cosine
