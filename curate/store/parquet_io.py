@@ -327,6 +327,21 @@ def read_sorted_range(path: Path, low: int, high: int) -> pa.Table:
     return table.slice(start, int(np.searchsorted(values, values.dtype.type(high), "right")) - start)
 
 
+def may_contain(path: Path, values: Mapping[str, int]) -> bool:
+    """Return whether a row group of the shard can have a row with these integers, by the statistics in its footer."""
+    with _reading(path) as file:
+        leaves = {file.metadata.schema.column(leaf).path: leaf for leaf in range(file.metadata.num_columns)}
+        groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+        return any(
+            all(_covers(group.column(leaves[name]).statistics, value) for name, value in values.items())
+            for group in groups
+        )
+
+
+def _covers(bounds: pq.Statistics | None, value: int) -> bool:
+    return bounds is None or not bounds.has_min_max or bounds.min <= value <= bounds.max
+
+
 def read_fingerprint(path: Path) -> str | None:
     """Return the fingerprint in the footer of the shard at ``path``; None if the shard is missing or corrupt."""
     try:

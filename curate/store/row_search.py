@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from curate import no_follow
 from curate.errors import ConfigError, summarize_names
-from curate.store import parquet_io, readers, redaction, schemas
+from curate.store import inputs, parquet_io, readers, redaction, schemas
 from curate.store.ledger import RowLocation, Run, to_single_line
 
 _HASH = re.compile("[0-9a-f]{32}")
@@ -122,9 +122,17 @@ _NOWHERE = 1 << 62
 
 def _search_line(run: Run, file: str, line: int) -> tuple[list[RowLocation], int, int]:
     """Return the rows on a line of a file, the last line with a row up to it, and the first from it on."""
-    number, locations = run.inputs.files.index(file), list[RowLocation]()
-    before, after = 0, _NOWHERE
-    for shard, table in enumerate(run.inputs.iterate_shards(("file", "line"))):
+    number, shards = run.inputs.files.index(file), range(len(run.inputs.shards))
+    wanted = {inputs.FILE: number, inputs.LINE: line}
+    likely = [shard for shard in shards if parquet_io.may_contain(run.inputs.path(shard), wanted)]
+    locations, before, after = _search_shards(run, likely, number, line)
+    return (locations, before, after) if locations else _search_shards(run, shards, number, line)
+
+
+def _search_shards(run: Run, shards: Iterable[int], number: int, line: int) -> tuple[list[RowLocation], int, int]:
+    locations, before, after = list[RowLocation](), 0, _NOWHERE
+    for shard in shards:
+        table = run.inputs.read(shard, ("file", "line"))
         rows = np.flatnonzero(table["file"].to_numpy() == number)
         lines = table["line"].to_numpy()[rows]
         before, after = _nearer(lines, line, before, after)

@@ -143,3 +143,15 @@ def test_a_range_of_a_sorted_file_is_what_a_scan_finds(tmp_path):
 def test_a_range_of_a_file_without_rows_is_empty(tmp_path):
     parquet_io.write(pa.table({"key": np.zeros(0, np.uint64)}), tmp_path / "none.parquet", "f")
     assert len(parquet_io.read_sorted_range(tmp_path / "none.parquet", 0, 2**64 - 1)) == 0
+
+
+def test_statistics_of_a_file_with_nested_columns_find_every_value(tmp_path):
+    nested = [{"a": row, "b": [row]} for row in range(60)]
+    table = pa.table({"nested": nested, "x": [row // 20 for row in range(60)], "y": [row % 7 for row in range(60)]})
+    parquet_io.write(table, tmp_path / "a", "f", row_group=20)
+    for x in range(-1, 5):
+        for y in range(-1, 9):
+            holds = any(row["x"] == x and row["y"] == y for row in table.to_pylist())
+            assert parquet_io.may_contain(tmp_path / "a", {"x": x, "y": y}) >= holds
+    assert not parquet_io.may_contain(tmp_path / "a", {"x": 3, "y": 1})
+    assert not parquet_io.may_contain(tmp_path / "a", {"x": 1, "y": 7})
