@@ -3,11 +3,11 @@
     python benchmarks/workers.py [--repeats 3] [--folder /tmp/workers] [--only filters minhash semdedup within compare]
 
 One worker runs on one core (``sched_setaffinity``), two workers on two; rounds alternate. Times are those of the
-entries in the manifest of ``select``; a first entry that drops nothing starts the workers, and does not count. The line
-of a ratio has that of the best times. ``compare`` is the time of the command, over selectors that were not compared
-before. The pools: 60,000 documents of 300 words for the filters; 1,000,000 short texts for ``minhash``; 1,000,000 rows
-of 128 numbers in 409 clusters for ``semdedup`` and for ``facility_location`` within clusters; 40,000 rows of these for
-``compare``.
+entries in the manifest of ``select``; a first entry starts the workers, and does not count. Entries of one pass over
+the shards share its time, so the first entry before ``minhash`` is one that ends the pass. The line of a ratio has that
+of the best times. ``compare`` is the time of the command, over selectors that were not compared before. The pools:
+60,000 documents of 300 words for the filters; 2,000,000 short texts for ``minhash``; 2,000,000 rows of 128 numbers in
+818 clusters for ``semdedup``, 1,000,000 in 409 for ``facility_location`` within clusters; 60,000 rows for ``compare``.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ import scale
 import yaml
 
 DOCUMENTS, WORDS = 60_000, 300
+ROWS = {"minhash": 2_000_000, "semdedup": 2_000_000, "within": 1_000_000, "compare": 60_000}
 FILTERS = ("gopher_repetition", "gopher_quality", "c4_quality", "fineweb_quality")
 
 
@@ -57,6 +58,8 @@ def select(only: str) -> list[dict[str, Any]]:
         "within": [{"use": "facility_location", "keep_rate": 0.1, "within": "cluster"}],
         "compare": [{"use": "facility_location", "keep_rate": 0.1}],
     }
+    if only == "minhash":
+        return [{"use": "exact_duplicates"}, *sections[only]]
     return [{"use": "where", "name": "start", "drop": "id = ''"}, *sections[only]]
 
 
@@ -67,17 +70,19 @@ def prepare(folder: Path, only: str) -> Path:
     if only == "filters" and not (pool / "a.parquet").exists():
         pq.write_table(documents(DOCUMENTS), pool / "a.parquet", row_group_size=5_000)
     elif only == "minhash":
-        scale.write_pool(pool, 1_000_000, scale.texts)
-    elif only in ("semdedup", "within"):
-        scale.write_pool(pool, 1_000_000, scale.vectors)
-    elif only == "compare":
-        scale.write_pool(pool, 40_000, scale.vectors)
+        scale.write_pool(pool, ROWS[only], scale.texts)
+    elif only in ROWS:
+        scale.write_pool(pool, ROWS[only], scale.vectors)
     config = {
         "curate": 1,
         "run": str(folder / f"run-{only}"),
         "input": {"files": str(pool / "*.parquet"), "id": "id", "text": "text", "rows_per_shard": 5_000},
         "embed": {"use": "column", "column": "vector", "precision": "float16"},
-        "cluster": {"use": "kmeans", "n_clusters": 409 if only in ("semdedup", "within") else 100, "max_iterations": 5},
+        "cluster": {
+            "use": "kmeans",
+            "n_clusters": {"semdedup": 818, "within": 409}.get(only, 100),
+            "max_iterations": 5,
+        },
         "score": [{"use": "length"}],
         "select": select(only),
         "metrics": [{"use": "coverage"}, {"use": "mmd"}],
