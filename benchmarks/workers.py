@@ -31,6 +31,7 @@ import yaml
 
 DOCUMENTS, WORDS = 60_000, 300
 ROWS = {"minhash": 2_000_000, "semdedup": 2_000_000, "within": 1_000_000, "compare": 60_000}
+CLUSTERS = {"semdedup": 818, "within": 409}
 FILTERS = ("gopher_repetition", "gopher_quality", "c4_quality", "fineweb_quality")
 
 
