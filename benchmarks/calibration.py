@@ -108,6 +108,7 @@ def variants() -> list[tuple[str, dict[str, Any]]]:
                 entry |= {"dimensions": DIMENSIONS}
             found.append((section, config(**more, **{section: [entry] if section in ("score", "select") else entry})))
     found.append(("decontaminate", config(decontaminate={"files": "good.jsonl"})))
+    found.append(("split", config(split={})))
     return found
 
 
@@ -153,7 +154,7 @@ def _measured(rows: int, earlier: Figures, times: int, only: Sequence[str]) -> F
         grows = times ** (1 + is_quadratic(name))
         if earlier and name not in NEEDED and (name not in earlier or sum(earlier[name][:2]) * grows > LIMIT):
             continue
-        until = stage if stage in ("input", "embed", "cluster", "export") else "select"
+        until = stage if stage in ("input", "embed", "cluster", "split", "export") else "select"
         try:
             done = pipeline.run(settings, Serial(), clock, until=until)
         except CurateError as error:

@@ -44,6 +44,7 @@ from curate.stages.report.stage import render_report as render
 from curate.stages.score.stage import Score
 from curate.stages.select import published_index
 from curate.stages.select.stage import Select
+from curate.stages.split.stage import Split
 from curate.store import lock, manifest, parquet_io, redaction, run_directory, symlinks, versions
 from curate.store.inputs import InputResult
 from curate.store.json_shape import has_shape
@@ -65,6 +66,7 @@ PIPELINE: tuple[AnyStage, ...] = (
     Score(),
     Decontaminate(),
     Select(),
+    Split(),
     Export(),
 )
 """All stages, in order. A new stage needs one module and one line here."""

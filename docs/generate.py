@@ -188,6 +188,8 @@ def schemas_page() -> str:
         "decontaminate": schemas.hits(""),
         "published": schemas.published(),
         "select": schemas.SELECT,
+        "split": schemas.SPLIT,
+        "split/history": schemas.SPLIT_HISTORY,
     }
     parts = ["# Schemas\n", NOTE, "Stages exchange these Parquet files. `!` marks columns that are never null.\n"]
     for name, schema in tables.items():

@@ -8,7 +8,15 @@ from curate.config import template_syntax
 from curate.config.budget import Budget
 from curate.config.entries import Draft
 from curate.config.issues import IssueCollector, format_path, suggest_name
-from curate.config.model import DECONTAMINATE, DecontaminateConfig, EvaluateConfig, RefreshConfig, count_epochs
+from curate.config.model import (
+    DECONTAMINATE,
+    SPLIT,
+    DecontaminateConfig,
+    EvaluateConfig,
+    RefreshConfig,
+    SplitConfig,
+    count_epochs,
+)
 from curate.config.sections import BUDGET_KEYS, ENTRY_SECTIONS
 from curate.config.validator import Values
 from curate.config.yaml_positions import KeyPath, PlainData
@@ -63,6 +71,21 @@ def check_epoch_plans(select: Sequence[Draft], refresh: RefreshConfig | None, re
         if refresh is not None and refresh.keep_previous_weight:
             message = f"{format_path(draft.path)} plans epochs, and an epoch plan cannot keep published rows"
             report.add(("refresh", "keep_previous_weight"), message, "set it to 0, or set epochs: 1 in that entry")
+
+
+def check_split(
+    drafts: Mapping[str, list[Draft]], section: SplitConfig | None, pool: PlainData, report: IssueCollector
+) -> None:
+    """Report conflicts of the section split: with an epoch plan, or groups that the input does not have."""
+    if section is None:
+        return
+    if any(draft.spec is not None and count_epochs(draft.spec) > 1 for draft in drafts["select"]):
+        report.add((SPLIT,), "rows of an epoch plan cannot be split", "set epochs: 1, or remove the section")
+    roles = pool if isinstance(pool, dict) else {}
+    keys: list[tuple[KeyPath, str | None]] = [(("groups", number), name) for number, name in enumerate(section.groups)]
+    for path, name in [*keys, (("stratify",), section.stratify)]:
+        if name in ("label", "source") and not roles.get(name):
+            report.add((SPLIT, *path), f"input.{name} is not set", "set it to the name of the column")
 
 
 def check_decontamination(

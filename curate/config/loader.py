@@ -200,6 +200,7 @@ def _sections(data: dict[str, PlainData], validator: Validator) -> Values:
         for name, section in ENTRY_SECTIONS.items()
     }
     cross_checks.check_epoch_plans(drafts["select"], values["refresh"], validator.report)
+    cross_checks.check_split(drafts, values["split"], data.get("input"), validator.report)
     if "decontaminate" in data:
         cross_checks.check_decontamination(drafts, values["decontaminate"], validator.report)
     cross_checks.check_primary_metric(drafts["metrics"], values["evaluate"], local, data.get("input"), validator.report)

@@ -32,6 +32,7 @@ FileName = Annotated[str, MinLen(1), ExistingFiles()]
 Files = FileName | Annotated[tuple[FileName, ...], MinLen(1)]
 Text = Annotated[str, MinLen(1), TemplateField()]
 PoolColumn = Annotated[str, MinLen(1), ConfigReference("column")]
+GroupColumn = Annotated[str, MinLen(1), ConfigReference("group")]
 ColumnType = Literal["string", "int64", "float64", "bool"]
 
 # ---------------------------------------------------------------- sections
@@ -216,6 +217,49 @@ DECONTAMINATE = "decontaminate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SplitConfig:
+    """Division of the selected rows into splits, such as train and test, so that no near-duplicate is in two of them.
+
+    Rows that belong together are in one split: equal texts, near-duplicates, and rows with the same value in one of the
+    ``groups``. A row stays in its split when the pool changes.
+    """
+
+    shares: Annotated[dict[NonEmpty, Annotated[float, Gt(0), Lt(1)]], MinLen(2)] = field(
+        default_factory=lambda: {"train": 0.9, "validation": 0.05, "test": 0.05}, hash=False
+    )
+    """Share of each split, by its name; the sum is 1. The first is the one to train on."""
+
+    unit: Literal["rows", "tokens"] = "rows"
+    """Unit of the shares."""
+
+    min_similarity: Annotated[float, Gt(0), Le(1)] | None = 0.8
+    """Jaccard similarity of the sets of 5 consecutive words, from which two texts are near-duplicates, as ``minhash``
+    finds them; so are texts that are connected by a chain of near-duplicates. null: only equal texts."""
+
+    groups: tuple[GroupColumn, ...] = ()
+    """Columns with groups that are not divided: "cluster", "label", "source", or columns of the input, such as the
+    number of a conversation. Rows without a value belong to no group."""
+
+    stratify: GroupColumn | None = None
+    """Groups in each of which the shares hold, as far as possible: "cluster", "label", "source", or an input column."""
+
+    def __post_init__(self) -> None:
+        for name in self.shares:
+            if not re.fullmatch("[a-z][a-z0-9_]*", name):
+                raise ValueError(f"shares: a split must be named in lowercase letters; got {format_value(name)}")
+        if abs(sum(self.shares.values()) - 1) > 1e-6:
+            raise ValueError(f"shares: must have the sum 1; got {format_value(sum(self.shares.values()))}")
+        if self.stratify is not None and self.stratify in self.groups:
+            raise ValueError(f"stratify: the groups of {self.stratify!r} are not divided, so they cannot be strata")
+        if len(set(self.groups)) < len(self.groups):
+            raise ValueError("groups: a column is listed twice")
+
+
+SPLIT = "split"
+"""Name of this section, of its stage and of its folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateConfig:
     """Evaluation of a selection, which does not affect the export."""
 
@@ -347,7 +391,7 @@ class SelectEntry(Entry):
     budget: Budget | None = None
     """Number of rows or tokens to keep; None for a filter."""
 
-    within: Annotated[str, MinLen(1), ConfigReference("group")] | None = None
+    within: GroupColumn | None = None
     """Groups in which rows are selected separately: "cluster", "label", "source", or an input column."""
 
     quota: Quota | None = None
@@ -455,6 +499,9 @@ class RunConfig:
 
     select: tuple[SelectEntry, ...]
     """List of entries; each reads the rows that the previous one kept."""
+
+    split: SplitConfig | None
+    """Splits of the selected rows; none by default: all rows are in the split train."""
 
     guard: GuardConfig
     """Limits beyond which a run stops without publishing."""

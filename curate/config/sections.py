@@ -69,6 +69,7 @@ SECTIONS: Mapping[str, Section] = {
     for section in (
         Section(name="input", cls=model.InputConfig, required=True),
         Section(name="decontaminate", cls=model.DecontaminateConfig),
+        Section(name="split", cls=model.SplitConfig),
         Section(name="guard", cls=model.GuardConfig, default={}),
         Section(name="refresh", cls=model.RefreshConfig, default={}),
         Section(name="evaluate", cls=model.EvaluateConfig, default={}),

@@ -134,3 +134,17 @@ class SelectOutput:
     def read(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the ledger of one input shard, with one line per row."""
         return parquet_io.read(parquet_io.shard_path(self.folder, shard), columns)
+
+
+@dataclass(frozen=True, slots=True)
+class SplitOutput:
+    """Splits of the selected rows."""
+
+    folder: Path
+    fingerprint: str
+    names: tuple[str, ...]
+    """Names of the splits, the one to train on first."""
+
+    def read(self, shard: int) -> pa.ChunkedArray:
+        """Read the split of each ledger row of one input shard, strings; null for a row that was not selected."""
+        return parquet_io.read(parquet_io.shard_path(self.folder, shard), schemas.SPLIT)["split"]

@@ -31,6 +31,7 @@ from curate.pool.stage_outputs import (
     ProxyOutput,
     ScoreOutput,
     SelectOutput,
+    SplitOutput,
 )
 from curate.store import parquet_io
 from curate.store.arrow_values import leaf_types
@@ -62,6 +63,7 @@ class PoolView:
     score_outputs: tuple[ScoreOutput, ...] = ()
     decontaminate_output: DecontaminateOutput | None = None
     select_result: SelectOutput | None = None
+    split_output: SplitOutput | None = None
     only: tuple[int, ...] | None = None
     """Numbers of the shards in this view; None for all."""
 

@@ -100,6 +100,40 @@ class RemovedSpans:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Leak:
+    """Rows of a split that resemble rows of another split, next to the number after a random division."""
+
+    sampled: int
+    """Number of rows of the split that were compared with all selected rows."""
+
+    words: int
+    """Number of them that share 13 consecutive words with a row of another split."""
+
+    random_words: float
+    """Expected number of these if rows were divided at random."""
+
+    similar: int
+    """Number of them with an embedding of cosine 0.95 or more to that of a row of another split."""
+
+    random_similar: float
+    """Expected number of these if rows were divided at random."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitCount:
+    """Size of one split of the selected rows."""
+
+    name: str
+    share: float
+    """Requested share."""
+
+    rows: int
+    tokens: int
+    leak: Leak | None
+    """Comparison with the other splits; None for the split to train on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PoolMap:
     """Sample of the pool projected to two dimensions; element i of every field belongs to the same row."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from curate.config.model import Entry
+from curate.config.model import SPLIT, Entry, SplitConfig
 from curate.config.sections import ENTRY_SECTIONS, SECTIONS, EntrySection, driver_fields
 from curate.config.yaml_positions import KeyPath
 from curate.plugins.fields import Field, fields, find_marked
@@ -50,6 +50,9 @@ def referenced_columns(config: RunConfig) -> Iterator[ColumnReference]:
                 continue  # means the path of the file
             columns = template_columns(name) or [name] if isinstance(mark, TemplateField) else [name]
             yield from (ColumnReference(("input", *below), column) for column in columns)
+    for one in fields(SplitConfig) if config.split is not None else ():
+        for below, _, name in _iterate_marked(one, config.split):
+            yield ColumnReference((SPLIT, *below), name, GROUPS)
     scores = tuple(score_columns(config))
     for section, path, entry in iterate_entries(config):
         for one in driver_fields(section):

@@ -94,6 +94,19 @@ def published(sketch: pa.Schema | None = None) -> pa.Schema:
     return pa.schema([*keys, *(sketch or ())])
 
 
+SPLIT = pa.schema([_ID, pa.field("split", pa.string())])
+"""Schema of a ``split`` shard: the split of each row; null for a row that was not selected."""
+
+SPLIT_HISTORY = pa.schema(
+    [
+        _ID,
+        pa.field("content_hash", pa.binary(16), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+    ]
+)
+"""Schema of ``split/history.parquet``: all rows that were ever in a split, so that they stay in it."""
+
+
 def embed(dimensions: int, precision: str, facts: Mapping[str, str]) -> pa.Schema:
     """Return the schema of an embed shard; ``precision`` is float32 or float16, ``facts`` describes the model."""
     value = pa.float16() if precision == "float16" else pa.float32()

@@ -52,6 +52,8 @@ def kind_of(annotation) -> str | None:
 def wrong(annotation, kind):
     """Return a value of a type that names something that is not there."""
     value = NOWHERE if kind == "file" else WRONG
+    if kind_of(item_type(annotation, list)) and kind == "column":
+        return [value]
     if kind_of(key_type(annotation)) and not kind_of(item_type(annotation, dict)):
         return {value: "string"}
     return value
