@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from curate import no_follow, paths
 from curate.config.model import Entry
-from curate.errors import ConfigError, CurateError, convert_panics
+from curate.errors import ConfigError, CurateError, DataError, convert_panics
 from curate.executors.base import Executor, count_cores
 from curate.executors.processes import Processes
 from curate.executors.ray import Ray
 from curate.executors.serial import Serial
 from curate.progress import NullProgress, Progress
-from curate.report import report_data
+from curate.report import report_data, summary_html
 from curate.report.formatting import compact, describe_masked, describe_removed_spans, format_epochs
 from curate.stages import cost_table, pool_sample, preflight
 from curate.stages.base import (
@@ -45,7 +45,7 @@ from curate.stages.score.stage import Score
 from curate.stages.select import published_index
 from curate.stages.select.stage import Select
 from curate.stages.split.stage import Split
-from curate.store import lock, manifest, parquet_io, redaction, run_directory, symlinks, versions
+from curate.store import lock, manifest, parquet_io, redaction, run_directory, run_frames, symlinks, versions
 from curate.store.inputs import InputResult
 from curate.store.json_shape import has_shape
 from curate.store.ledger import SelectResult
@@ -53,6 +53,8 @@ from curate.store.manifest import Record, StageResult
 from curate.version import __version__
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from curate.config.model import RunConfig
     from curate.pool.view import PoolView
 
@@ -89,7 +91,7 @@ OWNED = (*FILES, "evaluate", SCRATCH, *(name for stage in PIPELINE for name in s
 """Entries of a run directory that curate reads, writes and deletes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Summary:
     """Summary of a run."""
 
@@ -99,7 +101,7 @@ class Summary:
     records: tuple[Record[StageResult], ...]
     """Record of the input, followed by the records of all steps, in order."""
 
-    export: Path | None = None
+    version: Path | None = None
     """Directory of the published version; None if the run stopped earlier."""
 
     report: Path | None = None
@@ -130,7 +132,7 @@ class Summary:
         planned = format_epochs(list(selected.epochs) if selected else [])
         counted = self._tokens(selected) if selected else ""
         result = f"{self.run}: {self.rows_in:,} rows in, {self.kept:,} kept{share}{planned}{counted}"
-        if self.export is None:
+        if self.version is None:
             return f"{result}; stopped after {self.records[-1].stage}"
         changes, exported = "", self._exported()
         if exported is not None and (pii := exported.masked) is not None:
@@ -141,7 +143,7 @@ class Summary:
         page = f"no report (write it with: curate report {self.run})"
         if self.report is not None:
             page = f"report in {self.report}"
-        return f"{result}; {state} in {self.export}, {page}{changes}"
+        return f"{result}; {state} in {self.version}, {page}{changes}"
 
     def accounting(self) -> list[dict[str, Any]]:
         """Return one line per step, and one for the report if it was written."""
@@ -151,6 +153,30 @@ class Summary:
             time_and_memory = {"seconds": round(step.seconds, 3), "peak_memory": step.peak_bytes}
             lines.append({"stage": step.name, "name": "html", **asdict(step.rows), **time_and_memory})
         return lines
+
+    # ------------------------------------------------------------ in a notebook
+
+    def __repr__(self) -> str:
+        return f"<Summary of {self.sentence()}>"
+
+    def _repr_html_(self) -> str:
+        return summary_html.render(self.sentence(), self.accounting(), self.warnings)
+
+    def ledger(self) -> pl.LazyFrame:
+        """Return the ledger: the outcome of every input row, with the reasons and representatives of dropped rows."""
+        return run_frames.ledger(paths.parse_path(self.run))
+
+    def scores(self) -> pl.LazyFrame:
+        """Return the id, the cluster and all scores of every embedded row."""
+        return run_frames.scores(paths.parse_path(self.run))
+
+    def embeddings(self, name: str | None = None) -> pl.LazyFrame:
+        """Return the id, the hash of the content and the vector of every row; of the first embed entry by default."""
+        return run_frames.embeddings(paths.parse_path(self.run), name)
+
+    def export(self) -> pl.LazyFrame:
+        """Return the published rows."""
+        return run_frames.export(paths.parse_path(self.run))
 
     def _selected(self) -> SelectResult | None:
         return next((one.result for one in self.records if isinstance(one.result, SelectResult)), None)
@@ -177,7 +203,7 @@ class Summary:
             "tokens": selected.tokens if selected else None,
             "tokens_kept": selected.tokens_kept if selected else None,
             "unchanged": self.unchanged,
-            "export": None if self.export is None else str(self.export),
+            "export": None if self.version is None else str(self.version),
             "report": None if self.report is None else str(self.report),
             "masked": export_data.get("masked"),
             "cut": export_data.get("cut"),
@@ -472,6 +498,41 @@ def load_finished(config: RunConfig, progress: Progress) -> CompletedStages:
     except NotReadyError as error:
         raise _no_finished_run(config, str(error)) from error
     return done
+
+
+def load(folder: Path) -> Summary:
+    """Return the summary of the last completed run in a run directory, from the records of its steps.
+
+    Raises
+    ------
+    ConfigError
+        If there is no completed run.
+    DataError
+        If the record of a step is missing, corrupt, or of another run.
+    """
+    with paths.convert_store_errors(folder), no_follow.protect(folder):
+        symlinks.refuse_links(folder)
+        data = parquet_io.read_json(folder / manifest.NAME)
+        if data is None or not has_shape(data, _WRITTEN):
+            hint = "pass the run directory of a run that is complete, as set by 'run:' in the configuration"
+            raise ConfigError("there is no completed run", where=str(folder), hint=hint)
+        stages, records = {stage.name: stage for stage in PIPELINE}, []
+        for step, fingerprint in data["fingerprints"].items():
+            stage, _, name = step.partition(" ")
+            record = manifest.load_intact(stages[stage].folder(folder, name), stages[stage].result)
+            if record is None or record.fingerprint != fingerprint:
+                message = f"the results of {step} are missing, or were made by a later run that is not complete"
+                raise DataError(message, where=str(folder), hint=f"run: curate run {folder / 'config.yaml'}")
+            records.append(record)
+        version = versions.published_version(folder / versions.FOLDER)
+        page = folder / REPORT
+        return Summary(
+            str(folder),
+            tuple(records),
+            None if version is None else folder / versions.FOLDER / version,
+            page if page.is_file() else None,
+            unchanged=True,
+        )
 
 
 def write_report(context: Context, done: CompletedStages) -> tuple[Path, dict[str, object]]:

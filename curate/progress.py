@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from curate.errors import escape_line
 
@@ -257,6 +258,64 @@ class _Bars:
 
     def close(self) -> None:
         self._progress.stop()
+
+
+class _Cell:
+    """Output of one line in the output cell of a notebook, which is updated a few times a second."""
+
+    def __init__(self) -> None:
+        display: Any = import_module("IPython.display")  # which runs the notebook, so it is installed
+        self._pretty, self._last = display.Pretty, 0.0
+        self._handle: Any = display.display(display.Pretty(""), display_id=True)
+
+    def begin(self, work: Work) -> None:
+        self._update(f"{work.name}: {work.amount(' of ')}")
+
+    def advance(self, work: Work, step: Mapping[str, str]) -> None:  # noqa: ARG002
+        now = time.monotonic()
+        if now - self._last >= _CELL_INTERVAL:
+            remaining = format_duration(work.seconds_left)
+            self._update(f"{work.name}: {work.amount(' of ')}, about {remaining} left")
+            self._last = now
+
+    def emit(self, event: str, text: str, facts: Mapping[str, object]) -> None:  # noqa: ARG002
+        if event == "warning":
+            print(escape_line(f"warning: {text}"), file=sys.stderr)  # noqa: T201
+        elif event == "step":
+            self._update(text)
+
+    def close(self) -> None:
+        self._update("")
+
+    def _update(self, text: str) -> None:
+        if self._handle is not None:
+            self._handle.update(self._pretty(escape_line(text)))
+
+
+_CELL_INTERVAL = 0.2
+
+
+def _in_notebook() -> bool:
+    """Return whether this process is the kernel of a notebook."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return shell is not None and hasattr(shell, "kernel")
+
+
+@contextmanager
+def show_progress(shown: bool | None) -> Iterator[Progress]:
+    """Yield the progress of a call from Python: in the output cell of a notebook, or on stderr if it is requested."""
+    if shown or (shown is None and _in_notebook()):
+        if not _in_notebook():
+            with console_progress("auto") as console:
+                yield console
+            return
+        progress = ConsoleProgress(_Cell())
+        try:
+            yield progress
+        finally:
+            progress.close()
+        return
+    yield NullProgress()
 
 
 def _print_failure(text: str, details: Mapping[str, object]) -> None:

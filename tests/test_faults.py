@@ -563,7 +563,7 @@ def test_an_array_without_dimensions_is_refused(pool, config):
 def test_the_name_of_an_entry_is_no_longer_than_that_of_a_folder(config, pool):
     with pytest.raises(ConfigErrors, match=r"score.0.name: must have at most 255 characters"):
         curate.run(config(score=[{"use": "length", "name": "x" * 256}]))
-    assert curate.run(config(score=[{"use": "length", "name": "x" * 255}])).export
+    assert curate.run(config(score=[{"use": "length", "name": "x" * 255}])).version
 
 
 @pytest.mark.parametrize(

@@ -316,7 +316,7 @@ def test_published_rows_are_sketched_again_when_their_embeddings_were_fitted_aga
     rows = [{"id": f"r{40 + n:04d}", "text": f"{word} {word[::-1]} {n}", "topic": "t0"} for n, word in enumerate(words)]
     (pool / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     first = curate.run(settings)
-    published = pq.read_table(first.export / "data")["id"].to_pylist()
+    published = pq.read_table(first.version / "data")["id"].to_pylist()
     lines = (pool / "a.jsonl").read_text().splitlines()
     copy = next(json.loads(line) for line in lines if json.loads(line)["id"] in published) | {"id": "copy"}
     more = [json.dumps({"id": f"n{number}", "text": f"quartz zebra {number}", "topic": "t0"}) for number in range(9)]

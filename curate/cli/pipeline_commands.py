@@ -217,7 +217,7 @@ def rollback(
 
 def _print_summary(summary: Summary, *, as_json: bool) -> None:
     """Print the summary of a run: a table and one line, or JSON."""
-    if summary.export is None:
+    if summary.version is None:
         _show(summary, as_json=as_json)
         return
     with output.tolerate_output_errors(summary.sentence()):

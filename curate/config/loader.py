@@ -12,7 +12,7 @@ from curate import paths
 from curate.config import cross_checks, entries, yaml_positions
 from curate.config import overrides as sets
 from curate.config.issues import IssueCollector
-from curate.config.model import RunConfig, SelectEntry, parse_size
+from curate.config.model import EmbedEntry, RunConfig, SelectEntry, parse_size
 from curate.config.sections import BUDGET_KEYS, ENTRY_SECTIONS, SECTIONS, TOP_LEVEL_FIELDS, resolve_config
 from curate.config.validator import Validator, Values
 from curate.config.yaml_positions import KeyPath, PlainData
@@ -112,6 +112,30 @@ def config_from_dict(data: Mapping[str, object], overrides: Sequence[str] = (), 
     return _run_config(yaml_positions.document_from_python(data), source, overrides)
 
 
+def embed_entry_from_dict(data: Mapping[str, object]) -> EmbedEntry:
+    """Return an entry of the embed section, for use outside of a configuration.
+
+    Parameters
+    ----------
+    data : mapping
+        ``use``, and the options of the embedder.
+
+    Raises
+    ------
+    ConfigErrors
+        If the entry is wrong; lists all issues.
+    """
+    draft, report = _parse_entry("embed", data)
+    report.raise_if_any()
+    return EmbedEntry(name=draft.name, spec=draft.spec)  # type: ignore[arg-type] # without issues, spec is set
+
+
+def _parse_entry(section: str, data: Mapping[str, object]) -> tuple[entries.Draft, IssueCollector]:
+    document = yaml_positions.document_from_python(data)
+    report = IssueCollector(section, document)
+    return entries.parse_entry(ENTRY_SECTIONS[section], document.data, Validator(report)), report
+
+
 def selector_entry_from_dict(data: Mapping[str, object], scores: Sequence[str] = ()) -> SelectEntry:
     """Return an entry of the select section, for use outside of a configuration.
 
@@ -127,9 +151,7 @@ def selector_entry_from_dict(data: Mapping[str, object], scores: Sequence[str] =
     ConfigErrors
         If the entry is wrong; lists all issues.
     """
-    document = yaml_positions.document_from_python(data)
-    report = IssueCollector("select", document)
-    draft = entries.parse_entry(ENTRY_SECTIONS["select"], document.data, Validator(report))
+    draft, report = _parse_entry("select", data)
     budget = cross_checks.check_single_entry(draft, scores, report)
     for key in draft.keys.keys() - {"use", "within", "quota", "at_most", *BUDGET_KEYS}:
         report.add((key,), "this key can only be used in a configuration", "remove it")

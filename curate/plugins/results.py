@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import PluginError
+from curate.kernels import data_frames
 from curate.kernels.neighbors.retention import Retention
 from curate.kernels.types import Flags, Matrix, Rows, Vector
 
+if TYPE_CHECKING:
+    import polars as pl
 
-@dataclass(frozen=True, slots=True)
+_SHOWN = 8  # rows that a notebook shows of a selection
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Selection:
     """Rows selected from a pool of n, in order, and the reasons why the others were dropped.
 
@@ -49,6 +57,9 @@ class Selection:
 
     epochs: tuple[Rows, ...] | None = None
     """Epoch plan: the rows to train on in each epoch, which are all in ``indices``. None: all rows in every epoch."""
+
+    n: int | None = None
+    """Number of rows of the pool; None until the selection is checked."""
 
     @classmethod
     def from_epochs(cls, epochs: Sequence[Rows], gain: Vector, reasons: tuple[str, ...]) -> Selection:
@@ -121,7 +132,68 @@ class Selection:
         ):
             if array is not None and array.shape != (length,):
                 raise PluginError(f"selection: {name} has shape {array.shape}, expected ({length},)")
-        return self
+        return replace(self, n=n)
+
+    # ------------------------------------------------------------ in a notebook
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __repr__(self) -> str:
+        pool = "" if self.n is None else f" of {self.n:,}"
+        first = ", ".join(map(str, self.indices[:_SHOWN].tolist()))
+        return f"<Selection of {len(self):,}{pool} rows: {first}{', …' if len(self) > _SHOWN else ''}>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{rank}</td><td>{row:,}</td><td>{gain:.4g}</td></tr>"
+            for rank, (row, gain) in enumerate(zip(self.indices[:_SHOWN].tolist(), self.gain.tolist(), strict=False))
+        )
+        title = html.escape(repr(self)[1:].partition(":")[0])
+        return f"<b>{title}</b><table><tr><th>rank</th><th>row</th><th>gain</th></tr>{rows}</table>"
+
+    def take(self, data: Any) -> Any:
+        """Return the selected rows of a DataFrame, table, tensor, array or list with the rows of the pool, best first.
+
+        Raises
+        ------
+        PluginError : if it has another number of rows
+        """
+        if self.n is not None and (rows := len(data)) != self.n:
+            raise PluginError(f"take: the data have {rows:,} rows, but {self.n:,} rows were selected from")
+        return data_frames.take_rows(data, self.indices)
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a line for each row of the pool: its outcome, and the reason and representative of dropped rows.
+
+        Raises
+        ------
+        PluginError : if the number of rows of the pool is unknown
+        """
+        import polars as pl
+
+        if self.n is None:
+            raise PluginError("to_frame: the number of rows is unknown", hint="call check(n, budget) first")
+        rank, (gain, weights) = np.full(self.n, -1, np.int32), np.zeros((2, self.n), np.float32)
+        rank[self.indices] = np.arange(len(self), dtype=np.int32)
+        gain[self.indices] = self.gain
+        weights[self.indices] = 1 if self.weight is None else self.weight
+        is_dropped = pl.Series(rank < 0)
+        code = np.zeros(self.n, np.intp) if self.reason is None else np.maximum(self.reason, 0)
+        missing = np.full(self.n, -1)
+        columns = {
+            "row": np.arange(self.n),
+            "selected": rank >= 0,
+            "rank": pl.Series(rank).set(is_dropped, None),
+            "gain": pl.Series(gain).set(is_dropped, None),
+            "weight": pl.Series(weights).set(is_dropped, None),
+            "reason": pl.Series(self.reasons).gather(code).set(~is_dropped, None),
+            "representative": missing if self.representative is None else self.representative,
+            "similarity": np.full(self.n, np.nan, np.float32) if self.similarity is None else self.similarity,
+        }
+        frame = pl.DataFrame(columns)
+        known = pl.col("representative") >= 0
+        return frame.with_columns(pl.when(known).then("representative"), pl.col("similarity").fill_nan(None))
 
     def _check_epochs(self, budget: int | None) -> None:
         for epoch, rows in enumerate(self.epochs or ()):

@@ -82,7 +82,7 @@ def test_every_snippet_reads_every_row_in_its_type(tmp_path, monkeypatch, plain_
     assert len(list(Path("run/export/current").rglob("train-*"))) == 5 * epochs
     if export.get("compression") == "zst":
         pytest.importorskip("zstandard")
-    read = snippets(done.export)
+    read = snippets(done.version)
     assert set(read) == {"datasets", "polars"}
     for library, result in read.items():
         plain = [{name: row[name] for name in given[0]} for row in result]

@@ -71,7 +71,7 @@ def test_a_run_lists_the_texts_with_different_labels_with_their_rows(labelled, c
     settings = config_from_dict(config(export={"use": "parquet", "mask_pii": ["email"]}))
     done = pipeline.run(settings, Serial())
     told = json.loads(json.dumps(pipeline.report(settings)[1]["conflicts"]))
-    kept = pl.read_parquet(f"{done.export}/data/*.parquet")["id"]
+    kept = pl.read_parquet(f"{done.version}/data/*.parquet")["id"]
     assert (told["texts"], told["rows"]) == (1, 4)
     assert told["kept"] == kept.is_in(["r0002", "r0009", "r0050", "r0051"]).sum()
     assert told["finding"].startswith("1 text has conflicting labels, in 4 rows: ")

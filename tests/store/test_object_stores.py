@@ -163,7 +163,7 @@ def test_a_run_in_a_store_exports_the_same_bytes_as_a_local_one(pool, settings, 
     assert bucket.export("run") == exported()
     assert done.sentence() == (
         f"{bucket.url}/run: 60 rows in, 20 kept (33.3%); ≈ 290 of ≈ 885 tokens kept (estimated, 4 bytes of text each); "
-        f"published in {bucket.url}/run/export/{done.export.name}, "
+        f"published in {bucket.url}/run/export/{done.version.name}, "
         f"report in {bucket.url}/run/report.html"
     )
     assert b"<html" in bucket.get("run/report.html")

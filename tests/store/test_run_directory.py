@@ -96,7 +96,7 @@ def test_input_that_lies_in_the_run_folder_is_refused(pool, config, files):
 
 def published(config, keep: int) -> Path:
     export = {"use": "jsonl", "keep_versions": 1}
-    folder = curate.run(config(select=[{"use": "top_k", "keep": keep}], export=export)).export
+    folder = curate.run(config(select=[{"use": "top_k", "keep": keep}], export=export)).version
     assert folder is not None
     return folder
 

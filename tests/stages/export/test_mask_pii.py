@@ -138,7 +138,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("use", ["parquet", "jsonl"])
 def test_the_export_is_masked_and_says_so_everywhere(people, config, use):
     done = pipeline.run(config_from_dict(config(**sections(use=use))), Serial())
-    files = sorted((done.export / "data").iterdir())
+    files = sorted((done.version / "data").iterdir())
     if use == "parquet":
         rows = pa.concat_tables(map(pq.read_table, files)).to_pylist()
     else:
@@ -152,11 +152,11 @@ def test_the_export_is_masked_and_says_so_everywhere(people, config, use):
     assert emails == 2 * sum(number % 3 == 0 for number in numbers(rows))
     assert phones == sum(number % 4 == 0 for number in numbers(rows))
     counts = {"rows": changed, "spans": {"email": emails, "phone": phones}}
-    assert versions.read_contents(done.export)["masked"] == counts
+    assert versions.read_contents(done.version)["masked"] == counts
     told = f"{emails} e-mail addresses and {phones} phone numbers in {changed} rows"
     assert done.sentence().endswith(f"; masked: {told}")
     assert done.as_dict()["masked"] == counts
-    assert f"Masked: {told}." in (done.export / "README.md").read_text()
+    assert f"Masked: {told}." in (done.version / "README.md").read_text()
     assert f"Masked: {told}." in done.report.read_text()
     assert pipeline.report(config_from_dict(config(**sections(use=use))))[1]["masked"] == counts
 
@@ -194,16 +194,16 @@ def test_no_text_is_quoted_unmasked_after_a_run_that_failed(people, config):
 def test_workers_and_a_mask_that_comes_back_give_the_same_bytes(people, config):
     plain = pipeline.run(config_from_dict(config(**sections(mask_pii=[]))), Serial())
     done = pipeline.run(config_from_dict(config(**sections())), Serial())
-    assert done.export.name != plain.export.name
-    assert versions.read_contents(plain.export).get("masked") is None
-    written = bytes_of(done.export)
+    assert done.version.name != plain.version.name
+    assert versions.read_contents(plain.version).get("masked") is None
+    written = bytes_of(done.version)
     again = pipeline.run(config_from_dict(config(**sections(mask_pii=[]))), Serial())
-    assert again.export == plain.export
+    assert again.version == plain.version
     back = pipeline.run(config_from_dict(config(**sections())), Serial())
     assert back.records[-1].result.masked == done.records[-1].result.masked
-    assert bytes_of(back.export) == written
+    assert bytes_of(back.version) == written
     elsewhere = pipeline.run(config_from_dict(config(**sections(), run="other")), Processes(2))
-    assert bytes_of(elsewhere.export) == written
+    assert bytes_of(elsewhere.version) == written
 
 
 @pytest.mark.parametrize(

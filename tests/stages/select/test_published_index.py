@@ -269,4 +269,4 @@ def test_a_selection_whose_manifest_is_lost_is_made_again_as_it_was(tonight, nig
     path = Path("run/select") / name
     path.unlink() if path.is_file() else shutil.rmtree(path)
     again = curate.run(nightly(**refresh))
-    assert (again.unchanged, again.export) == (True, done.export)
+    assert (again.unchanged, again.version) == (True, done.version)
