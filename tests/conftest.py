@@ -34,6 +34,7 @@ TIER_OF = {
     "tests/contracts/test_every_reference.py": "slow",
     "tests/data_samples": "fast",
     "tests/docs": "fast",
+    "tests/docs/test_notebook.py": "slow",
     "tests/docs/test_plugin_examples.py": "slow",
     "tests/docs/test_tutorial.py": "slow",
     "tests/evaluation": "fast",

@@ -190,6 +190,9 @@ class Explanation:
         """Return the explanation as plain data."""
         return asdict(self)
 
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
     def lines(self) -> Iterator[str]:
         """Yield the explanation as lines of text."""
         pairs = list(self._pairs())
