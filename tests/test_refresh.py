@@ -187,7 +187,7 @@ def test_a_fit_anew_gives_the_bytes_of_a_new_run(written, nightly):
     written([line(number) for number in range(5, 205)])
     refreshed = curate.run(nightly(**settings))
     anew = curate.run(nightly(**settings, run="anew"))
-    assert refreshed.export.name == anew.export.name
+    assert refreshed.version.name == anew.version.name
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from curate.accounting import Count, sum_counts
 from curate.errors import escape_controls
-from curate.report import contamination_text, sentences
+from curate.report import contamination_text, sentences, split_text
 from curate.report.card_features import Feature
 from curate.report.formatting import DASH, compact, count, join_words, plural, share
 from curate.report.report_data import Report
@@ -54,6 +54,7 @@ def card(report: Report, export: Export) -> str:
         _plain(sentences.describe_export_changes(report)),
         *_section("Processing", _stages(report)),
         *_section("Overlap with evaluation sets", _checked(report)),
+        *_section("Splits", _splits(report)),
         *_section("Rows by source", _sources(report)),
         *_section("Comparison with a random baseline of the same size", _evidence(report)),
         *_section("Columns", _columns(export)),
@@ -144,6 +145,10 @@ def _checked(report: Report) -> str:
     head, rows = contamination_text.sets(report.decontamination)
     files = [(path, digest) for one in report.decontamination.sets for path, digest in one.files]
     return "\n\n".join((f"{method} {outcome}", _table(head, rows), _table(("File", "sha256"), files, "---")))
+
+
+def _splits(report: Report) -> str:
+    return f"{split_text.METHOD}\n\n{_table(*split_text.table(report.splits))}" if report.splits else ""
 
 
 def _evidence(report: Report) -> str:

@@ -423,6 +423,9 @@ class Report:
     decontamination: Decontamination | None = None
     """Result of the decontamination; None if it is not configured."""
 
+    splits: tuple[SplitCount, ...] = ()
+    """Splits of the selected rows; empty if they are not divided."""
+
     ground_truth: GroundTruthTable | None = None
     evaluation: Evaluation | None = None
     """Result of ``curate evaluate`` for this selection."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from curate.report import contamination_text, evaluation_text, ground_truth_table, sentences
+from curate.report import contamination_text, evaluation_text, ground_truth_table, sentences, split_text
 from curate.report.charts import bars, error_bars, scatter, threshold_curve
 from curate.report.charts.bars import Figure
 from curate.report.evaluation_data import Evaluation
@@ -158,6 +158,7 @@ def _sections(report: Report, drawn: dict[str, Figure], text: int) -> list[tuple
         ("sources", "Rows by source", [tables.sources(report)]),
         ("examples", "Example rows", [_examples(group, text) for group in report.examples if group.rows]),
         ("decontamination", "Overlap with evaluation sets", checked),
+        ("splits", "Splits", split_text.section(report.splits)),
         ("again", "Reproduce this run", _again(report)),
     ]
 

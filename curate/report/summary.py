@@ -62,6 +62,7 @@ def summary(report: Report) -> dict[str, object]:
         "conflicts": _conflicts(report),
         "ground_truth": None if report.ground_truth is None else _answered(report.ground_truth),
         "decontamination": None if report.decontamination is None else _checked(report.decontamination),
+        "splits": [dataclasses.asdict(one) for one in report.splits],
         "verdict": evaluation_text.sentence(report.evaluation) if report.evaluation else None,
         "retention": {part.entry: dataclasses.asdict(part) for part in report.retention},
         "scores": {score.name: _medians(score) for score in report.scores},

@@ -165,6 +165,9 @@ class Explanation:
     cluster: Cluster | None = None
     scores: tuple[Score, ...] = ()
     outcome: RowOutcome
+    split: str | None = None
+    """Split of a kept row; None without splits."""
+
     representatives: tuple[Representative, ...] = ()
     """Representative of the row, then the representative of that one if it was dropped later, and so on."""
 
@@ -201,7 +204,7 @@ class Explanation:
         for title, text in pairs:
             yield f"  {title:<{width}}  {text}"
 
-    def _pairs(self) -> Iterator[tuple[str, str]]:
+    def _row(self) -> Iterator[tuple[str, str]]:
         if self.text is not None:
             yield "from", f"{to_single_line(self.file or '')}, line {self.line}"
             yield "source", to_single_line(self.source or "")
@@ -210,9 +213,14 @@ class Explanation:
             yield "text", to_single_line(self.text)
         if self.cluster is not None:
             yield "cluster", str(self.cluster)
+
+    def _pairs(self) -> Iterator[tuple[str, str]]:
+        yield from self._row()
         for score in self.scores:
             yield score.name, str(score)
         yield "outcome", str(self.outcome)
+        if self.split is not None:
+            yield "split", self.split
         for one in self.representatives:
             near = f"{to_single_line(one.id)}, similarity {_number(one.similarity)}"
             yield one.relation, near if one.outcome is None else f"{near}: {to_single_line(one.text)}"
@@ -300,6 +308,7 @@ def _explain_row(run: Run, location: RowLocation, explanation: Explanation) -> E
         cluster=cluster,
         scores=scores,
         outcome=outcome,
+        split=_split(run, location, explanation.id),
         representatives=chain,
         kept_instead=next(iter(kept), None),
         hits=tuple(_hits(run, location, explanation.id)) if outcome.decided_by == _DECONTAMINATE else (),
@@ -393,6 +402,16 @@ def _cluster(run: Run, location: RowLocation, name: str) -> Cluster | None:
     title = names[number].as_py() if 0 <= number < len(names) else None
     similarity = _finite(line["centroid_similarity"][0].as_py())
     return Cluster(number=number, name=title, centroid_similarity=similarity)
+
+
+def _split(run: Run, location: RowLocation, name: str) -> str | None:
+    """Return the split of the row; None if rows were not divided, or have been selected again since."""
+    record = manifest.load_intact(run.folder / "split")
+    if record is None or run.selection is None or record.inputs.get("select") != run.selection.fingerprint:
+        return None
+    line = _line(parquet_io.shard_path(run.folder / "split", location.shard), name, schemas.SPLIT)
+    split: str | None = line["split"][0].as_py() if len(line) else None
+    return split
 
 
 def _scores(run: Run, location: RowLocation, name: str) -> Iterator[Score]:

@@ -7,10 +7,12 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from curate.accounting import Count
+from curate.config.model import SPLIT
 from curate.plugins.registry import Plugin
 from curate.report import report_data
 from curate.stages.base import CompletedStages, Context
 from curate.stages.decontaminate.stage import DecontaminateResult
+from curate.stages.split.stage import SplitResult
 from curate.store import manifest
 from curate.store.inputs import InputResult
 from curate.store.ledger import SelectResult
@@ -47,6 +49,7 @@ def build_outline(context: Context, done: CompletedStages, reused: Collection[st
         config=context.yaml,
         reproduce=(f"curate run {config.run}/config.yaml",),
         decontamination=_decontamination(config, done),
+        splits=done.record_of(SPLIT, SplitResult).result.splits if config.split is not None else (),
     )
 
 

@@ -23,6 +23,7 @@ from curate.kernels.stats.group_split import split_groups
 from curate.kernels.types import Codes, Counts, Rows
 from curate.pool.stage_outputs import SplitOutput
 from curate.pool.view import PoolView
+from curate.report import split_text
 from curate.report.report_data import SplitCount
 from curate.stages.base import (
     CompletedStages,
@@ -99,6 +100,8 @@ def split(context: Context, pool: PoolView, config: SplitConfig) -> tuple[SplitO
         _fingerprint_inputs(context.config, pool, config, previous),
         lambda key: _work(context, pool, config, folder, key, previous),
     )
+    if context.plan is None:
+        context.progress.note(f"split: {split_text.sentence(record.result.splits)}")
     return SplitOutput(folder, record.fingerprint, tuple(config.shares)), record
 
 

@@ -103,7 +103,7 @@ def sections(folder, score):
 def test_the_rows_of_the_sample_in_another_language_are_dropped_and_no_clean_one(tmp_path, plain_map):
     """Recall 1; what else is dropped is junk, which is in no language."""
     done = pipeline.run(config_from_dict(sections(tmp_path, [{"use": "language"}])), Serial())
-    (written,) = (done.export / "data").iterdir()
+    (written,) = (done.version / "data").iterdir()
     kept = [json.loads(line)["id"] for line in written.read_text(encoding="utf-8").splitlines()]
     key = pl.read_parquet(SAMPLES / "key.parquet")
     kinds = dict(zip(key["id"], key["kind"], strict=True))
