@@ -25,8 +25,8 @@ def evaluate(source: str, names: dict[str, Any]) -> tuple[object, str]:
     last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(tree, "cell", "exec"), names)  # noqa: S102 - our own notebook
-        value = None if last is None else eval(compile(ast.Expression(last.value), "cell", "eval"), names)  # noqa: S307
+        exec(compile(tree, "cell", "exec"), names)
+        value = None if last is None else eval(compile(ast.Expression(last.value), "cell", "eval"), names)
     return value, printed.getvalue()
 
 
