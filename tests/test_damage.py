@@ -23,7 +23,7 @@ from curate.progress import NullProgress
 from curate.store import parquet_io, versions
 from curate.store.explain import explain
 
-STAGES = ("input", "embed/column", "cluster", "score/length", "select")
+STAGES = ("input", "embed/column", "cluster", "score/length", "select", "split")
 
 
 def truncated(data: bytes) -> bytes:
@@ -61,6 +61,7 @@ def settings(pool, config):
             embed={"use": "column"},
             score=[{"use": "length"}, {"use": "prototypicality"}],
             select=[{"use": "top_k", "keep": keep, "quality": "length"}],
+            split={"shares": {"train": 0.6, "test": 0.4}},
             guard={"max_quarantine_rate": 0.2},
         )
         data["input"]["vectors"] = ".npy"
@@ -72,7 +73,12 @@ def settings(pool, config):
 def state():
     """The ledger, the lists of rows set aside, and the published export."""
     run = Path("run")
-    files = [*run.glob("select/part-*"), *run.rglob("quarantine/part-*"), *run.glob("export/current/**/*")]
+    files = [
+        *run.glob("select/part-*"),
+        *run.glob("split/*.parquet"),
+        *run.rglob("quarantine/part-*"),
+        *run.glob("export/current/**/*"),
+    ]
     return {path.as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files) if path.is_file()}
 
 
@@ -93,7 +99,7 @@ def test_a_half_written_shard_of_a_stage_that_was_done_is_seen_and_made_again(se
         again = curate.run(settings())
         assert path.read_bytes() == good
         assert [record.count for record in again.records] == [record.count for record in first.records]
-        if stage not in ("input", "select"):  # these two are made as a whole
+        if stage not in ("input", "select", "split"):  # these are made as a whole
             assert beside.stat().st_mtime_ns == untouched
     assert state() == before
 
@@ -165,7 +171,7 @@ def test_bytes_that_changed_in_a_shard_are_reported_when_they_are_read_and_delet
     good = path.read_bytes()
     flip(path)
     changed = settings() | {"export": {"use": "parquet", "add": ["cluster", "scores"]}}  # reads the ledger and scores
-    if stage != "select":
+    if stage not in ("select", "split"):
         changed["select"] = [{"use": "k_center", "keep": 20}]  # reads vectors; writes the ledger
     with pytest.raises(
         DataError,

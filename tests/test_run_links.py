@@ -42,6 +42,7 @@ def settings(pool, config):
         score=[{"use": "el2n"}],
         decontaminate={"files": "held.jsonl", "text": "text"},
         select=[{"use": "exact_duplicates", "against": "published"}, {"use": "top_k", "keep": 20}],
+        split={"shares": {"train": 0.6, "test": 0.4}},
         export={"use": "jsonl", "remove_repeated_spans": 5, "mask_pii": ["email"], "rows_per_file": 8},
         metrics=[{"use": "balance"}],
         evaluate={"seeds": 1},

@@ -29,6 +29,7 @@ SECTIONS: dict[str, Any] = {  # what computes with BLAS, in more than one block 
         {"use": "k_center", "keep_rate": 0.9, "n_partitions": 3},
         {"use": "facility_location", "keep_rate": 0.5, "within": "cluster"},
     ],
+    "split": {"shares": {"train": 0.6, "test": 0.4}},
     "export": {
         "use": "parquet",
         "rows_per_file": 100,

@@ -45,21 +45,20 @@ def sentence(splits: Sequence[SplitCount]) -> str:
     >>> from curate.report.report_data import Leak
     >>> leak = Leak(sampled=10, words=1, random_words=4.0, similar=0, random_similar=3.0)
     >>> train = SplitCount(name="train", share=0.9, rows=90, tokens=900, leak=None)
-    >>> sentence([train, SplitCount(name="test", share=0.1, rows=10, tokens=100, leak=leak)])
-    '90 rows in train, 10 in test; of 10 held-out rows, 1 resembles a row of another split (4 at random)'
+    >>> sentence([train, SplitCount(name="test", share=0.1, rows=10, tokens=100, leak=leak)])  # doctest: +ELLIPSIS
+    '90 rows in train, 10 in test; of 10 held-out rows, 1 shares words with another split (4 at random), 0 are ...'
     """
     first, *others = splits
-    sizes = ", ".join(
-        [f"{count(first.rows)} rows in {first.name}", *(f"{count(one.rows)} in {one.name}" for one in others)]
-    )
+    sizes = [f"{count(first.rows)} rows in {first.name}", *(f"{count(one.rows)} in {one.name}" for one in others)]
     leaks = [one.leak for one in others if one.leak is not None]
-    sampled = sum(leak.sampled for leak in leaks)
-    crossing = sum(max(leak.words, leak.similar) for leak in leaks)
-    random = sum(max(leak.random_words, leak.random_similar) for leak in leaks)
-    verb = "resembles" if crossing == 1 else "resemble"
+    words, similar = sum(leak.words for leak in leaks), sum(leak.similar for leak in leaks)
+    random_words, random_similar = (
+        count(round(sum(getattr(leak, name) for leak in leaks))) for name in ("random_words", "random_similar")
+    )
     return (
-        f"{sizes}; of {count(sampled)} held-out rows, {count(crossing)} {verb} a row of another split "
-        f"({count(round(random))} at random)"
+        f"{', '.join(sizes)}; of {count(sum(leak.sampled for leak in leaks))} held-out rows, "
+        f"{count(words)} {'shares' if words == 1 else 'share'} words with another split ({random_words} at random), "
+        f"{count(similar)} {'is' if similar == 1 else 'are'} similar ({random_similar})"
     )
 
 

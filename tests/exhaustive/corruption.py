@@ -72,6 +72,7 @@ CONFIG: dict[str, Any] = {
         {"use": "minhash", "against": "published", "min_similarity": 0.7},
         {"use": "ccs", "keep": 24, "by": "prototypicality"},
     ],
+    "split": {"shares": {"train": 0.6, "test": 0.4}},
     "metrics": [{"use": "vendi"}],
     "evaluate": {"seeds": 1},
     "refresh": {"max_drift": 1.0},

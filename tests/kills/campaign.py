@@ -47,7 +47,7 @@ FLIGHT = 0.03
 """Seconds that a process may fly on after the moment."""
 
 EXECUTORS = {"serial": ["--executor", "serial"], "processes": ["--workers", "2"]}
-STAGES = ("input", "embed", "cluster", "score", "select", "export", "run")
+STAGES = ("input", "embed", "cluster", "score", "select", "split", "export", "run")
 ENDED = {"group": [-9], "driver": [-9], "worker": [0], "sigterm": [143, -15], "sigint": [130, -2]}
 """The kinds of kill, and how a run that met one ends: when Python itself is shutting down, by the signal."""
 
@@ -90,6 +90,7 @@ CONFIG: dict[str, Any] = {
         {"use": "semdedup", "min_similarity": 0.95, "embedding": "letters", "n_probe": 1},
         {"use": "ccs", "keep": 16, "by": "prototypicality"},
     ],
+    "split": {"shares": {"train": 0.6, "test": 0.4}},
     "export": {"use": "parquet", "rows_per_file": 4, "add": ["rank", "scores"], "keep_versions": 2},
     "refresh": {"refit": "drift", "max_drift": 0.0, "keep_previous_weight": 0.5},
     "guard": {"max_quarantine_rate": 0.3},

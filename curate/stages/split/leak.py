@@ -124,16 +124,15 @@ def _count(task: _Task) -> Counts:
     row = np.repeat(found, numbers)
     query = index.texts[np.repeat(index.offsets[ngrams + 1] - np.cumsum(numbers), numbers) + np.arange(len(row))]
     query, row = np.unique(np.stack((query, row)), axis=1)
-    _add(counts[0], query, rows[row], codes, sampled, task.first)
+    is_other = rows[row] + task.first != sampled[query]
+    np.add.at(counts[0], (query[is_other], codes[rows[row[is_other]]]), 1)
     x, threshold = shard.vectors(None), similarity_threshold(_MIN_SIMILARITY)
     with one_blas_thread():
         for block in block_slices(len(rows), _ROWS):
-            query, row = np.nonzero(queries @ x[rows[block]].T >= threshold)
-            _add(counts[1], query, rows[block][row], codes, sampled, task.first)
+            is_similar = queries @ x[rows[block]].T >= threshold
+            _, query, own = np.intersect1d(sampled - task.first, rows[block], assume_unique=True, return_indices=True)
+            is_similar[query, own] = False
+            if is_similar.any():
+                of_split = np.eye(task.n_splits, dtype=np.float32)[codes[rows[block]]]
+                counts[1] += (is_similar.astype(np.float32) @ of_split).astype(np.int64)
     return counts
-
-
-def _add(counts: Counts, query: Rows, row: Rows, codes: Codes, sampled: Rows, first: int) -> None:
-    """Count pairs of a row of the sample and another row, by the split of the other."""
-    others = row + first != sampled[query]
-    np.add.at(counts, (query[others], codes[row[others]]), 1)
