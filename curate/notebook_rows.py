@@ -59,6 +59,13 @@ class NotebookRows:
             If an argument is wrong; the message names it.
         """
         frame = data_frames.to_frame(data)
+        others = (embeddings, quality, cluster, tokens, scores, texts, labels, groups)
+        if (
+            frame is not None
+            and all(dtype.is_numeric() for dtype in frame.dtypes)
+            and all(one is None for one in others)
+        ):
+            data, frame = frame.to_numpy(), None  # a frame of numbers is a matrix
         if frame is None and data is not None:
             if embeddings is not None:
                 raise ConfigError("embeddings: given twice, as data, too", hint="pass a DataFrame as data")

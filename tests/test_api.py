@@ -296,6 +296,13 @@ def test_rows_of_any_frame_are_selected_and_taken(kind):
     assert len(by.indices) == 50
 
 
+def test_a_frame_of_numbers_is_a_matrix_unless_vectors_are_passed():
+    numbers = pl.DataFrame({"stars": ROWS["stars"], "rank": range(200)})
+    kept = curate.select(numbers, embeddings=X, selector="where", drop="stars < 4")
+    assert kept.indices.tolist() == list(range(4, 200, 5))
+    assert len(curate.select(numbers + 1, selector="k_center", keep=3).indices) == 3
+
+
 def test_labels_groups_and_scores_are_columns_of_conditions():
     arrays = {"labels": np.arange(200) % 3, "groups": {"lang": ROWS["lang"]}, "scores": {"el2n": np.arange(200)}}
     kept = curate.select(X, selector="where", drop="label = 1 or lang = 'de' or score_el2n < 10", **arrays)

@@ -26,10 +26,7 @@ def library_of(data: object) -> str:
 
 
 def to_frame(data: object) -> pl.DataFrame | None:
-    """Return a DataFrame or an Arrow table as a Polars frame; None for other data, and for frames of numbers only.
-
-    A frame in which all columns are numbers is a matrix.
-    """
+    """Return a DataFrame, an Arrow table or a dataset as a Polars frame; None for other data."""
     library, kind = library_of(data), type(data).__name__
     if (library, kind) not in (
         ("polars", "DataFrame"),
@@ -44,16 +41,14 @@ def to_frame(data: object) -> pl.DataFrame | None:
     import pyarrow as pa
 
     source: Any = data
-    if kind == "LazyFrame":
-        frame = source.collect()
-    elif library == "polars":
-        frame = source
-    elif library == "pandas":
-        frame = pl.from_pandas(source)
-    else:
-        table = source.with_format("arrow")[:] if library == "datasets" else source
-        frame = pl.from_arrow(pa.table(table) if isinstance(table, pa.RecordBatch) else table)
-    return None if all(dtype.is_numeric() for dtype in frame.dtypes) else frame
+    if library == "polars":
+        polars_frame: pl.DataFrame = source.collect() if kind == "LazyFrame" else source
+        return polars_frame
+    if library == "pandas":
+        return pl.from_pandas(source)
+    table = source.with_format("arrow")[:] if library == "datasets" else source
+    frame = pl.from_arrow(pa.table(table) if isinstance(table, pa.RecordBatch) else table)
+    return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
 
 
 def vector_columns(frame: pl.DataFrame) -> list[str]:
