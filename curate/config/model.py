@@ -60,7 +60,7 @@ class InputConfig:
 
     text: Text
     """Text of a row: the name of a column, or a template over columns such as "{instruction}\\n{output}", or over the
-    elements of lists such as "{messages[].content}"."""
+    elements of lists such as "{messages[*].content}"."""
 
     id: PoolColumn | None = None
     """Column that identifies a row; by default, the id is a hash of the content."""

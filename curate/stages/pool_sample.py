@@ -18,6 +18,7 @@ import pyarrow as pa
 from curate import paths
 from curate.errors import DataError
 from curate.stages.ingest import declared_types
+from curate.stages.ingest.chat_column import resolve_text
 from curate.stages.ingest.shard_writer import read_options
 from curate.store import decompression, parquet_records, readers
 from curate.store.arrow_values import convert_column
@@ -126,6 +127,7 @@ def sample_files(config: InputConfig, files: Mapping[str, FileInfo], seconds: fl
         A file cannot be read.
     """
     ends = time.monotonic() + seconds
+    config = resolve_text(config, files)
     builder = _SampleBuilder()
     for path, facts in files.items():
         if builder.files and time.monotonic() > ends:

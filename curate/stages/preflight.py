@@ -40,7 +40,7 @@ from curate.stages.findings import Findings, locate
 from curate.stages.ingest import source_names, token_counts
 from curate.stages.ingest.shard_writer import vectors_path
 from curate.stages.ingest.stage import find_input_files, match_files
-from curate.stages.ingest.text_template import template_columns
+from curate.stages.ingest.text_template import PathCounts, describe_paths_without_text, render, template_columns
 from curate.stages.pool_sample import PoolSample
 from curate.stages.resource_forecast import check_resources
 from curate.store import npy, run_directory
@@ -162,8 +162,9 @@ def check_config(
                 source_names.source_from_path(config.input, name)
             findings.pool = pool_sample.sample_files(config.input, files, SECONDS)
             check_pool(findings, findings.pool, provisional=provisional)
-            if provisional:  # a run counts all bad records while reading
+            if provisional:  # a run counts all bad records, and the texts at paths, while reading
                 _check_bad(findings, findings.pool)
+                _check_paths(findings, findings.pool)
             _check_arrays(findings, files, findings.pool)
     _check_texts(findings, matches)
     first = provisional or not paths.list_names(folder / "input")
@@ -276,6 +277,19 @@ def _check_roles(findings: Findings, pool: PoolSample) -> None:
         if kind is not None and pa.types.is_nested(kind):
             message = f"column {name!r} is {kind}; it must be text or a number"
             findings.add(("input", role), message, "choose another column")
+
+
+def _check_paths(findings: Findings, pool: PoolSample) -> None:
+    """Add a note for every path of the text at which none of the first rows has a text."""
+    text = findings.config.input.text
+    if template_columns(text) is None or not len(pool.table):
+        return
+    counts = PathCounts()
+    render(text, pool.table, counts)
+    findings.notes += [
+        f"input.text: {message} (examined: the first {len(pool.table):,} rows of {pool.files[0]})"
+        for message in describe_paths_without_text(text, counts)
+    ]
 
 
 def _check_tokens(findings: Findings, pool: PoolSample) -> None:

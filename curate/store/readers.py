@@ -214,6 +214,15 @@ def add_partitions(batch: Batch, partitions: Mapping[str, str | None]) -> Batch:
     return batch if table is batch.table else replace(batch, table=table, cells=frozenset(cells))
 
 
+def read_column_type(path: Path, name: str) -> pa.DataType | None:
+    """Return the type of a column of a file that lists its columns; None for other formats and missing columns."""
+    if detect_format(path)[0] != "parquet":
+        return None
+    with paths.convert_store_errors(path), parquet_records.open_parquet(path) as file:
+        schema = file.schema_arrow
+    return schema.field(name).type if name in schema.names else pa.null()
+
+
 def read_column_names(path: Path, options: ReadOptions | None = None) -> list[str]:
     """Return the column names of the first records of a file."""
     batch = next(read(Piece(str(path), 0), options), None)

@@ -20,6 +20,7 @@ from curate.kernels.arrow_lists import is_list
 from curate.kernels.text.json_values import is_binary, to_identifier, to_text
 from curate.kernels.text.text_identity import is_blank
 from curate.stages.ingest import declared_types, source_names, text_template, token_counts
+from curate.stages.ingest.text_template import PathCounts
 from curate.store import inputs, json_records, npy, parquet_io, readers, schemas, small_files
 from curate.store.arrow_values import convert_column
 from curate.store.column_types import Column, describe_array, describe_cells
@@ -154,6 +155,9 @@ class ReadResult:
 
     nested: dict[str, NestedColumn] = field(default_factory=dict)
     """Values of each non-scalar column in JSON files, including bad records."""
+
+    path_counts: PathCounts = field(default_factory=PathCounts)
+    """Use of the paths of the text template by the rows."""
 
     incomplete: bool = False
     """Whether shards are missing because records have different kinds of values."""
@@ -454,7 +458,7 @@ def _usable_rows(task: ReadTask, files: _Files, batch: Batch, bad: _Quarantine, 
     rejected = _RejectedRows(n)
     for reason, rows in undeclared:
         rejected.add(rows, reason)
-    text = _text(config, table, batch.texts, path, rejected)
+    text = _text(config, table, batch.texts, path, rejected, result.path_counts)
     source = _source(config, table, files, owners, rejected)
     identity = to_identifier(_array(table, config.id)) if config.id else pa.nulls(n, pa.string())
     if config.id:
@@ -557,14 +561,19 @@ def _array(table: pa.Table, name: str) -> pa.Array:
 
 
 def _text(
-    config: InputConfig, table: pa.Table, texts: Mapping[str, pa.Array], path: str, rejected: _RejectedRows
+    config: InputConfig,
+    table: pa.Table,
+    texts: Mapping[str, pa.Array],
+    path: str,
+    rejected: _RejectedRows,
+    counts: PathCounts,
 ) -> pa.Array:
     if (names := text_template.template_columns(config.text)) is not None:
         for name in texts.keys() & set(table.column_names):
             table = table.set_column(table.column_names.index(name), name, texts[name])
         for name in names:
             _text_role(name, table, "text", rejected)
-        return text_template.render(config.text, table)
+        return text_template.render(config.text, table, counts)
     column = _array(table, config.text)
     if not (pa.types.is_null(column.type) or text_template.is_text(column.type)):
         raise DataError(

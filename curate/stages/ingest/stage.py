@@ -32,6 +32,7 @@ from curate.stages import column_names, guardrails
 from curate.stages.base import QUARANTINE, CompletedStages, Context, Outcome, Stage, Step, run_step
 from curate.stages.export import map_strings
 from curate.stages.ingest import source_names, text_template, token_counts
+from curate.stages.ingest.chat_column import resolve_text
 from curate.stages.ingest.shard_writer import (
     CountMethod,
     FileCount,
@@ -249,7 +250,7 @@ def fingerprint_inputs(config: InputConfig, files: Sequence[FileInfo]) -> dict[s
     """Return the inputs of the fingerprint of the input shards."""
     settings = ("text", "id", "label", "source", "tokens", "types", "header", "delimiter", "vectors", "rows_per_shard")
     return {
-        "version": 4,
+        "version": 5,
         "files": {file["path"]: file["sha256"] + file.get("vectors_sha256", "") for file in files},
         **{name: to_plain(getattr(config, name)) for name in settings},
         **({"tokenizer": token_counts.revision(str(config.tokens))} if _uses_tokenizer(config, files) else {}),
@@ -265,7 +266,7 @@ def _uses_tokenizer(config: InputConfig, files: Sequence[FileInfo]) -> bool:
 
 
 def _work(context: Context, folder: Path, files: list[FileInfo], fingerprint: str) -> Outcome[InputResult]:
-    config = context.config.input
+    config = resolve_text(context.config.input, (file["path"] for file in files))
     paths.remove_directory(folder / _INCOMING)
     for obsolete in paths.list_shards(folder / QUARANTINE):
         paths.unlink(obsolete)
@@ -308,6 +309,7 @@ def _work(context: Context, folder: Path, files: list[FileInfo], fingerprint: st
     if text_template.template_columns(config.text) is None:
         roles["text"] = config.text
     rows = [parquet_io.count_rows(path) for path in shard_paths]
+    unused = _paths_without_text(config, done)
     if non_finite := sum(count.non_finite for count in counts):
         context.progress.note(f"input: {non_finite:,} NaN and Infinity literals were read as null")
     result = InputResult(
@@ -324,10 +326,20 @@ def _work(context: Context, folder: Path, files: list[FileInfo], fingerprint: st
         if not total:
             raise DataError("there are no rows", where=where, hint="check that the files are complete")
         parts = [path for path in paths.list_shards(folder / QUARANTINE) if parquet_io.is_current(path, fingerprint)]
-        reasons = summarize_reasons(parts, context.config.export.mask_pii)
+        reasons = "; ".join([summarize_reasons(parts, context.config.export.mask_pii), *unused])
         message = f"all {total:,} rows were quarantined: {reasons}"
         raise DataError(message, where=where, hint=f"fix the input; all rows with reasons are in {folder / QUARANTINE}")
+    for message in unused:
+        context.progress.warn(f"input.text: {message}")
     return Outcome(sources=sources, shards=len(shard_paths), peak_memory=peak, result=result)
+
+
+def _paths_without_text(config: InputConfig, done: Sequence[ReadResult]) -> list[str]:
+    """Return a message for each path of the text at which no row of the pool has a text."""
+    counts = text_template.PathCounts()
+    for item in done:
+        counts.add(item.path_counts)
+    return text_template.describe_paths_without_text(config.text, counts)
 
 
 def _tasks(
