@@ -59,8 +59,8 @@ class InputConfig:
     or URLs."""
 
     text: Text
-    """Text of a row: the name of a column, or a template over columns such as "{instruction}\\n{output}", or over the
-    elements of lists such as "{messages[*].content}"."""
+    """Text of a row: the name of a column of texts or chats, or a template over columns such as
+    "{instruction}\\n{output}", or over the elements of lists such as "{messages[role=assistant].content}"."""
 
     id: PoolColumn | None = None
     """Column that identifies a row; by default, the id is a hash of the content."""

@@ -124,9 +124,20 @@ def _strings(table: pa.Table, path: TextPath, counts: PathCounts | None) -> pa.A
     if steps:
         values = map(parse_text, json_values(array)) if is_text(array.type) else json_values(array)
         return pa.array(["\n".join(_texts(value, steps, counts)) for value in values], pa.string())
-    if pa.types.is_nested(array.type) or is_json(array.type):
+    if is_json(array.type):
+        return pa.array(map(_render_json, array.storage.to_pylist()), pa.string())
+    if pa.types.is_nested(array.type):
         return pa.array([render_value(value) for value in json_values(array)], pa.string())
     return to_text(array)
+
+
+def _render_json(text: str | None) -> str | None:
+    """Render a JSON text; what is rendered as JSON stays as it is written."""
+    if text is None:
+        return None
+    value = loads(text)
+    rendered = render_value(value)
+    return text if rendered == dumps(value).decode() else rendered
 
 
 def json_values(array: pa.Array) -> list[object]:
