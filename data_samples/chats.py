@@ -29,7 +29,7 @@ def rows() -> Iterator[dict[str, Any]]:
 
 
 def chats() -> Iterator[dict[str, Any]]:
-    """Yield chats: half with a system message, some with a second turn, a call of a tool, or a copy of earlier turns."""
+    """Yield chats: some with a system message, a second turn, a call of a tool, or a copy of earlier turns."""
     dice, pool = random.Random(SEED), list(rows())
     made: list[list[dict[str, Any]]] = []
     for number in range(CHATS):

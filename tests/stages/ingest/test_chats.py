@@ -64,7 +64,9 @@ SHAREGPT_TEXT = f"human: Hi\n\ngpt: Write to {MAIL}"
 
 
 def as_json(values: list[Any]) -> pa.Array:
-    return pa.array([None if value is None else json.dumps(value) for value in values], pa.json_())
+    return pa.array(
+        [None if value is None else json.dumps(value, separators=(",", ":")) for value in values], pa.json_()
+    )
 
 
 @pytest.mark.parametrize(
