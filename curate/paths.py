@@ -227,7 +227,7 @@ def _expand(folder: str, parts: Sequence[str]) -> Iterator[str]:
     elif os.path.lexists(literal):
         yield from _expand(literal, rest)
     elif glob.has_magic(part):
-        for name in _list_directory(folder) if Path(folder).is_dir() else ():
+        for name in list_directory(folder) if Path(folder).is_dir() else ():
             if fnmatch.fnmatchcase(name, part) and (part.startswith(".") or not name.startswith(".")):
                 yield from _expand(os.path.join(folder, name), rest)  # noqa: PTH118 - for speed
 
@@ -239,13 +239,19 @@ def _folders(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
         return
     seen.add((status.st_dev, status.st_ino))
     yield folder
-    for name in _list_directory(folder, folders=True):
+    for name in list_directory(folder, folders=True):
         if not name.startswith("."):
             yield from _folders(os.path.join(folder, name), seen)  # noqa: PTH118 - for speed
 
 
-def _list_directory(folder: str, *, folders: bool = False) -> list[str]:
-    """Return the names in a directory, or only those of subdirectories and of links to directories."""
+def list_directory(folder: str, *, folders: bool = False) -> list[str]:
+    """Return the names in a directory, sorted, or only those of subdirectories and of links to directories.
+
+    Raises
+    ------
+    DataError
+        The directory cannot be read.
+    """
     try:
         with os.scandir(folder or ".") as entries:
             return sorted(entry.name for entry in entries if not folders or entry.is_dir())

@@ -145,7 +145,7 @@ def check_config(
     matches: dict[KeyPath, Mapping[str, Any]] = {}
     for path, pattern in referenced_files(config):
         try:
-            matched = match_files(format_path(path), pattern)
+            matched = match_files(format_path(path), pattern, folders=path != ("evaluate", "ground_truth"))
             run_directory.refuse_run_files(matched, folder, format_path(path))
             matches[path] = matched
         except CurateError as error:

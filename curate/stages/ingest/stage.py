@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import itertools
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -43,7 +44,7 @@ from curate.stages.ingest.shard_writer import (
     vectors_path,
     write_shards,
 )
-from curate.store import inputs, json_records, manifest, npy, parquet_io, readers, run_directory, schemas
+from curate.store import input_folders, inputs, json_records, manifest, npy, parquet_io, readers, run_directory, schemas
 from curate.store.column_types import Column
 from curate.store.inputs import DEFAULT_SOURCE, NO_SOURCE, InputResult, Inputs
 from curate.store.manifest import Record, StageResult
@@ -124,8 +125,17 @@ def find_input_files(config: InputConfig) -> dict[str, FileInfo]:
     return match_files("input.files", *([config.files] if isinstance(config.files, str) else config.files))
 
 
-def match_files(key: str, *patterns: str) -> dict[str, FileInfo]:
+def match_files(key: str, *patterns: str, folders: bool = True) -> dict[str, FileInfo]:
     """Return the files that match any of the patterns of a configuration key, in name order, with their stamps.
+
+    Parameters
+    ----------
+    key : str
+        Key of the configuration, for messages.
+    patterns : str
+        Files, patterns, and folders.
+    folders : bool, default True
+        Whether a folder represents its files; otherwise it is an error.
 
     Raises
     ------
@@ -134,16 +144,17 @@ def match_files(key: str, *patterns: str) -> dict[str, FileInfo]:
     """
     files: dict[str, FileInfo] = {}
     for pattern in patterns:
+        listed = input_folders.list_folder(pattern) if folders else None
+        if listed is not None:
+            files |= {name: paths.read_stamp(paths.parse_path(name)) for name in listed.files}
+            continue
         matched = paths.match_files(pattern)
         if not matched:
             url = "://" in pattern
             hint = "check the name of the bucket" if url else "patterns are relative to the current folder"
             message = f"{key}: no file matches {pattern!r}"
             if not url and Path(pattern).is_dir():
-                message, hint = (
-                    f"{key}: {pattern!r} is a folder",
-                    f"use a pattern for its files: {pattern.rstrip('/')}/*",
-                )
+                message, hint = f"{key}: {pattern!r} is a folder", "name a file"
             raise DataError(message, where="" if url else str(Path.cwd()), hint=f"{hint}; ** descends into folders")
         files |= matched
     return {path: files[path] for path in paths.unique_files(files)}
@@ -271,6 +282,7 @@ def _work(context: Context, folder: Path, files: list[FileInfo], fingerprint: st
     for obsolete in paths.list_shards(folder / QUARANTINE):
         paths.unlink(obsolete)
     _warn_of_headers(context, files)
+    _note_skipped_files(context)
     counting = _detect_count_method(config, files)
     tasks = list(_tasks(config, files, counting, folder, fingerprint))
     done, _, peak = context.map("reading input", write_shards, tasks, [task.weight for task in tasks])
@@ -397,6 +409,26 @@ def _warn_of_headers(context: Context, files: Sequence[FileInfo]) -> None:
 
 
 _MAX_SHOWN = 40  # characters of a name
+
+
+def _note_skipped_files(context: Context) -> None:
+    """Report the files in input folders that are not read, and splits that are read together."""
+    files = context.config.input.files
+    for pattern in [files] if isinstance(files, str) else files:
+        listed = input_folders.list_folder(pattern)
+        if listed is not None and listed.skipped:
+            names = summarize_names([os.path.relpath(name, pattern) for name in listed.skipped], _MOST_SKIPPED)
+            count = len(listed.skipped)
+            context.progress.note(f"input: {pattern}: skipped {count:,} files of other formats: {names}")
+        if listed is not None and listed.splits:
+            splits = summarize_names(listed.splits)
+            context.progress.warn(
+                f"input: {pattern}: all splits of the dataset are in the pool ({splits}); to read only one, set "
+                f"input.files: {Path(pattern) / listed.splits[0]}"
+            )
+
+
+_MOST_SKIPPED = 5  # names in a message
 
 
 def _check_tokens(
