@@ -51,6 +51,7 @@ TIER_OF = {
     "tests/properties": "slow",
     "tests/report": "fast",
     "tests/stages": "fast",
+    "tests/stages/ingest/test_stdin.py": "slow",
     "tests/stages/proxy/test_proxy.py": "slow",
     "tests/stages/select/test_run_selector.py": "slow",
     "tests/stages/test_epochs.py": "slow",

@@ -55,8 +55,8 @@ class InputConfig:
     """Input files of the pool, and the roles of their columns."""
 
     files: Files
-    """Input files: a path or a pattern such as "pool/**/*.jsonl", or a list of them, relative to the current directory;
-    or URLs."""
+    """Input files: a path, a folder, or a pattern such as "pool/**/*.jsonl", or a list of them, relative to the current
+    directory; or URLs. "-" is standard input with one JSON object per line, and "-.csv" in another format."""
 
     text: Text
     """Text of a row: the name of a column of texts or chats, or a template over columns such as
@@ -96,6 +96,8 @@ class InputConfig:
 
     def __post_init__(self) -> None:
         template_syntax.parse_template(self.text)  # raises an error if it is invalid
+        if not isinstance(self.files, str) and any(re.fullmatch(r"-(\..+)?", one) for one in self.files):
+            raise ValueError('files: standard input must be the only entry: files: "-"')
         if self.delimiter is not None and self.delimiter in '"\r\n':
             raise ValueError("delimiter: must not be a quote or a line break")
         if isinstance(self.header, tuple) and len(set(self.header)) < len(self.header):

@@ -40,10 +40,11 @@ from curate.stages.findings import Findings, locate
 from curate.stages.ingest import source_names, token_counts
 from curate.stages.ingest.shard_writer import vectors_path
 from curate.stages.ingest.stage import find_input_files, match_files
+from curate.stages.ingest.stdin_spool import is_stored_stdin, resolve_stdin
 from curate.stages.ingest.text_template import PathCounts, describe_paths_without_text, render, template_columns
 from curate.stages.pool_sample import PoolSample
 from curate.stages.resource_forecast import check_resources
-from curate.store import npy, run_directory
+from curate.store import npy, parquet_io, run_directory
 from curate.store.inputs import as_text
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def check_without_run(config: RunConfig) -> Findings:
     """Check a configuration without starting a run, in about a second."""
     _prevent_pandas_import()
     folder = paths.parse_path(config.run)
+    config = resolve_stdin(config)
     findings = Findings(config)
     with findings.collect_errors(), paths.convert_store_errors(folder):
         _check_folder(findings, folder)
@@ -144,6 +146,9 @@ def check_config(
     findings = findings or Findings(config)
     matches: dict[KeyPath, Mapping[str, Any]] = {}
     for path, pattern in referenced_files(config):
+        if path == ("input", "files") and is_stored_stdin(config) and not parquet_io.exists(paths.parse_path(pattern)):
+            findings.notes.append("input.files: standard input is read when a run starts; its columns are not checked")
+            continue
         try:
             matched = match_files(format_path(path), pattern, folders=path != ("evaluate", "ground_truth"))
             run_directory.refuse_run_files(matched, folder, format_path(path))
