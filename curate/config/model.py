@@ -88,8 +88,9 @@ class InputConfig:
     comma, semicolon, tab and pipe that occurs in the first line."""
 
     vectors: NonEmpty | None = None
-    """Suffix of the array file with the embeddings of each input file: with ".npy", the embeddings of pool/a.jsonl are
-    in pool/a.npy."""
+    """Array file with an embedding for every row of all input files in name order, such as "embeddings.npy"; or the
+    suffix of an array file next to each input file, which begins with a dot, a hyphen or an underscore: with ".npy",
+    the embeddings of pool/a.jsonl are in pool/a.npy."""
 
     rows_per_shard: Annotated[int, Ge(1), Le(10_000_000)] = 65_536
     """Approximate number of rows that are processed at a time."""
@@ -102,11 +103,17 @@ class InputConfig:
             raise ValueError("delimiter: must not be a quote or a line break")
         if isinstance(self.header, tuple) and len(set(self.header)) < len(self.header):
             raise ValueError("header: two columns have the same name")
-        if self.vectors is not None and (re.search(r"[/\\]", self.vectors) or not self.vectors.endswith(".npy")):
+        if self.vectors is not None and not self.vectors.endswith(".npy"):
             raise ValueError(
-                f"vectors: must be a suffix such as '.npy', with which the vectors of pool/a.jsonl are in pool/a.npy; "
-                f"got {format_value(self.vectors)}"
+                f"vectors: must be an array file such as 'embeddings.npy', or a suffix such as '.npy', with which the "
+                f"vectors of pool/a.jsonl are in pool/a.npy; got {format_value(self.vectors)}"
             )
+
+    @property
+    def vectors_file(self) -> str | None:
+        """Array file with the vectors of all input files; None if there is none, or one for each input file."""
+        is_suffix = self.vectors is None or re.fullmatch(r"[._-][^/\\]*", self.vectors)
+        return None if is_suffix else self.vectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -315,7 +315,7 @@ def _check_vectors(findings: Findings, path: KeyPath, entry: Entry, pool: PoolSa
     built = entry.spec.build()
     if built.column is None:
         if findings.config.input.vectors is None:
-            hint = "set the column, or the suffix of the array files: input.vectors: .npy"
+            hint = "set the column, or the array files: input.vectors: embeddings.npy"
             findings.add((*path, "column"), "there are no vectors: neither a column nor input.vectors is set", hint)
         return
     if built.column not in pool.table.column_names:
@@ -412,17 +412,18 @@ def _check_bad(findings: Findings, pool: PoolSample) -> None:
 
 def _check_arrays(findings: Findings, files: Mapping[str, object], pool: PoolSample) -> None:
     """Add an error for input files without the array of their vectors."""
-    suffix = findings.config.input.vectors
-    for name in files if suffix is not None else ():
-        path = vectors_path(paths.parse_path(name), str(suffix))
+    config, rows_known = findings.config.input, not pool.row_count.error and not pool.bad_records
+    together = config.vectors_file is not None
+    for name in ["the input files"] if together else files if config.vectors is not None else ():
+        path = paths.parse_path(config.vectors_file or str(vectors_path(paths.parse_path(name), str(config.vectors))))
         try:
             rows = npy.read_shape(path)[0]
         except (OSError, ValueError, OverflowError) as error:
             reason = "there is no such file" if isinstance(error, FileNotFoundError) else str(error)
-            hint = "set the suffix of an array file next to each input file, such as .npy"
+            hint = "set an array file, or the suffix of an array file next to each input file, such as .npy"
             findings.add(("input", "vectors"), f"cannot read the vectors of {name} in {path}: {reason}", hint)
             return
-        if len(files) == 1 and not pool.row_count.error and not pool.bad_records and rows < pool.row_count.rows:
+        if (together or len(files) == 1) and rows_known and rows < pool.row_count.rows:
             message = f"{path} has {rows:,} vectors, but {name} has {pool.row_count.rows:,} rows"
             findings.add(("input", "vectors"), message, "write one vector for every row")
 

@@ -504,7 +504,7 @@ def _usable_rows(task: ReadTask, files: _Files, batch: Batch, bad: _Quarantine, 
         ours[inputs.SOURCE] = pa.array(source, pa.string()).take(keep)
     if batch.nulls is not None:
         ours[inputs.NULLS] = batch.nulls.take(keep)
-    if config.vectors:
+    if config.vectors and not config.vectors_file:
         ours[inputs.VECTOR] = _vectors(config.vectors, path, ours[inputs.ROW].to_numpy())
     for name, column in ours.items():
         kept = kept.append_column(name, column)
@@ -637,6 +637,31 @@ _VECTORS_HINT = "write an array with one vector for every row of the file"
 
 def _vectors(suffix: str, path: str, rows: np.ndarray) -> pa.Array:
     array_path = vectors_path(paths.parse_path(path), suffix)
+    return _read_vectors(array_path, rows, f"{path} has more rows")
+
+
+@dataclass(frozen=True, slots=True)
+class VectorTask:
+    """Task of adding the vectors of one array for the pool to a shard."""
+
+    shard: Path
+    array: Path
+    offsets: tuple[int, ...]
+    """Number of rows in the files before each file."""
+
+    fingerprint: str
+
+
+def add_vectors(task: VectorTask) -> None:
+    """Add the vectors of the rows of a shard as a column."""
+    table = parquet_io.read(task.shard)
+    rows = np.asarray(task.offsets, np.int64)[table[inputs.FILE].to_numpy()] + table[inputs.ROW].to_numpy()
+    table = table.append_column(inputs.VECTOR, _read_vectors(task.array, rows, "the input files have more rows"))
+    parquet_io.write(table, task.shard, task.fingerprint, compression="zstd")
+
+
+def _read_vectors(array_path: Path, rows: NDArray[np.int64], problem: str) -> pa.Array:
+    """Return rows of an array, in ascending order, as lists."""
     first, last = (int(rows[0]), int(rows[-1])) if len(rows) else (0, -1)
     with paths.convert_store_errors(array_path):
         try:
@@ -645,7 +670,7 @@ def _vectors(suffix: str, path: str, rows: np.ndarray) -> pa.Array:
         except (OSError, ValueError, OverflowError) as error:
             raise DataError(f"cannot read the vectors: {error}", where=str(array_path), hint=_VECTORS_HINT) from error
     if last >= shape[0]:
-        message = f"the array has {shape[0]:,} vectors, but {path} has more rows"
+        message = f"the array has {shape[0]:,} vectors, but {problem}"
         raise DataError(message, where=str(array_path), hint=_VECTORS_HINT)
     with np.errstate(over="ignore"):  # overflows become infinite, and are quarantined by the embed stage
         taken = np.ascontiguousarray(array[rows - first], np.float32)

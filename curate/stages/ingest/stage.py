@@ -30,7 +30,7 @@ from curate.kernels.types import Hashes
 from curate.paths import FileInfo
 from curate.pool.view import PoolView
 from curate.stages import column_names, guardrails
-from curate.stages.base import QUARANTINE, CompletedStages, Context, Outcome, Stage, Step, run_step
+from curate.stages.base import QUARANTINE, CompletedStages, Context, Outcome, Stage, Step, raise_if_failed, run_step
 from curate.stages.export import map_strings
 from curate.stages.ingest import source_names, text_template, token_counts
 from curate.stages.ingest.chat_column import resolve_text
@@ -40,7 +40,9 @@ from curate.stages.ingest.shard_writer import (
     NestedColumn,
     ReadResult,
     ReadTask,
+    VectorTask,
     add_features,
+    add_vectors,
     vectors_path,
     write_shards,
 )
@@ -173,15 +175,19 @@ def survey_files(context: Context) -> list[FileInfo]:
     files: list[FileInfo] = []
     input_files = find_input_files(config)
     run_directory.refuse_run_files(input_files, context.folder)
+    arrays = _array_paths(config, list(input_files))
     for path, status in input_files.items():
-        seen = _with_stamps(path, status, config.vectors)
+        seen = _with_stamps(path, status, arrays.get(path))
         old = before.get(path, {})
         same = not context.verify and {key: old.get(key) for key in seen} == seen
         files.append(old if same else seen)
     unread = [file for file in files if "sha256" not in file]
     if unread:
-        paths.wait_for_clock_tick([*unread, *(file["vectors"] for file in unread if config.vectors)])
-        tasks = [_Scan(tuple(file["path"] for file in group), config) for group in _group_files(unread)]
+        paths.wait_for_clock_tick([*unread, *(file["vectors"] for file in unread if "vectors" in file)])
+        tasks = [
+            _Scan(tuple((file["path"], arrays.get(file["path"])) for file in group), config.rows_per_shard)
+            for group in _group_files(unread)
+        ]
         sizes = [sum(file["size"] for file in group) for group in _group_files(unread)]
         scans, _, _ = context.map("hashing input", _scan, tasks, sizes, "bytes")
         for file, scanned in zip(unread, itertools.chain.from_iterable(scans), strict=True):
@@ -189,29 +195,39 @@ def survey_files(context: Context) -> list[FileInfo]:
     return files
 
 
-def _with_stamps(path: str, status: FileInfo, suffix: str | None) -> FileInfo:
+def _array_paths(config: InputConfig, names: Sequence[str]) -> dict[str, Path]:
+    """Return the array of vectors of each input file; an array for all files belongs to the first."""
+    if config.vectors is None:
+        return {}
+    if config.vectors_file is not None:
+        return {name: paths.parse_path(config.vectors_file) for name in names[:1]}
+    return {name: vectors_path(paths.parse_path(name), config.vectors) for name in names}
+
+
+def _with_stamps(path: str, status: FileInfo, array: Path | None) -> FileInfo:
     """Return the stamp of an input file and of its array of vectors; an equal stamp means equal content."""
     seen = {"path": path, **status}
-    return seen | {"vectors": paths.read_stamp(vectors_path(paths.parse_path(path), suffix))} if suffix else seen
+    return seen | {"vectors": paths.read_stamp(array)} if array is not None else seen
 
 
-def _refuse_changed(files: Sequence[FileInfo], suffix: str | None) -> None:
+def _refuse_changed(files: Sequence[FileInfo], config: InputConfig) -> None:
     """Raise an error if a file changed since it was hashed, because its rows then do not match the hash.
 
     A stamp may also change without the bytes, for example when a link to the file is created.
     """
+    arrays = _array_paths(config, [file["path"] for file in files])
     for file in files:
-        path = paths.parse_path(file["path"])
-        seen = _with_stamps(file["path"], paths.read_stamp(path), suffix)
+        path, array = paths.parse_path(file["path"]), arrays.get(file["path"])
+        seen = _with_stamps(file["path"], paths.read_stamp(path), array)
         same = all(file[key] == value for key, value in seen.items())
-        if not same and not _same_bytes(file, path, suffix):
+        if not same and not _same_bytes(file, path, array):
             hint = "write files elsewhere, move them here when they are complete, and run again"
             raise DataError("the file changed while it was read", where=file["path"], hint=hint)
 
 
-def _same_bytes(file: FileInfo, path: Path, suffix: str | None) -> bool:
+def _same_bytes(file: FileInfo, path: Path, array: Path | None) -> bool:
     """Return whether an input file and its array of vectors are unchanged since they were hashed."""
-    vectors: bool = suffix is None or paths.hash_file(vectors_path(path, suffix)) == file["vectors_sha256"]
+    vectors: bool = array is None or paths.hash_file(array) == file["vectors_sha256"]
     return vectors and bool(paths.hash_file(path) == file["sha256"])
 
 
@@ -235,22 +251,24 @@ def _group_files(files: Sequence[FileInfo]) -> Iterator[list[FileInfo]]:
 
 @dataclass(frozen=True, slots=True)
 class _Scan:
-    paths: tuple[str, ...]
-    config: InputConfig
+    files: tuple[tuple[str, Path | None], ...]
+    """Path of each file, and of its array of vectors."""
+
+    rows_per_shard: int
 
 
 def _scan(task: _Scan) -> list[FileInfo]:
-    return [_scan_file(name, task.config.rows_per_shard, task.config.vectors) for name in task.paths]
+    return [_scan_file(name, task.rows_per_shard, array) for name, array in task.files]
 
 
-def _scan_file(name: str, rows_per_shard: int, vectors: str | None) -> FileInfo:
+def _scan_file(name: str, rows_per_shard: int, array: Path | None) -> FileInfo:
     path = paths.parse_path(name)
     try:
         with paths.convert_store_errors(path):
             sha256, cuts = readers.scan(path, rows_per_shard)
             facts: FileInfo = {"sha256": sha256, "cuts": None if cuts is None else [list(cut) for cut in cuts]}
-            if vectors:
-                with paths.open_binary(vectors_path(path, vectors)) as file:
+            if array is not None:
+                with paths.open_binary(array) as file:
                     facts["vectors_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise paths.unreadable_error(path, error) from error
@@ -297,7 +315,7 @@ def _work(context: Context, folder: Path, files: list[FileInfo], fingerprint: st
         peak = max(peak, more)
         for number, one in zip(repeated, redone, strict=True):
             done[number] = one
-    _refuse_changed(files, config.vectors)
+    _refuse_changed(files, config)
     counts = _file_counts(done, len(files))
     schema = _schema(done)
     if len(schema):  # a pool without rows has its own error below
@@ -306,7 +324,10 @@ def _work(context: Context, folder: Path, files: list[FileInfo], fingerprint: st
         map_strings.check(context.config, types)
     _check_tokens(config, counting, files, counts)
     _check_vectors(config, files, counts)
-    shard_paths = _number_shards(folder, [path for item in done for path in item.paths])
+    incoming = [path for item in done for path in item.paths]
+    if config.vectors_file is not None:
+        _add_vectors(context, config.vectors_file, incoming, counts, fingerprint)
+    shard_paths = _number_shards(folder, incoming)
     duplicates = _make_ids_unique(folder, shard_paths, config, [file["path"] for file in files], fingerprint)
     paths.remove_directory(folder / _INCOMING)
     for number, _ in duplicates:
@@ -333,17 +354,20 @@ def _work(context: Context, folder: Path, files: list[FileInfo], fingerprint: st
         digests=tuple(_digest(path, config.id or inputs.ID) for path in shard_paths),
     )
     if not sum(rows):
-        total = sum(seen.values())
-        where = ", ".join(file["path"] for file in files[:3])
-        if not total:
-            raise DataError("there are no rows", where=where, hint="check that the files are complete")
         parts = [path for path in paths.list_shards(folder / QUARANTINE) if parquet_io.is_current(path, fingerprint)]
         reasons = "; ".join([summarize_reasons(parts, context.config.export.mask_pii), *unused])
-        message = f"all {total:,} rows were quarantined: {reasons}"
-        raise DataError(message, where=where, hint=f"fix the input; all rows with reasons are in {folder / QUARANTINE}")
+        raise _no_rows_error(sum(seen.values()), files, reasons, folder)
     for message in unused:
         context.progress.warn(f"input.text: {message}")
     return Outcome(sources=sources, shards=len(shard_paths), peak_memory=peak, result=result)
+
+
+def _no_rows_error(quarantined: int, files: Sequence[FileInfo], reasons: str, folder: Path) -> DataError:
+    where = ", ".join(file["path"] for file in files[:3])
+    if not quarantined:
+        return DataError("there are no rows", where=where, hint="check that the files are complete")
+    message = f"all {quarantined:,} rows were quarantined: {reasons}"
+    return DataError(message, where=where, hint=f"fix the input; all rows with reasons are in {folder / QUARANTINE}")
 
 
 def _paths_without_text(config: InputConfig, done: Sequence[ReadResult]) -> list[str]:
@@ -548,18 +572,29 @@ def _check_columns(config: InputConfig, types: Mapping[str, pa.DataType]) -> Non
 
 
 def _check_vectors(config: InputConfig, files: Sequence[FileInfo], counts: Sequence[FileCount]) -> None:
-    if config.vectors is None:
-        return
-    for file, count in zip(files, counts, strict=True):
-        path = vectors_path(paths.parse_path(file["path"]), config.vectors)
+    names = [file["path"] for file in files]
+    for name, path in _array_paths(config, names).items():
+        together = config.vectors_file is not None
+        extent = sum(count.extent for count in counts) if together else counts[names.index(name)].extent
         try:
             n_vectors = npy.read_shape(path)[0]
         except (OSError, ValueError, OverflowError) as error:
             hint = "write an array with one vector for every row of the file"
             raise DataError(f"cannot read the vectors: {error}", where=str(path), hint=hint) from error
-        if n_vectors != count.extent:
-            message = f"the array has {n_vectors:,} vectors, but {file['path']} has {count.extent:,} rows"
-            raise DataError(message, where=str(path), hint="write one vector for every row of the file")
+        if n_vectors != extent:
+            rows = f"the input files have {extent:,} rows together" if together else f"{name} has {extent:,} rows"
+            hint = f"write one vector for every row of the {'files, in name order' if together else 'file'}"
+            raise DataError(f"the array has {n_vectors:,} vectors, but {rows}", where=str(path), hint=hint)
+
+
+def _add_vectors(
+    context: Context, array: str, shards: Sequence[Path], counts: Sequence[FileCount], fingerprint: str
+) -> None:
+    """Add the vectors of an array for all input files to the shards."""
+    offsets = tuple(itertools.accumulate((count.extent for count in counts[:-1]), initial=0))
+    tasks = [VectorTask(path, paths.parse_path(array), offsets, fingerprint) for path in shards]
+    _, failed, _ = context.map("adding vectors", add_vectors, tasks, [parquet_io.count_rows(path) for path in shards])
+    raise_if_failed(failed)
 
 
 # ---------------------------------------------------------------- ids
