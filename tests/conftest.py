@@ -61,6 +61,7 @@ TIER_OF = {
     "tests/store/test_object_stores.py": "slow",
     "tests/store/test_published.py": "slow",
     "tests/store/test_run_directory.py": "slow",
+    "tests/store/test_urls.py": "slow",
     "tests/store/test_versions.py": "slow",
     "tests/test_no_follow.py": "fast",
     "tests/test_api.py": "fast",

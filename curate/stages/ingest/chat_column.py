@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -34,7 +33,7 @@ def resolve_text(config: InputConfig, files: Iterable[str]) -> InputConfig:
     if parse_template(name) is not None or is_path(name) or name in (config.types or {}) or {":", "!"} & set(name):
         return config
     for file in files:
-        kind = readers.detect_format(Path(file))[0]
+        kind = readers.detect_format(paths.parse_path(file))[0]
         is_chat = None if kind in ("csv", "tsv") else _is_chat(file, name, config)
         if is_chat is not None:
             return replace(config, text=f"{{{name}}}") if is_chat else config

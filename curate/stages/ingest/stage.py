@@ -153,7 +153,7 @@ def match_files(key: str, *patterns: str, folders: bool = True) -> dict[str, Fil
         matched = paths.match_files(pattern)
         if not matched:
             url = "://" in pattern
-            hint = "check the name of the bucket" if url else "patterns are relative to the current folder"
+            hint = "check the name of the bucket or the URL" if url else "patterns are relative to the current folder"
             message = f"{key}: no file matches {pattern!r}"
             if not url and Path(pattern).is_dir():
                 message, hint = f"{key}: {pattern!r} is a folder", "name a file"
