@@ -90,6 +90,18 @@ def test_sources_and_counts_come_from_folders(tmp_path):
     assert {name: count["kept"] for name, count in manifest["sources"].items()} == {"web": 6, "code": 3}
 
 
+def test_sources_of_hive_folders_have_counts_and_shares(tmp_path):
+    """With ``source: lang``, where the folders are lang=en, …"""
+    for source, number in (("en", 30), ("de", 20), ("fr", 10)):
+        write(tmp_path / "pool" / f"lang={source}" / "a.jsonl", *(f"{source}{n}" for n in range(number)))
+    selector = {"use": "uniform", "keep": 20, "within": "source", "quota": {"en": 0.5, "de": 4}}
+    pool = {"files": str(tmp_path / "pool"), "text": "text", "id": "id", "source": "lang"}
+    embed = {"use": "hashing", "dimensions": 8}
+    curate.run({"curate": 1, "run": str(tmp_path / "run"), "input": pool, "embed": embed, "select": [selector]})
+    kept = pq.read_table(tmp_path / "run" / "export" / "current" / "data")["lang"].to_pylist()
+    assert {source: kept.count(source) for source in kept} == {"en": 10, "de": 4, "fr": 6}
+
+
 # ---------------------------------------------------------------- saved datasets
 
 datasets = pytest.importorskip("datasets")
