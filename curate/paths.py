@@ -208,7 +208,7 @@ def match_files(pattern: str) -> dict[str, FileInfo]:
     if "://" not in pattern:
         anchor = Path(pattern).anchor
         names = _expand(anchor, Path(pattern).parts[bool(anchor) :])
-        return {name: read_stamp(Path(name)) for name in names if _is_input(name)}
+        return {name: read_stamp(Path(name)) for name in names if is_input(name)}
     path = parse_path(pattern)
     if not is_object(path):
         return match_files(str(path))
@@ -269,7 +269,7 @@ def list_directory(folder: str, *, folders: bool = False) -> list[str]:
         raise DataError(f"cannot read the directory: {error.strerror}", where=folder) from error
 
 
-def _is_input(name: str) -> bool:
+def is_input(name: str) -> bool:
     """Return True for a file and False for a directory; raise an error for anything else."""
     try:
         name.encode()

@@ -90,14 +90,15 @@ def _walk_local(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
     if _is_dataset(names):
         yield from _shards(Path(folder))
         return
+    folders = set(paths.list_directory(folder, folders=True))
     for name in names:
         path = os.path.join(folder, name)  # noqa: PTH118 - for speed
         if name.startswith((".", "_")):
             continue
-        if Path(path).is_dir():
+        if name in folders:
             if not run_directory.is_run(Path(path)):
                 yield from _walk_local(path, seen)
-        elif readers.is_known(name) or Path(path).is_file():
+        elif paths.is_input(path) if readers.is_known(name) else Path(path).is_file():
             yield path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -71,6 +72,39 @@ def test_a_folder_without_a_file_is_an_error_that_lists_others(tmp_path):
         list_folder(str(tmp_path / "pool"))
     assert list_folder(str(tmp_path / "pool" / "page.html")) is None
     assert list_folder(str(tmp_path / "missing")) is None
+
+
+def test_what_is_no_readable_file_is_an_error_if_its_name_has_a_format(tmp_path):
+    write(tmp_path / "pool" / "a.jsonl", "a")
+    os.mkfifo(tmp_path / "pool" / "pipe")
+    (tmp_path / "pool" / "LICENSE").symlink_to("missing")
+    assert len(list_folder(str(tmp_path / "pool")).files) == 1
+    for make in (os.mkfifo, lambda path: path.symlink_to("missing")):
+        path = tmp_path / "pool" / "b.jsonl"
+        make(path)
+        with pytest.raises(DataError, match=r"b\.jsonl: this is (neither a file nor a directory|a broken link)"):
+            list_folder(str(tmp_path / "pool"))
+        path.unlink()
+
+
+def test_names_that_are_not_utf8_are_an_error_or_skipped(tmp_path, command):
+    write(tmp_path / "pool" / "a.jsonl", "a", "b", "c")
+    Path(os.fsdecode(bytes(tmp_path / "pool") + b"/notes\xff.txt")).write_text("x")
+    pool = {"files": str(tmp_path / "pool"), "text": "text"}
+    data = {"curate": 1, "run": str(tmp_path / "run"), "input": pool, "select": [{"use": "uniform", "keep": 2}]}
+    (tmp_path / "c.yaml").write_text(json.dumps(data))
+    done = command("embed", tmp_path / "c.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "skipped 1 files of other formats" in " ".join(done.stderr.split())
+    Path(os.fsdecode(bytes(tmp_path / "pool") + b"/\xff.jsonl")).write_text("{}")
+    with pytest.raises(DataError, match="the name of the file is not UTF-8"):
+        list_folder(str(tmp_path / "pool"))
+
+
+def test_init_takes_a_folder(tmp_path, command):
+    write(tmp_path / "pool" / "a.jsonl", *map(str, range(30)))
+    assert command("init", tmp_path / "c.yaml", "--files", tmp_path / "pool").returncode == 0
+    assert command("check", tmp_path / "c.yaml").returncode == 0
 
 
 def test_a_run_directory_is_no_input(tmp_path):

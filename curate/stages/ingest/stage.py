@@ -441,7 +441,8 @@ def _note_skipped_files(context: Context) -> None:
     for pattern in [files] if isinstance(files, str) else files:
         listed = input_folders.list_folder(pattern)
         if listed is not None and listed.skipped:
-            names = summarize_names([os.path.relpath(name, pattern) for name in listed.skipped], _MOST_SKIPPED)
+            shown = [os.fsencode(os.path.relpath(name, pattern)).decode(errors="replace") for name in listed.skipped]
+            names = summarize_names(shown, _MOST_SKIPPED)
             count = len(listed.skipped)
             context.progress.note(f"input: {pattern}: skipped {count:,} files of other formats: {names}")
         if listed is not None and listed.splits:

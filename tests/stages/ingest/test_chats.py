@@ -242,8 +242,15 @@ def write(folder: Path, rows: list[dict[str, Any]], kind: str) -> str:
             {name: value if isinstance(value, str) else json.dumps(value) for name, value in row.items()}
             for row in rows
         ]
-    pq.write_table(pa.Table.from_pylist(rows), folder / "a.parquet")
-    return str(folder / "a.parquet")
+    table = pa.Table.from_pylist(rows)
+    if kind == "json":
+        (folder / "a.json").write_text(json.dumps(rows))
+    elif kind == "arrow":
+        with pa.ipc.new_stream(folder / "a.arrow", table.schema) as writer:
+            writer.write_table(table, max_chunksize=2)
+    else:
+        pq.write_table(table, folder / "a.parquet")
+    return str(folder)
 
 
 def run(folder: Path, rows: list[dict[str, Any]], kind: str, text: str, **sections: Any) -> Any:
@@ -290,7 +297,7 @@ def test_answers_are_read_masked_and_exported_and_everything_else_stays(tmp_path
     assert after == rows
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "json", "arrow"])
 @pytest.mark.parametrize("layout", LAYOUTS, ids=["openai", "sharegpt"])
 def test_the_name_of_a_chat_column_is_its_text(tmp_path, kind, layout):
     name, column, role, content, _ = layout
