@@ -20,6 +20,7 @@ from curate.kernels.text.chats import render_value
 from curate.kernels.text.json_values import to_json_types
 from curate.stages.export.map_strings import map_strings
 from curate.stages.ingest import text_template
+from curate.stages.ingest.pool_layout import detect_layout
 
 MAIL = "ann@example.org"
 OPENAI = [
@@ -362,6 +363,15 @@ def test_a_path_without_a_text_is_a_warning_if_another_has_one(tmp_path, command
         assert "no row has a text at 'messages[role=system].content'; the values of 'role' are user, assistant" in told
         assert "no row has a text at 'messages[0].contnet'" in told
         assert told.count("no row has a text") == 2
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=["openai", "sharegpt"])
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "texts", "arrow"])
+def test_the_path_of_a_chat_column_is_detected(tmp_path, kind, layout):
+    name, column, _, content, _ = layout
+    path = Path(write(tmp_path / "pool", rows_of(name, column) * 5, kind))
+    files = sorted(map(str, path.iterdir())) if path.is_dir() else [str(path)]
+    assert detect_layout(files).text == f"{{{column}[*].{content}}}"
 
 
 def test_a_row_without_the_path_is_quarantined(tmp_path):
