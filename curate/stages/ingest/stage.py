@@ -358,8 +358,8 @@ def _work(context: Context, folder: Path, files: list[FileInfo], fingerprint: st
         reasons = "; ".join([summarize_reasons(parts, context.config.export.mask_pii), *unused])
         raise _no_rows_error(sum(seen.values()), files, reasons, folder)
     for message in unused:
-        more = f" and {len(files) - 1:,} more files" if len(files) > 1 else ""
-        context.progress.warn(f"{files[0]['path']}{more}: {message}")
+        others = f" and {len(files) - 1:,} more files" if len(files) > 1 else ""
+        context.progress.warn(f"{files[0]['path']}{others}: {message}")
     return Outcome(sources=sources, shards=len(shard_paths), peak_memory=peak, result=result)
 
 
