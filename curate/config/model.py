@@ -35,6 +35,8 @@ PoolColumn = Annotated[str, MinLen(1), ConfigReference("column")]
 GroupColumn = Annotated[str, MinLen(1), ConfigReference("group")]
 ColumnType = Literal["string", "int64", "float64", "bool"]
 
+_TEXT_HINT = "set it to the column of the texts, or to a template over columns; or set image"
+
 # ---------------------------------------------------------------- sections
 
 
@@ -58,9 +60,17 @@ class InputConfig:
     """Input files: a path or a pattern such as "pool/**/*.jsonl", or a list of them, relative to the current directory;
     or URLs."""
 
-    text: Text
+    text: Text | None = None
     """Text of a row: the name of a column, or a template over columns such as "{instruction}\\n{output}", or over the
-    elements of lists such as "{messages[].content}"."""
+    elements of lists such as "{messages[].content}". Required unless there are images."""
+
+    image: PoolColumn | None = None
+    """Image of a row: a column of paths, relative to ``image_folder``; of encoded images as bytes; or of objects with
+    the keys bytes and path. With a text, every row must have both."""
+
+    image_folder: NonEmpty | None = None
+    """Folder to which the paths of images are relative, and which they must not leave; by default, the folder of the
+    input file that contains the path."""
 
     id: PoolColumn | None = None
     """Column that identifies a row; by default, the id is a hash of the content."""
@@ -95,7 +105,12 @@ class InputConfig:
     """Approximate number of rows that are processed at a time."""
 
     def __post_init__(self) -> None:
-        template_syntax.parse_template(self.text)  # raises an error if it is invalid
+        if self.text is None and self.image is None:
+            raise ValueError(f"text: missing; {_TEXT_HINT}")
+        if self.text is not None:
+            template_syntax.parse_template(self.text)  # raises an error if it is invalid
+        if self.image_folder is not None and self.image is None:
+            raise ValueError("image_folder: there are no images; set image, or remove the key")
         if self.delimiter is not None and self.delimiter in '"\r\n':
             raise ValueError("delimiter: must not be a quote or a line break")
         if isinstance(self.header, tuple) and len(set(self.header)) < len(self.header):
@@ -205,7 +220,7 @@ class DecontaminateConfig:
         files_by_name = self.files if isinstance(self.files, Mapping) else {"": self.files}
         return {name: (files,) if isinstance(files, str) else tuple(files) for name, files in files_by_name.items()}
 
-    def text_for_set(self, name: str, default: str) -> str:
+    def text_for_set(self, name: str, default: str | None) -> str | None:
         """Return the text (a column or a template) of the rows of a set."""
         if isinstance(self.text, Mapping):
             return self.text.get(name, default)
