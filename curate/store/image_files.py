@@ -114,7 +114,7 @@ def locate_image(name: str, folder: str) -> str:
         root,
     ):
         raise ImageFileError(
-            "the path of its image leads out of the folder; set input.image_folder to a parent of both"
+            "the path of its image leads out of the folder; set input.image_folder to one that contains it"
         )
     if not _is_within(os.path.realpath(path), root):
         raise ImageFileError("its image is a link that leads out of the folder; copy the file to its place")
@@ -137,8 +137,6 @@ def read_image(path: str) -> tuple[bytes, FileInfo]:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe must not block
         with os.fdopen(handle, "rb", buffering=0) as file:
             status = os.fstat(handle)
-            if stat.S_ISDIR(status.st_mode):
-                raise ImageFileError("the path of its image is a folder")
             if not stat.S_ISREG(status.st_mode):
                 raise ImageFileError("the path of its image is not a regular file")
             if status.st_size > MAX_BYTES:
@@ -146,6 +144,8 @@ def read_image(path: str) -> tuple[bytes, FileInfo]:
             data = file.readall()
         return data or b"", stamp(status)
     except OSError as error:
+        if error.errno == errno.EISDIR:
+            raise ImageFileError("the path of its image is a folder") from error
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             raise ImageFileError("its image does not exist") from error
         raise ImageFileError(f"its image cannot be read: {error.strerror}") from error

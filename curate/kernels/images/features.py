@@ -238,9 +238,9 @@ def count_bits(numbers: Hashes) -> Numbers:
     >>> count_bits(np.array([0, 7, 2**64 - 1], np.uint64)).tolist()
     [0.0, 3.0, 64.0]
     """
-    return (
-        _bits_of_16().take(np.ascontiguousarray(numbers).view(np.uint16).reshape(-1, 4)).sum(axis=1, dtype=np.float64)
-    )
+    bits: NDArray[np.uint8] = _bits_of_16().take(np.ascontiguousarray(numbers).view(np.uint16).reshape(-1, 4))
+    totals: Numbers = bits.sum(axis=1, dtype=np.float64)
+    return totals
 
 
 @lru_cache(maxsize=1)
