@@ -137,7 +137,6 @@ def link_hashes(
     scope="sketch",
     reads={"image", "quality"},
     budgeted=False,
-    equivariant=True,
     random=False,
     sketch=(),
     cost="O(pixels + n log n + pairs with an equal part of the hash)",
