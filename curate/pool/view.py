@@ -367,6 +367,17 @@ class PoolView:
 
         return Texts(self.shard_sizes, read if len(numbers) > 1 else lru_cache(maxsize=1)(read), hashes)
 
+    def read_image_paths(self, rows: Rows) -> list[str]:
+        """Return the paths of the images of some rows, given in ascending order; "" for bytes in a column."""
+        names: list[str] = []
+        ends = np.cumsum((0, *self.shard_sizes))
+        cuts = np.searchsorted(rows, ends).tolist()
+        for shard, start, low, high in zip(self.shards(), ends.tolist(), cuts[:-1], cuts[1:], strict=False):
+            if low < high:
+                stored = pc.struct_field(shard.read(("image",))["image"], "path").take(rows[low:high] - start)
+                names += stored.fill_null("").to_pylist()
+        return names
+
     def images(self) -> Images | None:
         """Return the images of all rows, which are read one by one; None for a pool without images."""
         return self._images

@@ -6,6 +6,7 @@ any way. Only formats that Pillow decodes itself, without other programs, are op
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -156,6 +157,27 @@ def encode_thumbnail(data: bytes, side: int) -> bytes:
     """Return a JPEG image of at most ``side`` pixels per side."""
     image = decode_image(data, side)
     image.thumbnail((side, side))
+    return _encode_jpeg(image)
+
+
+def encode_grid(images: Indexed[bytes], side: int) -> tuple[bytes, int]:
+    """Return a JPEG image with a tile of ``side`` pixels per side for each image, row by row; and its columns."""
+
+    def shrink(data: bytes) -> Image:
+        image = decode_image(data, side)
+        image.thumbnail((side, side))
+        return image
+
+    columns = max(1, math.isqrt(max(0, len(images) - 1)) + 1)
+    rows = max(1, -(-len(images) // columns))
+    grid: Image = _import_pillow().Image.new("RGB", (columns * side, rows * side), (255, 255, 255))
+    for number, tile in enumerate(map_images(shrink, images)):
+        left, top = number % columns * side, number // columns * side
+        grid.paste(tile, (left + (side - tile.width) // 2, top + (side - tile.height) // 2))
+    return _encode_jpeg(grid), columns
+
+
+def _encode_jpeg(image: Image) -> bytes:
     encoded = BytesIO()
     image.save(encoded, "JPEG", quality=70, optimize=True)
     return encoded.getvalue()
