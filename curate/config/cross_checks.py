@@ -253,6 +253,8 @@ class _Checks:
             self.report.add(path, "published rows are not in any group of the input", "remove 'within'")
 
     def check_export(self, draft: Draft) -> Values:
+        if draft.keys.get("image") and not self.pool.get("image") and not self.report.has_issue(("input",)):
+            self.report.add((*draft.path, "image"), "the input has no images", "set input.image, or remove the key")
         for key in ("add", "mask_pii"):
             names = draft.keys.get(key, ())
             for index, name in enumerate(names):

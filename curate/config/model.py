@@ -451,6 +451,13 @@ class ExportConfig(Entry):
     add: tuple[AddedColumn, ...] = ()
     """Computed columns to add to the export: "rank" is exported as curate_rank, "scores" as one column per score."""
 
+    image: Literal["bytes"] | None = None
+    """Form of the images: "bytes" exports objects with the bytes and the file name of each image, which the
+    ``datasets`` library decodes; null exports the column of the input unchanged, such as paths.
+
+    A file of the export is written in memory: lower rows_per_file for large images.
+    """
+
     mask_pii: tuple[PiiKind, ...] = ()
     """Kinds of personal data to replace in exported text columns: "email" by <EMAIL>, "phone" by <PHONE>, and so on.
 

@@ -491,6 +491,8 @@ def _usable_rows(task: ReadTask, files: _Files, batch: Batch, bad: _Quarantine, 
     }
     if len(keep):
         first |= dict.fromkeys(batch.cells - declared.keys(), files.pieces[owners[keep[0]]].path)
+    if images is not None and images.has_data:
+        batch = replace(batch, features={str(config.image): {"_type": "Image"}, **batch.features})
     _describe(
         result, replace(batch, table=kept, cells=batch.cells - declared.keys()), path, first, scalar_columns(config)
     )
