@@ -165,8 +165,8 @@ class PerceptualHash:
     max_distance: Annotated[int, Ge(0), Le(16)] = 4
     """Largest number of different bits, of 64, of two images that count as duplicates."""
 
-    keep: Keep = "first"
-    """Row to keep: the first in the pool, or the one of best quality."""
+    keep: Keep = "best_quality"
+    """Row to keep: that of best quality, ties to the first in the pool, or the first."""
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
         published = pool.published or PublishedRows.empty(len(pool))
