@@ -80,7 +80,7 @@ def link_hashes(
 ) -> tuple[Rows, Vector, Vector]:
     """Drop a row if the hash of an earlier kept row differs in few bits.
 
-    Rows are processed in order of quality, ties to the lowest index.
+    Rows are processed in order of quality, ties to the lowest index; rows with the same hash are treated as one.
 
     Parameters
     ----------
