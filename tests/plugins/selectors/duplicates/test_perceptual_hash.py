@@ -128,7 +128,7 @@ def test_copies_of_another_size_and_compression_are_dropped_and_other_images_are
             encoded.append(file.getvalue())
     hashed, _ = hash_images(to_images(encoded))
     distances = count_bits(hashed[n:] ^ np.repeat(hashed[:n], 2))
-    assert (distances <= 6).all()
+    assert (distances <= 4).mean() > 0.8, "although these images are tiny"
     apart = [int(count_bits(hashed[:1] ^ other)[0]) for other in hashed[1:n]]
     assert min(apart) > 8
     assert set(range(n)) <= set(select(encoded).indices.tolist())
