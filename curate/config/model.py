@@ -22,6 +22,7 @@ from curate.plugins.interfaces import (
     ExampleFiles,
     ExecutionOnly,
     ExistingFiles,
+    RequiredUnless,
     TemplateField,
 )
 from curate.plugins.registry import LocalPlugin, PluginSpec
@@ -34,8 +35,6 @@ Text = Annotated[str, MinLen(1), TemplateField()]
 PoolColumn = Annotated[str, MinLen(1), ConfigReference("column")]
 GroupColumn = Annotated[str, MinLen(1), ConfigReference("group")]
 ColumnType = Literal["string", "int64", "float64", "bool"]
-
-_TEXT_HINT = "set it to the column of the texts, or to a template over columns; or set image"
 
 # ---------------------------------------------------------------- sections
 
@@ -60,9 +59,9 @@ class InputConfig:
     """Input files: a path or a pattern such as "pool/**/*.jsonl", or a list of them, relative to the current directory;
     or URLs."""
 
-    text: Text | None = None
+    text: Annotated[Text | None, RequiredUnless("image")] = None
     """Text of a row: the name of a column, or a template over columns such as "{instruction}\\n{output}", or over the
-    elements of lists such as "{messages[].content}". Required unless there are images."""
+    elements of lists such as "{messages[].content}"."""
 
     image: PoolColumn | None = None
     """Image of a row: a column of paths, relative to ``image_folder``; of encoded images as bytes; or of objects with
@@ -105,8 +104,6 @@ class InputConfig:
     """Approximate number of rows that are processed at a time."""
 
     def __post_init__(self) -> None:
-        if self.text is None and self.image is None:
-            raise ValueError(f"text: missing; {_TEXT_HINT}")
         if self.text is not None:
             template_syntax.parse_template(self.text)  # raises an error if it is invalid
         if self.image_folder is not None and self.image is None:

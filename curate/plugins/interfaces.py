@@ -95,6 +95,13 @@ class TemplateField:
     """Mark of a field that is a column name, or a template over columns, as ``input.text``."""
 
 
+@dataclass(frozen=True, slots=True)
+class RequiredUnless:
+    """Mark of a field that may be missing only if the mapping has another key."""
+
+    key: str
+
+
 ScoreName = Annotated[str, ConfigReference("score")]
 ColumnName = Annotated[str, ConfigReference("column")]
 FileNames = Annotated[str, MinLen(1)] | Annotated[tuple[Annotated[str, MinLen(1)], ...], MinLen(1)]
