@@ -116,7 +116,7 @@ def test_each_bad_image_is_quarantined_with_its_row_and_its_reason(folder):
     }
     assert not wrong
     again = curate.run(config())
-    assert again.export == summary.export
+    assert again.version == summary.version
 
 
 def test_a_bomb_is_quarantined(folder):
@@ -303,7 +303,7 @@ def test_a_second_run_reads_no_image_and_a_later_one_only_those_that_changed(fol
     first, _ = embedded(capsys)
     read = count_reads(monkeypatch)
     monkeypatch.setattr(image_files, "read_image", lambda name: pytest.fail(f"{name} was read"))
-    assert embedded(capsys)[0].export == first.export
+    assert embedded(capsys)[0].version == first.version
     assert not read
     monkeypatch.undo()
     monkeypatch.chdir(folder)
@@ -311,11 +311,11 @@ def test_a_second_run_reads_no_image_and_a_later_one_only_those_that_changed(fol
     (folder / "pool" / "img" / "3.png").write_bytes(picture(80))
     changed, encoded = embedded(capsys)
     assert (sorted(read), encoded) == (["3.png"], 1)
-    assert changed.export != first.export
+    assert changed.version != first.version
     read.clear()
     os.utime(folder / "pool" / "img" / "5.png", (1, 1))
     touched, _ = embedded(capsys)
-    assert (read, touched.export) == (["5.png"], changed.export)
+    assert (read, touched.version) == (["5.png"], changed.version)
     read.clear()
     (folder / "pool" / "gone.png").write_bytes(picture(81))
     (folder / "pool" / "img" / "0.png").unlink()
@@ -337,7 +337,7 @@ def test_verify_reads_every_image_again(folder, capsys, monkeypatch):
     listed(*ALL)
     first, _ = embedded(capsys)
     read = count_reads(monkeypatch)
-    assert curate.run(config(), verify=True).export == first.export
+    assert curate.run(config(), verify=True).version == first.version
     assert len(read) == 12
 
 
@@ -348,7 +348,7 @@ def test_a_damaged_catalog_is_made_again(folder, capsys):
     content = bytearray(part.read_bytes())
     content[len(content) // 3] ^= 255
     part.write_bytes(bytes(content))
-    assert embedded(capsys)[0].export == first.export
+    assert embedded(capsys)[0].version == first.version
     assert pq.read_table(part).num_rows == 12
 
 
@@ -392,7 +392,7 @@ def test_a_killed_catalog_is_continued(folder, capsys, monkeypatch):
     interrupted = curate.run(many)
     assert 0 < len(set(read)) < 12
     assert not Path("run/input/images/.incoming").exists()
-    assert curate.run({**many, "run": "other"}).export.name == interrupted.export.name
+    assert curate.run({**many, "run": "other"}).version.name == interrupted.version.name
 
 
 def test_a_plan_reads_no_image(folder, monkeypatch, command):
@@ -433,17 +433,17 @@ def test_paths_are_exported_as_they_are_and_images_as_bytes_on_request(folder):
     import datasets
 
     listed(*ALL)
-    exported = Path(curate.run(config()).export)
+    exported = Path(curate.run(config()).version)
     assert pq.read_table(exported / "data")["image"].to_pylist() == ALL
     data = {**config(), "export": {"use": "parquet", "image": "bytes", "add": ["id"]}}
-    exported = Path(curate.run(data).export)
+    exported = Path(curate.run(data).version)
     values = pq.read_table(exported / "data")["image"].to_pylist()
     assert values[3] == {"bytes": picture(3), "path": "3.png"}
     loaded = datasets.load_dataset(str(exported), split="train", cache_dir="cache")
     assert isinstance(loaded.features["image"], datasets.Image)
     assert [image.size for image in loaded["image"]] == [image_size(number) for number in range(12)]
     (folder / "pool" / "img" / "3.png").write_bytes(picture(80))
-    assert pq.read_table(Path(curate.run(data).export) / "data")["image"][3].as_py()["bytes"] == picture(80)
+    assert pq.read_table(Path(curate.run(data).version) / "data")["image"][3].as_py()["bytes"] == picture(80)
 
 
 def image_size(number: int) -> tuple[int, int]:
@@ -454,14 +454,14 @@ def test_bytes_of_the_input_are_images_for_the_datasets_library(folder):
     import datasets
 
     pq.write_table(pa.table({"image": [picture(number) for number in range(12)]}), "pool/list.parquet")
-    exported = Path(curate.run(config(files="pool/list.parquet")).export)
+    exported = Path(curate.run(config(files="pool/list.parquet")).version)
     loaded = datasets.load_dataset(str(exported), split="train", cache_dir="cache")
     assert [image.size for image in loaded["image"]] == [image_size(number) for number in range(12)]
 
 
 def test_what_was_exported_is_an_input(folder):
     listed(*ALL)
-    exported = Path(curate.run({**config(), "export": {"use": "parquet", "image": "bytes"}}).export)
+    exported = Path(curate.run({**config(), "export": {"use": "parquet", "image": "bytes"}}).version)
     again = curate.run(config(run="again", files=f"{exported}/data/*.parquet"))
     assert again.kept == 12
     ids = [pq.read_table(f"{run}/input/part-00000.parquet")["_curate_id"].to_pylist() for run in ("run", "again")]
