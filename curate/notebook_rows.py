@@ -167,6 +167,8 @@ class NotebookRows:
             self.require("embeddings", f"the selector {name!r} reads vectors")
         if "text" in traits.reads:
             self.require("texts", f"the selector {name!r} reads texts")
+        elif "image" in traits.reads:
+            raise ConfigError(f"selector: {name!r} reads images", hint="set input.image, and use curate.run")
         if traits.needs_quality:
             self.require("quality", f"the selector {name!r} ranks by quality")
         frame = None

@@ -246,7 +246,8 @@ class SplitConfig:
 
     min_similarity: Annotated[float, Gt(0), Le(1)] | None = 0.8
     """Jaccard similarity of the sets of 5 consecutive words, from which two texts are near-duplicates, as ``minhash``
-    finds them; so are texts that are connected by a chain of near-duplicates. null: only equal texts."""
+    finds them; so are texts that are connected by a chain of near-duplicates. Images are near-duplicates as
+    ``perceptual_hash`` finds them. null: only equal texts and images."""
 
     groups: tuple[GroupColumn, ...] = ()
     """Columns with groups that are not divided: "cluster", "label", "source", or columns of the input, such as the

@@ -525,3 +525,22 @@ def test_hashes_of_images_are_in_the_container_of_plugins(folder):
     assert images.hashes[4].tobytes() == image_files.hash_image(picture(4))
     assert images.take(np.array([7, 2]))[1] == picture(2)
     assert images.shapes[4].tolist() == list(image_size(4))
+
+
+def test_no_copy_of_an_image_crosses_splits(folder):
+    from PIL import Image
+
+    for number in range(12):
+        image = Image.open(folder / "pool" / "img" / f"{number}.png")
+        image.resize((image.width * 4, image.height * 4)).save(folder / "pool" / "img" / f"{number}-large.png")
+    listed(*(f"img/{number}{suffix}.png" for suffix in ("", "-large") for number in range(12)))
+    summary = curate.run({**config(), "split": {"shares": {"train": 0.5, "test": 0.5}}})
+    splits = pq.read_table("run/split/part-00000.parquet")["split"].to_pylist()
+    assert summary.kept == 24
+    assert {"train", "test"} == set(splits)
+    assert splits[:12] == splits[12:]
+
+
+def test_the_api_names_what_only_a_run_can_read():
+    with pytest.raises(CurateError, match="'perceptual_hash' reads images"):
+        curate.select(np.eye(3), selector="perceptual_hash")

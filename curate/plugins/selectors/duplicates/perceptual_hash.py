@@ -12,7 +12,7 @@ from annotated_types import Ge, Le
 
 from curate.kernels.images import codec
 from curate.kernels.images.features import count_bits, perceptual_hashes
-from curate.kernels.neighbors.lsh_linkage import Buckets, direct_linkage
+from curate.kernels.neighbors.lsh_linkage import Buckets, connected_linkage, direct_linkage, merge_components
 from curate.kernels.stats.hash_sampling import mix_bits
 from curate.kernels.types import Flags, Hashes, Images, Numbers, Rows, Vector
 from curate.plugins.batches import Pool, PublishedRows, require
@@ -20,6 +20,7 @@ from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
 
 Keep = Literal["first", "best_quality"]
+Linkage = Literal["direct", "connected"]
 
 _SIDE = 32  # pixels per side of the images that are hashed
 _BITS = 64
@@ -76,7 +77,13 @@ def split_hashes(hashes: Hashes, max_distance: int) -> Hashes:
 
 
 def link_hashes(
-    hashes: Hashes, is_flat: Flags, quality: Vector, *, max_distance: int, n_published: int = 0
+    hashes: Hashes,
+    is_flat: Flags,
+    quality: Vector,
+    *,
+    max_distance: int,
+    linkage: Linkage = "direct",
+    n_published: int = 0,
 ) -> tuple[Rows, Vector, Vector]:
     """Drop a row if the hash of an earlier kept row differs in few bits.
 
@@ -88,6 +95,8 @@ def link_hashes(
     is_flat : (n,) rows without a meaningful hash, which are kept
     quality : (n,) float32, higher = keep
     max_distance : largest number of different bits of duplicates
+    linkage : "direct" drops a row if an earlier kept one is similar; "connected" keeps one row of each chain of similar
+        rows
     n_published : number of leading rows that are always kept
 
     Returns
@@ -100,7 +109,8 @@ def link_hashes(
     -----
     Cost: O(n log n), and a comparison of 64 bits for each pair of different hashes with an equal part.
 
-    Guarantee: exact; no kept row is within ``max_distance`` of an earlier kept row.
+    Guarantee: exact; no kept row is within ``max_distance`` of an earlier kept row; with connected linkage, neither of
+    a dropped one.
 
     References
     ----------
@@ -121,13 +131,21 @@ def link_hashes(
 
     n_fixed = int(np.count_nonzero(first_rows < n_published))
     buckets = Buckets.from_keys(split_hashes(different, max_distance).astype(np.uint32)).reaching_row(n_fixed)
-    linked, similar, _ = direct_linkage(len(first_rows), buckets, equal_bits, 1 - max_distance / _BITS, n_fixed)
+    threshold = 1 - max_distance / _BITS
+    linked, similar, pairs = direct_linkage(len(first_rows), buckets, equal_bits, threshold, n_fixed)
+    shown = np.where(linked < 0, 1, similar)
+    if linkage == "connected":
+        component = connected_linkage(
+            merge_components(np.arange(len(first_rows)), pairs), buckets, equal_bits, threshold
+        )
+        linked = np.where(component == np.arange(len(component)), -1, component)
+        shown = equal_bits(np.arange(len(component)), component)
     target = first_rows[np.where(linked < 0, np.arange(len(linked)), linked)][group]
     representative, similarity = np.full(n, -1, np.intp), np.full(n, np.nan, np.float32)
     nearest = np.zeros(n, np.float32)
     is_dropped = (target != order) & (order >= n_published)
     representative[order[is_dropped]] = target[is_dropped]
-    similarity[order[is_dropped]] = np.where(linked < 0, 1, similar)[group][is_dropped]
+    similarity[order[is_dropped]] = shown[group][is_dropped]
     nearest[order] = similar[group]
     return representative, similarity, nearest
 
@@ -168,6 +186,9 @@ class PerceptualHash:
     keep: Keep = "best_quality"
     """Row to keep: that of best quality, ties to the first in the pool, or the first."""
 
+    linkage: Linkage = "direct"
+    """direct: drop a row if an earlier kept one looks the same; connected: keep one row of each chain of such rows."""
+
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
         published = pool.published or PublishedRows.empty(len(pool))
         new = pool.take(published.new_rows)
@@ -205,7 +226,14 @@ class PerceptualHash:
 
     def _link(self, hashes: Hashes, is_flat: Flags, quality: Vector, n_published: int) -> tuple[Rows, Vector, Vector]:
         ranked = quality if self.keep == "best_quality" else np.zeros_like(quality)
-        return link_hashes(hashes, is_flat, ranked, max_distance=self.max_distance, n_published=n_published)
+        return link_hashes(
+            hashes,
+            is_flat,
+            ranked,
+            max_distance=self.max_distance,
+            linkage=self.linkage,
+            n_published=n_published,
+        )
 
     def _selection(self, representative: Rows, similarity: Vector, nearest: Vector) -> Selection:
         return Selection.from_representatives(representative, similarity, 1 - nearest, "same perceptual hash")

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse.csgraph import connected_components
 
 from curate.kernels.images.features import count_bits
 from curate.plugins.batches import Pool
@@ -63,6 +64,24 @@ def test_the_same_as_comparing_all_pairs(seed, limit, n_published):
     np.testing.assert_array_equal(similarity, shares.astype(np.float32))
     distances = count_bits(values[representative >= 0] ^ values[representative[representative >= 0]])
     assert (distances <= limit).all()
+
+
+@given(st.integers(0, 2**16), st.integers(0, 8))
+def test_connected_linkage_keeps_the_first_row_of_each_chain(seed, limit):
+    rng = np.random.default_rng(seed)
+    values = near(rng, 40, limit + 3)
+    near_pairs = np.array([[int(a ^ b).bit_count() <= limit for b in values] for a in values])
+    _, component = connected_components(near_pairs, directed=False)
+    first = np.unique(component, return_index=True)[1][component]
+    expected = np.where(first == np.arange(40), -1, first)
+    zeros = np.zeros(40, np.float32)
+    representative, similarity, _ = link_hashes(
+        values, zeros.astype(bool), zeros, max_distance=limit, linkage="connected"
+    )
+    assert representative.tolist() == expected.tolist()
+    dropped = np.flatnonzero(expected >= 0)
+    shares = [1 - int(values[row] ^ values[expected[row]]).bit_count() / 64 for row in dropped]
+    np.testing.assert_allclose(similarity[dropped], shares)
 
 
 @given(hashes, st.integers(0, 16), st.data())
