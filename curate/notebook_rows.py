@@ -168,7 +168,8 @@ class NotebookRows:
         if "text" in traits.reads:
             self.require("texts", f"the selector {name!r} reads texts")
         elif "image" in traits.reads:
-            raise ConfigError(f"selector: {name!r} reads images", hint="set input.image, and use curate.run")
+            message = f"images: missing; the selector {name!r} reads images"
+            raise ConfigError(message, hint="set input.image in a configuration, and use curate.run")
         if traits.needs_quality:
             self.require("quality", f"the selector {name!r} ranks by quality")
         frame = None

@@ -532,7 +532,9 @@ def test_no_copy_of_an_image_crosses_splits(folder):
 
     for number in range(12):
         image = Image.open(folder / "pool" / "img" / f"{number}.png")
-        image.resize((image.width * 4, image.height * 4)).save(folder / "pool" / "img" / f"{number}-large.png")
+        image.resize((image.width * 4, image.height * 4), Image.Resampling.NEAREST).save(
+            folder / "pool" / "img" / f"{number}-large.png"
+        )
     listed(*(f"img/{number}{suffix}.png" for suffix in ("", "-large") for number in range(12)))
     summary = curate.run({**config(), "split": {"shares": {"train": 0.5, "test": 0.5}}})
     splits = pq.read_table("run/split/part-00000.parquet")["split"].to_pylist()
@@ -542,5 +544,5 @@ def test_no_copy_of_an_image_crosses_splits(folder):
 
 
 def test_the_api_names_what_only_a_run_can_read():
-    with pytest.raises(CurateError, match="'perceptual_hash' reads images"):
+    with pytest.raises(CurateError, match="images: missing; the selector 'perceptual_hash' reads"):
         curate.select(np.eye(3), selector="perceptual_hash")
