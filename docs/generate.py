@@ -94,6 +94,8 @@ proxy: {use: logistic}
 score: [{use: prototypicality}, {use: length}]
 select: [{use: uniform, keep_rate: 0.5}]
 ```
+
+Plugins that read images also need `image: image` in `input`.
 """
 
 

@@ -264,6 +264,8 @@ class _Checks:
         for key, action in (("mask_pii", "masked"), ("remove_repeated_spans", "shortened")):
             if not draft.keys.get(key) or self.report.has_issue(("input",)):
                 continue
+            if self._has_only_images:
+                self.report.add((*draft.path, key), "the input has no texts", "set input.text, or remove the key")
             if identity in [path[0] for path in template_syntax.extract_paths(text)]:
                 message = f"column {identity!r} is in input.text and is also the id, and ids are never {action}"
                 self.report.add((*draft.path, key), message, "remove it from input.text")
@@ -287,6 +289,11 @@ class _Checks:
                     self._check_score_exists((*draft.path, field.name, *below), name)
             if isinstance(value, str):
                 self._check_template((*draft.path, field.name), field, value)
+
+    @property
+    def _has_only_images(self) -> bool:
+        """Whether the input has images, but no texts."""
+        return bool(self.pool.get("image")) and not self.pool.get("text")
 
     def _check_modality(self, draft: Draft, plugin: Plugin) -> None:
         """Report a plugin that reads texts or images that the input does not have."""
@@ -359,6 +366,9 @@ class _Checks:
             return None
         if not budgets:
             self.report.add(draft.path, "has no budget", f"add one of {', '.join(BUDGET_KEYS)}")
+        if "keep_tokens" in budgets and self._has_only_images and not self.pool.get("tokens"):
+            hint = "set input.tokens to a column, or use keep, keep_rate or prune_rate"
+            self.report.add(paths["keep_tokens"], "images have no tokens", hint)
         first, *more = sorted(budgets, key=lambda key: self.report.location(paths[key])) or [""]
         for key in more:
             self.report.add(paths[key], f"the entry already has a budget, {first}", "remove one of them")
