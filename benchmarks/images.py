@@ -5,8 +5,8 @@
 Prints one JSON line per size and format of images, with the images per second of processor time of one thread, the
 best of the repeats: to inspect an image when the input is read, to embed it with ``image_features``, and for
 ``perceptual_hash``, ``image_sharpness`` and ``image_entropy``. Then it prints the seconds of a run over image files on
-disk, from the list of paths to the export, and of the same run again without changes, the best of three. The images are smooth noise,
-which compresses like photographs.
+disk, from the list of paths to the export, and of the same run again without changes, the best of three. The images are
+smooth noise, which compresses like photographs.
 """
 
 from __future__ import annotations

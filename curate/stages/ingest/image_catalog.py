@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -94,7 +95,11 @@ def survey(context: Context, files: Sequence[FileInfo], groups: Sequence[Sequenc
     old = [*paths.list_shards(folder), *paths.list_shards(folder / _INCOMING)]
     common = (config, options, folder / _INCOMING, tuple(old), context.verify)
     tasks = [_Task(number, tuple(groups[number]), *common) for number in sorted(outdated or range(len(groups)))]
-    context.map("reading images", _survey, tasks, [len(task.pieces) for task in tasks], "parts")
+    begun = time.perf_counter()
+    counts, _, _ = context.map("reading images", _survey, tasks, [len(task.pieces) for task in tasks], "parts")
+    if sum(counts):
+        seconds = time.perf_counter() - begun
+        context.progress.note(f"input: {sum(counts):,} image files read and checked in {seconds:.1f} s")
     for task in tasks:
         paths.move(task.path, part_path(folder, task.number))
     for surplus in paths.list_shards(folder)[len(groups) :]:
@@ -168,8 +173,8 @@ class _Task:
         return part_path(self.folder, self.number)
 
 
-def _survey(task: _Task) -> None:
-    """Write the part of the catalog for the images that some pieces name."""
+def _survey(task: _Task) -> int:
+    """Write the part of the catalog for the images that some pieces name; return the number of images read."""
     names = sorted(set(_named_images(task)))
     known = {} if task.verify else _load_known(task.old, names)
     rows: list[Facts | None] = [
@@ -180,6 +185,7 @@ def _survey(task: _Task) -> None:
         rows[number] = row
     table = pa.Table.from_pylist([dict(row) for row in rows if row is not None], _SCHEMA)
     parquet_io.write(table, task.path, "", compression="zstd")
+    return len(unread)
 
 
 def _has_row_stamp(name: str, row: Mapping[str, Any]) -> bool:
