@@ -39,6 +39,9 @@ DIMENSIONS = 256
 LIMIT = 5.0
 """Processor seconds that a step may take."""
 CLASSES = 12
+IMAGES, SIDE = 256, 256
+"""Number of different images, and pixels per side."""
+
 WORDS = 60
 """Words of a text, some 400 characters."""
 
@@ -67,8 +70,19 @@ def write_pool(path: Path, rows: int) -> None:
                 "topic": f"t{number % CLASSES}",
                 "source": f"s{number % 3}",
             }
+            row |= {"image": f"{number % IMAGES}.jpg"}
             row |= {"states": draw.choices("abcd", k=5)}
             file.write(json.dumps(row) + "\n")
+
+
+def write_images() -> None:
+    """Write the images that the rows of the pool name: smooth noise, which compresses like photographs."""
+    from PIL import Image
+
+    draw = np.random.default_rng(0)
+    for number in range(IMAGES):
+        coarse = draw.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(f"{number}.jpg")
 
 
 def config(**sections: Any) -> dict[str, Any]:
@@ -104,8 +118,10 @@ def variants() -> list[tuple[str, dict[str, Any]]]:
             if (kind, name) == ("embedder", "column"):
                 entry = {"use": "column"}
                 more["input"] = {**config()["input"], "vectors": ".npy"}
-            elif section == "embed":
+            elif section == "embed" and "text" in plugin.traits.reads:
                 entry |= {"dimensions": DIMENSIONS}
+            if "image" in plugin.traits.reads and "text" not in plugin.traits.reads:
+                more["input"] = {**config()["input"], "image": "image"}
             found.append((section, config(**more, **{section: [entry] if section in ("score", "select") else entry})))
     found.append(("decontaminate", config(decontaminate={"files": "good.jsonl"})))
     found.append(("split", config(split={})))
@@ -143,6 +159,7 @@ def _measured(rows: int, earlier: Figures, times: int, only: Sequence[str]) -> F
     clock = Clock()
     write_pool(Path("pool.jsonl"), rows)
     write_pool(Path("good.jsonl"), 200)
+    write_images()
     for stage, data in variants():
         settings = config_from_dict(data)
         one = next(one for one in pipeline.PIPELINE if one.name == stage)

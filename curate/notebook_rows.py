@@ -167,6 +167,9 @@ class NotebookRows:
             self.require("embeddings", f"the selector {name!r} reads vectors")
         if "text" in traits.reads:
             self.require("texts", f"the selector {name!r} reads texts")
+        elif "image" in traits.reads:
+            message = f"images: missing; the selector {name!r} reads images"
+            raise ConfigError(message, hint="set input.image in a configuration, and use curate.run")
         if traits.needs_quality:
             self.require("quality", f"the selector {name!r} ranks by quality")
         frame = None

@@ -21,7 +21,7 @@ from plugin_families import FAMILIES, Family
 from curate.config.model import to_plain
 from curate.config.sections import ENTRY_SECTIONS, SECTIONS, TOP_LEVEL_FIELDS, EntrySection, driver_fields
 from curate.plugins import registry
-from curate.plugins.fields import Field, expand_nested, fields, format_value
+from curate.plugins.fields import Field, expand_nested, fields, format_value, required_unless
 from curate.store import schemas
 
 ROOT = Path(__file__).parent.parent
@@ -94,6 +94,8 @@ proxy: {use: logistic}
 score: [{use: prototypicality}, {use: length}]
 select: [{use: uniform, keep_rate: 0.5}]
 ```
+
+Plugins that read images also need `image: image` in `input`.
 """
 
 
@@ -202,7 +204,8 @@ def schemas_page() -> str:
 def _table(options: tuple[Field, ...] | list[Field]) -> str:
     lines = ["| key | value | default | meaning |", "|---|---|---|---|"]
     for field in options:
-        default = "required" if field.required else _default(field)
+        other = required_unless(field)
+        default = "required" if field.required else f"required, or `{other}`" if other else _default(field)
         lines.append(f"| `{field.name}` | {_cell(_type(field))} | {_cell(default)} | {_cell(field.doc)} |")
     return "\n".join(lines) + "\n"
 

@@ -36,8 +36,9 @@ FAMILIES = (
         "embedder",
         "",
         "Embedders",
-        "Embedders turn texts into vectors, which clusters, duplicates and most selectors compare. Start with `lsa`: "
-        "it needs no download and no GPU. Use `sentence_transformers` where meaning matters more than wording.",
+        "Embedders turn texts or images into vectors, which clusters, duplicates and most selectors compare. Start "
+        "with `lsa`, or `image_features` for images: they need no download and no GPU. Use `sentence_transformers` "
+        "where meaning matters more than wording, or than looks.",
     ),
     Family(
         "clusterer",
@@ -71,7 +72,8 @@ FAMILIES = (
         "duplicates",
         "Selectors: deduplication",
         "Filters that keep one row of each group of duplicates. `exact_duplicates` is nearly free, `minhash` finds "
-        "small edits, `repeated_spans` finds copied passages, and `semdedup` finds paraphrases.",
+        "small edits, `repeated_spans` finds copied passages, and `semdedup` finds paraphrases. `perceptual_hash` "
+        "finds copies of images.",
     ),
     Family(
         "selector",

@@ -18,6 +18,8 @@ import pytest
 import curate
 from curate.report.ground_truth_table import OTHERS, tabulate_outcomes
 from curate.stages.report.ground_truth import read as read_key
+from tests import tiny_clip
+from tests.encoded_images import HAS_PILLOW
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
@@ -44,6 +46,17 @@ def overrides(name: str, folder: Path) -> list[str]:
         made = runpy.run_path(str(ROOT / "data_samples" / "with_embeddings.py"))
         made["main"](folder / "with_embeddings.parquet")
         return [f"input.files={folder / 'with_embeddings.parquet'}"]
+    if name.startswith("images"):
+        if not HAS_PILLOW:
+            pytest.skip("needs the extra images")
+        runpy.run_path(str(ROOT / "data_samples" / "images.py"))["main"](folder / "images")
+        pool = [f"input.files={folder / 'images' / 'metadata.jsonl'}"]
+        if name == "images":
+            return pool
+        if importlib.util.find_spec("sentence_transformers") is None:
+            pytest.skip("needs sentence-transformers")
+        model = tiny_clip.build(folder)  # all images are similar to its random weights
+        return [*pool, f"embed.model={model}", "select.1.min_similarity=1.0"]
     if name == "semantic":
         model = minilm()
         if model is None:
@@ -88,6 +101,21 @@ def test_a_recipe_runs(ran, name):
     assert lines.filter(~pl.col("selected"))["reason"].null_count() == 0
     card = (run / "export" / "current" / "README.md").read_text()
     assert card.startswith("---\n")
+
+
+def test_what_was_planted_among_images_is_found(ran):
+    summary = ran("images")
+    rows = pl.read_ndjson(Path(summary.run).parent / "images" / "metadata.jsonl")
+    lines = pl.read_parquet(Path(summary.run) / "select" / "*.parquet").select("id", "dropped_by")
+    found = rows.join(lines, on="id").group_by("kind", "dropped_by").len()
+    dropped = {(kind, entry): count for kind, entry, count in found.iter_rows()}
+    assert dropped["blurred", "where"] == 20
+    assert dropped["empty", "where"] == 3
+    assert dropped["exact_duplicate", "exact_duplicates"] == 20
+    assert dropped["drawing", "perceptual_hash"] == 20, "the larger copies are kept"
+    assert sum(count for (_, entry), count in dropped.items() if entry in ("exact_duplicates", "perceptual_hash")) == 40
+    (reading,) = [record for record in summary.records if record.stage == "input"]
+    assert reading.count.quarantined == 1
 
 
 def test_the_quickstart_finds_what_was_planted(quickstart):

@@ -23,6 +23,7 @@ from curate.config.yaml_positions import KeyPath, PlainData
 from curate.plugins import registry
 from curate.plugins.fields import Field, fields, find_marked, iter_marks
 from curate.plugins.interfaces import ConfigReference, TemplateField
+from curate.plugins.registry import Plugin
 
 
 def check_entries(drafts: Mapping[str, list[Draft]], pool: PlainData, report: IssueCollector) -> Values:
@@ -89,13 +90,16 @@ def check_split(
 
 
 def check_decontamination(
-    drafts: Mapping[str, list[Draft]], section: DecontaminateConfig | None, report: IssueCollector
+    drafts: Mapping[str, list[Draft]], section: DecontaminateConfig | None, pool: PlainData, report: IssueCollector
 ) -> None:
-    """Report conflicts with the section decontaminate: an entry with its name, or an unknown embed entry."""
+    """Report conflicts with the section decontaminate: an entry with its name, no texts, or an unknown embed entry."""
     for draft in drafts["select"]:
         if draft.name == DECONTAMINATE:
             message = f"the name {DECONTAMINATE!r} is reserved for the section {DECONTAMINATE}"
             report.add(draft.path, message, "choose another name for the entry with the key 'name'")
+    if isinstance(pool, dict) and pool.get("image") and not pool.get("text"):
+        message = "texts are compared with evaluation sets, and the input has none"
+        report.add((DECONTAMINATE,), message, "set input.text, or remove the section")
     name = None if section is None else section.embedding
     known = [draft.name for draft in drafts["embed"] if draft.name]
     if name is not None and name not in known and not report.has_issue(("embed",)):
@@ -249,15 +253,19 @@ class _Checks:
             self.report.add(path, "published rows are not in any group of the input", "remove 'within'")
 
     def check_export(self, draft: Draft) -> Values:
+        if draft.keys.get("image") and not self.pool.get("image") and not self.report.has_issue(("input",)):
+            self.report.add((*draft.path, "image"), "the input has no images", "set input.image, or remove the key")
         for key in ("add", "mask_pii"):
             names = draft.keys.get(key, ())
             for index, name in enumerate(names):
                 if name in names[:index]:
                     self.report.add((*draft.path, key, index), f"{name!r} is listed twice", "remove it")
-        text, identity = str(self.pool.get("text", "")), self.pool.get("id")
+        text, identity = str(self.pool.get("text") or ""), self.pool.get("id")
         for key, action in (("mask_pii", "masked"), ("remove_repeated_spans", "shortened")):
             if not draft.keys.get(key) or self.report.has_issue(("input",)):
                 continue
+            if self._has_only_images:
+                self.report.add((*draft.path, key), "the input has no texts", "set input.text, or remove the key")
             if identity in [path[0] for path in template_syntax.extract_paths(text)]:
                 message = f"column {identity!r} is in input.text and is also the id, and ids are never {action}"
                 self.report.add((*draft.path, key), message, "remove it from input.text")
@@ -270,6 +278,7 @@ class _Checks:
         if draft.plugin is None:
             return
         plugin = draft.plugin
+        self._check_modality(draft, plugin)
         if "label" in plugin.traits.reads and not self.pool.get("label"):
             message = f"the {plugin.kind} {plugin.name!r} reads labels, and the input has no label column"
             self.report.add((*draft.path, "use"), message, "set input.label")
@@ -280,6 +289,28 @@ class _Checks:
                     self._check_score_exists((*draft.path, field.name, *below), name)
             if isinstance(value, str):
                 self._check_template((*draft.path, field.name), field, value)
+
+    @property
+    def _has_only_images(self) -> bool:
+        """Whether the input has images, but no texts."""
+        return bool(self.pool.get("image")) and not self.pool.get("text")
+
+    def _check_modality(self, draft: Draft, plugin: Plugin) -> None:
+        """Report a plugin that reads texts or images that the input does not have."""
+        reads: set[str] = {"text", "image"} & plugin.traits.reads
+        if "modality" in (names := [field.name for field in fields(plugin.cls)]) and len(reads) > 1:
+            reads = {str(draft.data.get("modality", "text"))}
+        path = (*draft.path, "modality" if "modality" in names and "modality" in draft.data else "use")
+        present = {name for name in ("text", "image") if self.pool.get(name)}
+        if not present or not reads or reads & present or self.report.has_issue(("input",)):
+            return
+        missing = reads.pop()
+        hint = f"set input.{missing}, or use another {plugin.kind}"
+        if "modality" in names:
+            hint = f"set modality: {next(iter(present))}"
+        elif plugin.kind == "embedder":
+            hint = f"set input.{missing}, or embed: {{use: {'image_features' if missing == 'text' else 'lsa'}}}"
+        self.report.add(path, f"the {plugin.kind} {plugin.name!r} reads {missing}s, and the input has none", hint)
 
     def _check_template(self, path: KeyPath, field: Field, value: str) -> None:
         """Report a text that is not a valid column name or template, as in ``input.text``."""
@@ -335,6 +366,9 @@ class _Checks:
             return None
         if not budgets:
             self.report.add(draft.path, "has no budget", f"add one of {', '.join(BUDGET_KEYS)}")
+        if "keep_tokens" in budgets and self._has_only_images and not self.pool.get("tokens"):
+            hint = "set input.tokens to a column, or use keep, keep_rate or prune_rate"
+            self.report.add(paths["keep_tokens"], "images have no tokens", hint)
         first, *more = sorted(budgets, key=lambda key: self.report.location(paths[key])) or [""]
         for key in more:
             self.report.add(paths[key], f"the entry already has a budget, {first}", "remove one of them")

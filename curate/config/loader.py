@@ -212,6 +212,8 @@ def _sections(data: dict[str, PlainData], validator: Validator) -> Values:
         values["memory_limit"] = _size(data["memory_limit"], validator.report)
     values["plugins"] = local = _local_plugins(data.get("plugins", []), top["plugins"], validator)
     sections = {name: section.default for name, section in SECTIONS.items() if section.default is not None} | data
+    if "embed" not in data and _has_only_images(data.get("input")):
+        sections["embed"] = {"use": "image_features"}
     for name, section in SECTIONS.items():
         if section.required and name not in sections:
             validator.missing(top[name], ())
@@ -224,9 +226,13 @@ def _sections(data: dict[str, PlainData], validator: Validator) -> Values:
     cross_checks.check_epoch_plans(drafts["select"], values["refresh"], validator.report)
     cross_checks.check_split(drafts, values["split"], data.get("input"), validator.report)
     if "decontaminate" in data:
-        cross_checks.check_decontamination(drafts, values["decontaminate"], validator.report)
+        cross_checks.check_decontamination(drafts, values["decontaminate"], data.get("input"), validator.report)
     cross_checks.check_primary_metric(drafts["metrics"], values["evaluate"], local, data.get("input"), validator.report)
     return {**values, "curate": 1, **cross_checks.check_entries(drafts, data.get("input"), validator.report)}
+
+
+def _has_only_images(section: PlainData) -> bool:
+    return isinstance(section, dict) and bool(section.get("image")) and not section.get("text")
 
 
 def _check_version(data: dict[str, PlainData], report: IssueCollector) -> None:

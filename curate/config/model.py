@@ -22,6 +22,7 @@ from curate.plugins.interfaces import (
     ExampleFiles,
     ExecutionOnly,
     ExistingFiles,
+    RequiredUnless,
     TemplateField,
 )
 from curate.plugins.registry import LocalPlugin, PluginSpec
@@ -58,9 +59,17 @@ class InputConfig:
     """Input files: a path, a folder, or a pattern such as "pool/**/*.jsonl", or a list of them, relative to the current
     directory; or URLs. "-" is standard input with one JSON object per line, and "-.csv" in another format."""
 
-    text: Text
+    text: Annotated[Text | None, RequiredUnless("image")] = None
     """Text of a row: the name of a column of texts or chats, or a template over columns such as
     "{instruction}\\n{output}", or over the elements of lists such as "{messages[role=assistant].content}"."""
+
+    image: PoolColumn | None = None
+    """Image of a row: a column of paths, relative to ``image_folder``; of encoded images as bytes; or of objects with
+    the keys bytes and path. With a text, every row must have both."""
+
+    image_folder: NonEmpty | None = None
+    """Folder to which the paths of images are relative, and which they must not leave; by default, the folder of the
+    input file that contains the path."""
 
     id: PoolColumn | None = None
     """Column that identifies a row; by default, the id is a hash of the content."""
@@ -96,9 +105,12 @@ class InputConfig:
     """Approximate number of rows that are processed at a time."""
 
     def __post_init__(self) -> None:
-        template_syntax.parse_template(self.text)  # raises an error if it is invalid
+        if self.text is not None:
+            template_syntax.parse_template(self.text)  # raises an error if it is invalid
         if not isinstance(self.files, str) and any(re.fullmatch(r"-(\..+)?", one) for one in self.files):
             raise ValueError('files: standard input must be the only entry: files: "-"')
+        if self.image_folder is not None and self.image is None:
+            raise ValueError("image_folder: there are no images; set image, or remove the key")
         if self.delimiter is not None and self.delimiter in '"\r\n':
             raise ValueError("delimiter: must not be a quote or a line break")
         if isinstance(self.header, tuple) and len(set(self.header)) < len(self.header):
@@ -214,7 +226,7 @@ class DecontaminateConfig:
         files_by_name = self.files if isinstance(self.files, Mapping) else {"": self.files}
         return {name: (files,) if isinstance(files, str) else tuple(files) for name, files in files_by_name.items()}
 
-    def text_for_set(self, name: str, default: str) -> str:
+    def text_for_set(self, name: str, default: str | None) -> str | None:
         """Return the text (a column or a template) of the rows of a set."""
         if isinstance(self.text, Mapping):
             return self.text.get(name, default)
@@ -243,7 +255,8 @@ class SplitConfig:
 
     min_similarity: Annotated[float, Gt(0), Le(1)] | None = 0.8
     """Jaccard similarity of the sets of 5 consecutive words, from which two texts are near-duplicates, as ``minhash``
-    finds them; so are texts that are connected by a chain of near-duplicates. null: only equal texts."""
+    finds them; so are texts that are connected by a chain of near-duplicates. Images are near-duplicates as
+    ``perceptual_hash`` finds them. null: only equal texts and images."""
 
     groups: tuple[GroupColumn, ...] = ()
     """Columns with groups that are not divided: "cluster", "label", "source", or columns of the input, such as the
@@ -444,6 +457,13 @@ class ExportConfig(Entry):
 
     add: tuple[AddedColumn, ...] = ()
     """Computed columns to add to the export: "rank" is exported as curate_rank, "scores" as one column per score."""
+
+    image: Literal["bytes"] | None = None
+    """Form of the images: "bytes" exports objects with the bytes and the file name of each image, which the
+    ``datasets`` library decodes; null exports the column of the input unchanged, such as paths.
+
+    A file of the export is written in memory: lower rows_per_file for large images.
+    """
 
     mask_pii: tuple[PiiKind, ...] = ()
     """Kinds of personal data to replace in exported text columns: "email" by <EMAIL>, "phone" by <PHONE>, and so on.

@@ -15,6 +15,7 @@ from curate.plugins.fields import (
     fields,
     item_type,
     nested_dataclass,
+    required_unless,
     split_annotated,
     union_members,
     without_null,
@@ -141,7 +142,9 @@ def type_schema(annotation: object) -> Schema:
     cls = nested_dataclass(base)
     if cls is not None:
         properties = {field.name: _property(field) for field in fields(cls)}
-        return _closed(properties, [field.name for field in fields(cls) if field.required])
+        mapping = _closed(properties, [field.name for field in fields(cls) if field.required])
+        either = [(field.name, other) for field in fields(cls) if (other := required_unless(field))]
+        return mapping | ({"anyOf": [{"required": [key]} for key in either[0]]} if either else {})
     schema: Schema = {"type": _NAMES[base], **({"minLength": shortest} if shortest else {})}
     for kind, attribute, key in _BOUNDS:
         for mark in marks:

@@ -117,12 +117,14 @@ def join_path(path: TextPath) -> str:
     return column + "".join(step if step.startswith("[") else f".{step}" for step in steps)
 
 
-def extract_paths(text: str) -> list[TextPath]:
-    """Return the paths in a template, or the column name itself, without duplicates.
+def extract_paths(text: str | None) -> list[TextPath]:
+    """Return the paths in a template, or the column name itself, without duplicates; none without a text.
 
     >>> extract_paths("{system}: {messages[*].content}"), extract_paths("text")
     ([('system',), ('messages', '[*]', 'content')], [('text',)])
     """
+    if text is None:
+        return []
     parsed = parse_template(text)
     if parsed is None:
         return [(text,)]

@@ -22,6 +22,7 @@ from curate.plugins.fields import (
     item_type,
     iter_marks,
     nested_dataclass,
+    required_unless,
     without_null,
 )
 
@@ -117,6 +118,8 @@ class Validator:
             if field.name in data:
                 values[field.name] = self.value(field.type, data[field.name], (*path, field.name))
             elif field.required:
+                self.missing(field, path)
+            if (other := required_unless(field)) and data.get(field.name) is None and data.get(other) is None:
                 self.missing(field, path)
         return values
 

@@ -181,6 +181,8 @@ def choose_metrics(config: RunConfig, names: Sequence[str] = ()) -> tuple[tuple[
         plugin = registry.get("metric", name, config.plugins)
         if any(field.required for field in fields(plugin.cls)):
             continue  # its required options have no defaults
+        if {"text", "tokens"} & plugin.traits.reads and config.input.text is None:
+            continue  # images have no words
         unlabeled = "label" in plugin.traits.reads and config.input.label is None
         (impossible if unlabeled else possible).append(name)
     if not possible:

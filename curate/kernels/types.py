@@ -143,3 +143,41 @@ class Texts:
         stored_hashes = self.hashes
         hashes = None if stored_hashes is None else lambda number: stored_hashes(numbers[number])[local_rows(number)]
         return Texts(tuple(np.diff(cuts)[numbers].tolist()), read, hashes)
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Encoded images that are read one by one, on demand, without loading all of them."""
+
+    hashes: NDArray[np.uint64]
+    """The two halves of the 128-bit BLAKE2b hash of the bytes of each image, (n, 2)."""
+
+    shapes: NDArray[np.int32]
+    """Width and height of each image in pixels, as it is displayed, (n, 2)."""
+
+    read: Callable[[int], bytes]
+    """Read the encoded image of a row."""
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def __getitem__(self, row: int) -> bytes:
+        return self.read(row)
+
+    def take(self, rows: Rows) -> Images:
+        """Return the images of ``rows``, in that order; nothing is read."""
+        read = self.read
+        return Images(self.hashes[rows], self.shapes[rows], lambda row: read(int(rows[row])))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Images]) -> Images:
+        """Return the images of all parts, in order."""
+        starts = np.cumsum([0, *map(len, parts)])
+
+        def read(row: int) -> bytes:
+            part = int(np.searchsorted(starts, row, "right")) - 1
+            return parts[part].read(row - int(starts[part]))
+
+        hashes = [np.zeros((0, 2), np.uint64), *(part.hashes for part in parts)]
+        shapes = [np.zeros((0, 2), np.int32), *(part.shapes for part in parts)]
+        return cls(np.concatenate(hashes), np.concatenate(shapes), read)

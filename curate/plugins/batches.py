@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import PluginError
-from curate.kernels.types import Codes, Flags, Matrix, Rows, Texts, Vector, freeze
+from curate.kernels.types import Codes, Flags, Images, Matrix, Rows, Texts, Vector, freeze
 
 if TYPE_CHECKING:
     import polars as pl
@@ -125,6 +125,9 @@ class Pool:
     published: PublishedRows | None = None
     """Rows published by earlier runs, for selectors that compare with their sketches."""
 
+    images: Images | None = None
+    """Images of the n rows, read from disk on demand; None for a pool without images."""
+
     def __post_init__(self) -> None:
         n = len(self.embeddings)
         _check_array("embeddings", self.embeddings, np.float32, (n, self.embeddings.shape[-1]))
@@ -136,6 +139,8 @@ class Pool:
             raise PluginError(f"pool: frame has {self.frame.height} rows, but embeddings have {n}")
         if self.texts is not None and self.texts.rows != n:
             raise PluginError(f"pool: there are {self.texts.rows} texts, but embeddings have {n} rows")
+        if self.images is not None and len(self.images) != n:
+            raise PluginError(f"pool: there are {len(self.images)} images, but embeddings have {n} rows")
         if not np.isfinite(self.quality).all():
             raise PluginError(
                 "pool: quality contains NaN or infinity", hint="use a score without missing values as quality"
@@ -187,6 +192,7 @@ class Pool:
             None if self.frame is None else self.frame[rows],
             None if self.texts is None else self.texts.take(rows),
             None if self.published is None else self.published.take(rows),
+            None if self.images is None else self.images.take(rows),
         )
 
 
@@ -242,6 +248,9 @@ class ScoreBatch:
 
     texts: list[str] | None = None
     """Texts of the n rows."""
+
+    images: Images | None = None
+    """Images of the n rows, read from disk on demand."""
 
     embeddings: Matrix | None = None
     """Embeddings (n, d) float32, rows of unit length."""

@@ -19,7 +19,7 @@ from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin, get
 import annotated_types as at
 
 from curate.errors import PluginError
-from curate.plugins.interfaces import ExecutionOnly
+from curate.plugins.interfaces import ExecutionOnly, RequiredUnless
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +202,11 @@ def iter_marks(annotation: object) -> Iterator[object]:
     yield from metadata
     for argument in get_args(base) if get_origin(base) is not Literal else ():
         yield from iter_marks(argument)
+
+
+def required_unless(field: Field) -> str | None:
+    """Return the key without which a field is required; None for other fields."""
+    return next((mark.key for mark in iter_marks(field.type) if isinstance(mark, RequiredUnless)), None)
 
 
 def find_marked(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PluginClass = TypeVar("PluginClass")
 Reads = Literal[
     "text",
+    "image",
     "embedding",
     "cluster",
     "label",
@@ -94,6 +95,13 @@ class TemplateField:
     """Mark of a field that is a column name, or a template over columns, as ``input.text``."""
 
 
+@dataclass(frozen=True, slots=True)
+class RequiredUnless:
+    """Mark of a field that may be missing only if the mapping has another key."""
+
+    key: str
+
+
 ScoreName = Annotated[str, ConfigReference("score")]
 ColumnName = Annotated[str, ConfigReference("column")]
 FileNames = Annotated[str, MinLen(1)] | Annotated[tuple[Annotated[str, MinLen(1)], ...], MinLen(1)]
@@ -104,10 +112,17 @@ TextTemplate = Annotated[str, MinLen(1), TemplateField()]
 
 
 class Embedder(Protocol):
-    """Maps texts to vectors; with ``reads="column"``, maps a list column to vectors."""
+    """Maps texts to vectors; with ``reads="column"`` a list column, with ``reads="image"`` ``Images``."""
 
     def encode(self, texts: Sequence[str]) -> Matrix:
         """Return float32 vectors (n, d) of ``texts``; the driver normalizes them and quarantines invalid ones."""
+
+
+class ModalEmbedder(Embedder, Protocol):
+    """Embedder of texts or images, declared with ``reads={"text", "image"}``."""
+
+    modality: Literal["text", "image"]
+    """Input of ``encode``."""
 
 
 class FittedEmbedder(Protocol):
@@ -492,6 +507,15 @@ def get_scope(plugin: object) -> Scope:
     return variable.scope()
 
 
+def modality(plugin: object) -> Literal["text", "image"]:
+    """Return whether an embedder reads texts or images."""
+    plugin_traits = get_traits(type(plugin))
+    if plugin_traits is not None and {"text", "image"} <= plugin_traits.reads:
+        modal: ModalEmbedder = plugin  # type: ignore[assignment] # declared
+        return modal.modality
+    return "image" if plugin_traits is not None and "image" in plugin_traits.reads else "text"
+
+
 def is_random(plugin: object) -> bool:
     """Return whether a selector or metric may use its random generator; if not, every seed gives the same result."""
     plugin_traits = get_traits(type(plugin))
@@ -559,7 +583,7 @@ def _declare(declared: Traits) -> Callable[[type[PluginClass]], type[PluginClass
 def embedder(
     *,
     version: int,
-    reads: Literal["text", "column"] = "text",
+    reads: Literal["text", "column", "image"] | frozenset[Reads] | set[Reads] = "text",
     fits: bool = False,
     revision: bool = False,
     fidelity: bool = False,
@@ -571,7 +595,7 @@ def embedder(
     Parameters
     ----------
     version : version of the result, see ``Traits``
-    reads : "text", or "column" for a list column
+    reads : "text", "image", or "column" for a list column; {"text", "image"} if the field ``modality`` decides
     fits, revision, fidelity, check : whether the class has the methods of these declarations, see ``Traits``
     example : values for fields without defaults
 
@@ -585,7 +609,7 @@ def embedder(
         Traits(
             kind="embedder",
             version=version,
-            reads=frozenset({reads}),
+            reads=frozenset({reads} if isinstance(reads, str) else reads),
             fits=fits,
             revision=revision,
             fidelity=fidelity,

@@ -6,9 +6,9 @@ The rows of the pool are the input rows that every embedder could embed, in inpu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from operator import methodcaller
 from pathlib import Path
 from typing import TypeVar
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from curate.errors import ConfigError, DataError
 from curate.kernels.text.json_values import is_json
-from curate.kernels.types import Codes, Matrix, Rows, Texts, Vector, Vectors, freeze
+from curate.kernels.types import Codes, Images, Matrix, Rows, Texts, Vector, Vectors, freeze
 from curate.pool import embedding_matrix
 from curate.pool.stage_outputs import (
     ClusterOutput,
@@ -33,9 +33,9 @@ from curate.pool.stage_outputs import (
     SelectOutput,
     SplitOutput,
 )
-from curate.store import parquet_io
+from curate.store import image_files, parquet_io
 from curate.store.arrow_values import leaf_types
-from curate.store.inputs import Inputs
+from curate.store.inputs import IMAGE_DATA, Inputs
 from curate.store.ledger import to_polars
 
 T = TypeVar("T")
@@ -367,6 +367,31 @@ class PoolView:
 
         return Texts(self.shard_sizes, read if len(numbers) > 1 else lru_cache(maxsize=1)(read), hashes)
 
+    def read_image_paths(self, rows: Rows) -> list[str]:
+        """Return the paths of the images of some rows, given in ascending order; "" for bytes in a column."""
+        names: list[str] = []
+        ends = np.cumsum((0, *self.shard_sizes))
+        cuts = np.searchsorted(rows, ends).tolist()
+        for shard, start, low, high in zip(self.shards(), ends.tolist(), cuts[:-1], cuts[1:], strict=False):
+            if low < high:
+                stored = pc.struct_field(shard.read(("image",))["image"], "path").take(rows[low:high] - start)
+                names += stored.fill_null("").to_pylist()
+        return names
+
+    def images(self) -> Images | None:
+        """Return the images of all rows, which are read one by one; None for a pool without images."""
+        return self._images
+
+    @cached_property
+    def _images(self) -> Images | None:
+        if not self.inputs.has_images:
+            return None
+        shards = list(self.shards())
+        facts = [image_files.to_images(shard.read(("image",))["image"], None) for shard in shards]
+        load = lru_cache(maxsize=1)(lambda part: shards[part].images())
+        parts = [replace(part, read=partial(_read_image, load, number)) for number, part in enumerate(facts)]
+        return Images.concatenate(parts)
+
     def read_texts(self, rows: Rows) -> list[str]:
         """Return the texts of some rows, given in ascending order; reads one shard at a time."""
         return [text for block in self.texts().take(rows).blocks() for text in block]
@@ -424,6 +449,11 @@ class PoolShard:
         """Read columns of the input; see ``Inputs.read``."""
         return self.take_pool_rows(self.pool.inputs.read(self.number, roles, columns))
 
+    def images(self) -> Images:
+        """Return the images of the rows, which are read one by one."""
+        table = self.read(("image", IMAGE_DATA))
+        return image_files.to_images(table["image"], table[IMAGE_DATA])
+
     def sources(self) -> Counter[str]:
         """Return the number of rows of each source."""
         return Counter(self.read(("source",))["source"].to_pylist())
@@ -440,6 +470,10 @@ class PoolShard:
             self._load_ids()
             table = table.filter(self.pool._masks[entry.name, self.number])
         return table["embedding"]
+
+
+def _read_image(load: Callable[[int], Images], part: int, row: int) -> bytes:
+    return load(part)[row]
 
 
 def to_hash_halves(column: pa.ChunkedArray) -> NDArray[np.uint64]:

@@ -73,6 +73,16 @@
     return node;
   }
 
+  // Returns the image of a row, which is a square tile of the atlas.
+  function tile(rows, row) {
+    const node = element("div", "thumbnail", "");
+    const size = 96;
+    node.style.backgroundImage = `url(${rows.atlas})`;
+    node.style.backgroundSize = `${rows.columns * size}px auto`;
+    node.style.backgroundPosition = `-${(row % rows.columns) * size}px -${Math.floor(row / rows.columns) * size}px`;
+    return node;
+  }
+
   function show(rows, row, x, y) {
     const text = element("p", "text", rows.text[row]);
     text.dir = "auto";
@@ -85,7 +95,8 @@
       line.append(element("dt", "", name), element("dd", "", value));
       facts.append(line);
     }
-    card.replaceChildren(element("p", rows.kept[row] ? "outcome kept" : "outcome", rows.outcome[row]), text, facts);
+    const outcome = element("p", rows.kept[row] ? "outcome kept" : "outcome", rows.outcome[row]);
+    card.replaceChildren(outcome, ...(rows.atlas ? [tile(rows, row)] : []), text, facts);
     card.hidden = false;
     const gap = 16;
     const left = x + gap + card.offsetWidth > innerWidth ? x - gap - card.offsetWidth : x + gap;

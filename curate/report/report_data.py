@@ -160,6 +160,12 @@ class PoolMap:
     sources: tuple[str, ...] = ()
     """Names of the sources of the rows; empty if there are none."""
 
+    atlas: str = ""
+    """Data URI of one image with a square tile for each row; "" for none."""
+
+    atlas_columns: int = 1
+    """Number of tiles in a row of the atlas."""
+
     pool_rows: int
     """Number of rows from which the sample was drawn."""
 
@@ -258,6 +264,9 @@ class Example:
 
     id: str
     text: str
+    thumbnail: str = ""
+    """Data URI of its image; "" for none."""
+
     reason: str = ""
     source: str = ""
     cluster: str = ""
@@ -276,6 +285,9 @@ class Example:
 
     representative_text: str = ""
     """Text of the row that was finally kept, or else of the representative."""
+
+    representative_thumbnail: str = ""
+    """Data URI of the image of that row; "" for none."""
 
     similarity: float = math.nan
     """Similarity to the representative."""

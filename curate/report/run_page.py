@@ -245,6 +245,7 @@ def _example(example: Example, text: int, *, kept: bool) -> Markup:
     return tag(
         "article",
         tag("p", short(example.reason, text), class_="reason") if example.reason else None,
+        _thumbnail(example.thumbnail, example.id),
         _text(example.text, text),
         _representative(example, text) if example.representative else None,
         _facts(facts),
@@ -260,7 +261,15 @@ def _facts(facts: list[tuple[str, str]]) -> Markup:
 def _representative(example: Example, text: int) -> Markup:
     before, name, after = sentences.describe_representative(example)
     label = tag("p", before, tag("b", name), after, class_="reason")
-    return tag("div", label, _text(example.representative_text, text), class_="representative")
+    image = _thumbnail(example.representative_thumbnail, name)
+    return tag("div", label, image, _text(example.representative_text, text), class_="representative")
+
+
+def _thumbnail(uri: str, name: str) -> Markup | None:
+    if not uri:
+        return None
+    style = f"background-image: url({uri})"
+    return tag("div", class_="thumbnail", role="img", aria_label=f"Image of {short(name, 80)}", style=style)
 
 
 def _text(text: str, length: int) -> Markup:

@@ -294,6 +294,8 @@ def describe_threshold(threshold: CopyThreshold) -> str:
     least, overlap = value(threshold.similarity), f"{OVERLAP:.0%}".replace("%", " %")
     copies, compared = count(threshold.copies), plural(threshold.pairs, "pair")
     pairs = f"{copies} of {compared} of nearest neighbors are copies by their characters"
+    if not threshold.pairs:
+        return f"Near-duplicates: similarity of at least {least}, the default"
     if not threshold.calibrated:
         return f"Near-duplicates: similarity of at least {least}, the default; {pairs}, too few for a calibration"
     return (

@@ -287,7 +287,7 @@ def _check_roles(findings: Findings, pool: PoolSample) -> None:
 def _check_paths(findings: Findings, pool: PoolSample) -> None:
     """Add a note for every path of the text at which none of the first rows has a text."""
     text = findings.config.input.text
-    if template_columns(text) is None or not len(pool.table):
+    if text is None or template_columns(text) is None or not len(pool.table):
         return
     counts = PathCounts()
     render(text, pool.table, counts)
@@ -442,7 +442,7 @@ class _Texts:
     """Path of the configuration value with the text template."""
 
     files: tuple[str, ...]
-    text: str
+    text: str | None
     at_least: int = 1
     """Smallest number of texts."""
 
@@ -456,15 +456,15 @@ def _check_texts(findings: Findings, matches: Mapping[KeyPath, Mapping[str, Any]
             continue  # already an error
         with findings.collect_errors():
             plain = replace(config.input, id=None, label=None, source=None, tokens=None, types=None, vectors=None)
-            how = replace(plain, files=one.files, text=one.text)
             if one.path[0] != "evaluate":  # test files have the same format as the input
-                how = replace(how, header=True, delimiter=None)
+                plain = replace(plain, text=one.text, image=None, image_folder=None, header=True, delimiter=None)
+            how = replace(plain, files=one.files, text=one.text)
             every = match_files(format_path(one.path), *one.files)
             texts = pool_sample.sample_files(how, every, 0.2)
             if not texts.columns:
                 findings.add(one.path, f"there are no rows in {texts.description}", "check the files and the pattern")
                 continue
-            for name in template_columns(one.text) or [one.text]:
+            for name in template_columns(one.text) or ([] if one.text is None else [one.text]):
                 exists = name in texts.columns or (not texts.complete and _may_occur_later(name, texts))
                 if not exists and (one.text_path, name) not in reported:
                     reported.add((one.text_path, name))

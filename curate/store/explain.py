@@ -134,6 +134,21 @@ class Representative:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RowImage:
+    """Image of a row."""
+
+    path: str | None
+    """Path of its file; None for bytes in a column of the input."""
+
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        where = "bytes in the input" if self.path is None else to_single_line(self.path)
+        return f"{where}, {self.width:,} × {self.height:,} pixels"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantinedRecord:
     """Quarantined record of the input."""
 
@@ -162,6 +177,9 @@ class Explanation:
     source: str | None = None
     label: str | None = None
     text: str | None = None
+    image: RowImage | None = None
+    """Image of the row; None for a pool without images."""
+
     cluster: Cluster | None = None
     scores: tuple[Score, ...] = ()
     outcome: RowOutcome
@@ -206,11 +224,7 @@ class Explanation:
 
     def _row(self) -> Iterator[tuple[str, str]]:
         if self.text is not None:
-            yield "from", f"{to_single_line(self.file or '')}, line {self.line}"
-            yield "source", to_single_line(self.source or "")
-            if self.label is not None:
-                yield "label", to_single_line(self.label)
-            yield "text", to_single_line(self.text)
+            yield from self._content()
         if self.cluster is not None:
             yield "cluster", str(self.cluster)
 
@@ -239,6 +253,16 @@ class Explanation:
                 yield "", "that version was made from another selection; see curate rollback and the guard section"
         if self.missing:
             yield "not shown", f"{', '.join(self.missing)}: missing, or run again since rows were selected"
+
+    def _content(self) -> Iterator[tuple[str, str]]:
+        yield "from", f"{to_single_line(self.file or '')}, line {self.line}"
+        yield "source", to_single_line(self.source or "")
+        if self.label is not None:
+            yield "label", to_single_line(self.label)
+        if self.image is not None:
+            yield "image", str(self.image)
+        if self.text or self.image is None:
+            yield "text", to_single_line(self.text or "")
 
 
 def explain(folder: Path, name: str) -> Explanation:
@@ -288,7 +312,10 @@ _ID_HINT = "pass the id of a row, FILE:LINE, or the hash of a text; curate expla
 
 def _explain_row(run: Run, location: RowLocation, explanation: Explanation) -> Explanation:
     row = (
-        run.inputs.read(location.shard, ("file", "line", "source", "label", "text"))
+        run.inputs.read(
+            location.shard,
+            ("file", "line", "source", "label", "text", *(["image"] if run.inputs.has_images else [])),
+        )
         .slice(location.row, 1)
         .to_pylist()[0]
     )
@@ -305,6 +332,9 @@ def _explain_row(run: Run, location: RowLocation, explanation: Explanation) -> E
         source=row["source"],
         label=row["label"],
         text=redaction.redact(row["text"], run.mask),
+        image=RowImage(**{name: row["image"][name] for name in ("path", "width", "height")})
+        if "image" in row
+        else None,
         cluster=cluster,
         scores=scores,
         outcome=outcome,

@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from curate.errors import DataError
 from curate.kernels.text.json_values import to_identifier, to_text
+from curate.kernels.types import Images
 from curate.paths import FileInfo
-from curate.store import manifest, parquet_io
+from curate.store import image_files, manifest, parquet_io
 from curate.store.arrow_values import convert_column
 from curate.store.json_shape import has_shape
 from curate.store.manifest import StageResult
@@ -30,7 +31,11 @@ SOURCE = f"{PREFIX}source"
 TOKENS = f"{PREFIX}tokens"
 VECTOR = f"{PREFIX}vector"
 NULLS = f"{PREFIX}nulls"
+IMAGE = f"{PREFIX}image"
 
+
+IMAGE_DATA = "image_data"
+"""Role of the user's column of images."""
 
 _RESTORE_HINT = "delete the file and run again; the next run rewrites it"
 
@@ -113,6 +118,11 @@ class Inputs:
         return dict(self._result().roles)
 
     @property
+    def has_images(self) -> bool:
+        """Whether every row has an image."""
+        return IMAGE_DATA in self._result().roles
+
+    @property
     def tokens(self) -> str:
         """Method by which tokens were counted, as a phrase."""
         return self._result().tokens
@@ -135,7 +145,8 @@ class Inputs:
         """Read one shard: a column for each of ``roles``, named as the role, then the user's ``columns``.
 
         ``roles`` may contain id, text, label, source (strings; only label may be null), tokens (int32), hash (16
-        bytes), file (int32), row and line (int64), vector (list), and nulls (the keys with an explicit null in a JSON
+        bytes), file (int32), row and line (int64), vector (list), image (see ``image_files.FACTS``), image_data (the
+        encoded image, null if it is in a file), and nulls (the keys with an explicit null in a JSON
         record, a list of strings; null for a row of another format).
 
         Raises
@@ -160,6 +171,8 @@ class Inputs:
                 arrays[role] = pa.nulls(len(stored), pa.string() if role != "nulls" else pa.list_(pa.string()))
             elif role == "id":
                 arrays[role] = as_identifiers(stored[name])
+            elif role == IMAGE_DATA:
+                arrays[role] = _as_image_data(stored[name], name)
             elif role in ("text", "label"):
                 arrays[role] = as_text(stored[name])
             else:
@@ -174,6 +187,11 @@ class Inputs:
             message = f"the input shard is corrupt: a row has no {bad[0]}"
             raise DataError(message, where=str(self.path(shard)), hint=_RESTORE_HINT)
         return pa.table(list(arrays.values()), names=list(arrays))
+
+    def read_images(self, shard: int) -> Images:
+        """Return the images of one shard, which are read one by one."""
+        table = self.read(shard, ("image", IMAGE_DATA))
+        return image_files.to_images(table["image"], table[IMAGE_DATA])
 
     def _sources(self, stored: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
         if name in stored.column_names:
@@ -195,6 +213,13 @@ def _result(folder: Path, fingerprint: str) -> InputResult:
             message, where=str(folder), hint="let only one run write to this run directory, and start again"
         )
     return record.result
+
+
+def _as_image_data(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    chunks = [image_files.split_column(chunk, name, "")[1] for chunk in column.chunks]
+    nulls = (pa.nulls(len(chunk), pa.binary()) for chunk in column.chunks)
+    parts = [empty if one is None else one.cast(pa.binary()) for one, empty in zip(chunks, nulls, strict=True)]
+    return pa.chunked_array(parts, pa.binary())
 
 
 def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:

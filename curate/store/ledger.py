@@ -245,13 +245,17 @@ class Run:
         return {name: follow_chain(name, lines_by_id) for name in names}
 
     def texts(self, locations: Sequence[RowLocation]) -> list[str]:
-        """Return the masked texts of some rows, in the order of their locations. Reads one shard at a time."""
+        """Return the masked texts of some rows, or the paths of their images, in the order of their locations.
+
+        Reads one shard at a time.
+        """
         texts: dict[RowLocation, str] = {}
         for shard in sorted({location.shard for location in locations}):
-            column = self.inputs.read(shard, ("text",))["text"]
+            table = self.inputs.read(shard, ("text", *(["image"] if self.inputs.has_images else [])))
             for location in locations:
                 if location.shard == shard:
-                    texts[location] = redaction.redact(column[location.row].as_py(), self.mask)
+                    row = table.slice(location.row, 1).to_pylist()[0]
+                    texts[location] = redaction.redact(row["text"], self.mask) or row.get("image", {}).get("path") or ""
         return [texts[location] for location in locations]
 
 

@@ -19,8 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.parallel import THREADS_VARIABLE
+from curate.kernels.types import Images
 from curate.plugins import registry
 from curate.plugins.interfaces import ConfigReference
+from tests.encoded_images import needs_pillow, pictures
 
 ALL = registry.names("embedder")
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -70,7 +72,15 @@ def values(name, rows):
     texts = [TEXTS[i % len(TEXTS)] + (f" {i}" if i >= len(TEXTS) else "") for i in range(rows)]
     if declared(name).reads == {"text"}:
         return texts
+    if declared(name).reads == {"image"}:
+        return pictures(range(rows))
     return pa.array([[float(len(text)), float(i), 1.0] for i, text in enumerate(texts)], pa.list_(pa.float32()))
+
+
+def take(rows, chosen):
+    if isinstance(rows, Images):
+        return rows.take(np.array(chosen, np.intp))
+    return rows.take(pa.array(chosen, pa.int64())) if isinstance(rows, pa.Array) else [rows[i] for i in chosen]
 
 
 def encoder(name, sample, seed=0):
@@ -78,8 +88,12 @@ def encoder(name, sample, seed=0):
     return plugin.restore(plugin.fit(sample, np.random.default_rng(seed))) if declared(name).fits else plugin
 
 
+def installed(name):
+    return pytest.param(name, marks=[needs_pillow] if declared(name).reads == {"image"} else [])
+
+
 every_embedder = pytest.mark.parametrize("name", ALL)
-every_self_contained_embedder = pytest.mark.parametrize("name", [name for name in ALL if self_contained(name)])
+every_self_contained_embedder = pytest.mark.parametrize("name", [installed(n) for n in ALL if self_contained(n)])
 
 
 # ---------------------------------------------------------------- what comes out
@@ -107,8 +121,7 @@ def test_no_rows_give_no_vectors_of_the_usual_length(name):
 def test_a_vector_does_not_depend_on_other_rows(name, order, cut):
     embedder, rows = encoder(name, values(name, 20)), values(name, 12)
     expected = embedder.encode(rows)[list(order)]
-    shuffled = rows.take(list(order)) if isinstance(rows, pa.Array) else [rows[i] for i in order]
-    parts = [embedder.encode(shuffled[:cut]), embedder.encode(shuffled[cut:])]
+    parts = [embedder.encode(take(rows, part)) for part in (list(order[:cut]), list(order[cut:]))]
     assert np.concatenate(parts).tobytes() == expected.tobytes()
 
 
@@ -154,9 +167,8 @@ def test_an_embedder_with_a_model_describes_it(name):
 @every_embedder
 def test_importing_it_loads_no_heavy_library(name):
     module = registry.get("embedder", name).cls.__module__
-    program = (
-        f"import sys, {module}; print(*sorted({{'sklearn', 'torch', 'sentence_transformers'}} & set(sys.modules)))"
-    )
+    heavy = "{'sklearn', 'torch', 'sentence_transformers', 'PIL'}"
+    program = f"import sys, {module}; print(*sorted({heavy} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert out.strip() == ""
 
@@ -175,7 +187,7 @@ def golden_result(name):
 def golden_files():
     for path in sorted(GOLDEN.glob("*.json")):
         if json.loads(path.read_text())["kind"] == "embedder":
-            yield pytest.param(path, id=path.stem)
+            yield pytest.param(path, id=path.stem, marks=installed(path.stem.partition(".")[0]).marks)
 
 
 @every_self_contained_embedder

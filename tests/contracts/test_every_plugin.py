@@ -47,7 +47,7 @@ def refused(kind: str, name: str, **wrong: Any) -> list[str]:
     if kind == "selector" and registry.get(kind, name).traits.budgeted:
         entry["keep"] = 1
     section = SECTION[kind]
-    data: dict[str, Any] = {"curate": 1, "run": "r", "input": {"files": "a.jsonl", "text": "t"}}
+    data: dict[str, Any] = {"curate": 1, "run": "r", "input": {"files": "a.jsonl", "text": "t", "image": "i"}}
     data["select"] = [{"use": "uniform", "keep": 1}]
     data[section.name] = [entry] if section.must_be_list else entry
     with pytest.raises(ConfigErrors) as caught:

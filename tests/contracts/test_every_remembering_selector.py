@@ -11,9 +11,16 @@ import pytest
 from curate.kernels.types import Texts
 from curate.plugins import registry
 from curate.plugins.batches import Pool, PublishedRows
+from tests.encoded_images import HAS_PILLOW, pictures
 
-REMEMBERING = [name for name in registry.names("selector") if registry.get("selector", name).traits.sketch is not None]
-BY_TEXT = [name for name in REMEMBERING if "embedding" not in registry.get("selector", name).traits.reads]
+READS = {name: registry.get("selector", name).traits.reads for name in registry.names("selector")}
+REMEMBERING = [
+    name
+    for name, reads in READS.items()
+    if registry.get("selector", name).traits.sketch is not None
+    and (HAS_PILLOW or "image" not in reads or "text" in reads)
+]
+BY_TEXT = [name for name in REMEMBERING if "text" in READS[name]]
 
 
 def build(name, **fields):
@@ -33,6 +40,7 @@ def pool_of(name, seeds, quality=None):
         np.zeros(n, np.float32) if quality is None else np.asarray(quality, np.float32),
         np.zeros(n, np.int32),
         texts=Texts.from_list(texts, block=3) if "text" in reads else None,
+        images=pictures(seeds) if "image" in reads else None,
     )
 
 

@@ -19,15 +19,18 @@ from hypothesis import strategies as st
 
 from curate.kernels.parallel import THREADS_VARIABLE
 from curate.kernels.stats.softmax import softmax
+from curate.kernels.types import Images
 from curate.plugins import registry
 from curate.plugins.batches import Dynamics, ScoreBatch
 from curate.plugins.interfaces import ExampleFiles
 from curate.pool import embedding_matrix
+from tests.encoded_images import needs_pillow, pictures
 
 ALL = registry.names("scorer")
 GOLDEN = Path(__file__).parents[1] / "golden"
 SUPPLIED = {
     "text": ("texts",),
+    "image": ("images",),
     "embedding": ("embeddings",),
     "cluster": ("cluster", "centroids"),
     "label": ("labels",),
@@ -102,6 +105,7 @@ def make_batch(name, n, seed, *, twins=False, texts=None):
     return only_what_is_read(
         name,
         texts=[texts[row] for row in rows],
+        images=pictures((rows + seed) % 50),
         embeddings=(x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)[rows],
         cluster=rng.integers(-1, 3, n).astype(np.int32)[rows],
         centroids=(centroids / np.linalg.norm(centroids, axis=1, keepdims=True)).astype(np.float32),
@@ -123,7 +127,7 @@ def take(batch, rows):
         value = getattr(batch, field)
         if value is None or field == "centroids":
             return value
-        if isinstance(value, Dynamics):
+        if isinstance(value, Dynamics | Images):
             return value.take(rows)
         return value[rows] if isinstance(value, np.ndarray) else [value[row] for row in rows]
 
@@ -141,7 +145,12 @@ def contents(batch):
     return [value.tobytes() if isinstance(value, np.ndarray) else repr(value) for value in values]
 
 
-IN_GROUPS = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ALL]  # what is fitted, is once
+def marks(name):
+    """Return the marks of a scorer's tests: what is fitted, is once."""
+    return [pytest.mark.xdist_group(name), *([needs_pillow] if "image" in declared(name).reads else [])]
+
+
+IN_GROUPS = [pytest.param(name, marks=marks(name)) for name in ALL]
 every_scorer = pytest.mark.parametrize("name", IN_GROUPS)
 sizes = st.integers(1, 40)
 seeds = st.integers(0, 2**16)
@@ -286,6 +295,7 @@ def golden_result(name):
     centroids = np.cos(np.outer(np.arange(3), [1.0, 2.0, 3.0, 5.0]))
     batch = only_what_is_read(
         name,
+        images=pictures(source),
         texts=[f"{TEXTS[row % len(TEXTS)]} {'again ' * (row // len(TEXTS))}" for row in source],
         embeddings=(x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32),
         cluster=(source % 4 - 1).astype(np.int32),
@@ -300,7 +310,7 @@ def golden_result(name):
 def golden_files():
     for path in sorted(GOLDEN.glob("*.json")):
         if json.loads(path.read_text())["kind"] == "scorer":
-            yield pytest.param(path, id=path.stem, marks=pytest.mark.xdist_group(path.stem.partition(".")[0]))
+            yield pytest.param(path, id=path.stem, marks=marks(path.stem.partition(".")[0]))
 
 
 @pytest.mark.parametrize("path", list(golden_files()))

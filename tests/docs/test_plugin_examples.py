@@ -17,6 +17,7 @@ from curate.config import yaml_positions
 from curate.errors import missing_extra_error
 from curate.evaluation.evaluate import evaluate
 from curate.executors.serial import Serial
+from tests.encoded_images import picture
 
 FOLDER = Path(__file__).parents[2] / "docs" / "plugins"
 
@@ -66,6 +67,7 @@ def finished(tmp_path_factory) -> Path:
             "text": text(rng),
             "topic": f"t{number % 3}",
             "source": f"s{number % 2}",
+            "image": f"{number % 60}.png",
             "states": [rng.randrange(3) for _ in range(5)],
             "embedding": [rng.gauss(0, 1) for _ in range(8)],
         }
@@ -78,6 +80,8 @@ def finished(tmp_path_factory) -> Path:
     ]
     for name, lines in (("pool/a", rows), ("logs/a", log), ("good", rows[:30])):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for number in range(60):
+        (folder / "pool" / f"{number}.png").write_bytes(picture(number))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert curate.run(yaml_positions.parse_yaml(BASE, "an example").data).kept == 40
@@ -95,6 +99,9 @@ def test_an_example_runs(finished, tmp_path, monkeypatch, example):
     shutil.copytree(finished, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
     base: dict[str, Any] = yaml_positions.parse_yaml(BASE, "an example").data
+    if re.search("image_|perceptual_hash", example):
+        pytest.importorskip("PIL", reason="needs the extra images")
+        base["input"]["image"] = "image"
     if section == "score":
         entry = [*base["score"], *(each for each in entry if each["use"] not in ("prototypicality", "length"))]
     done = curate.run({**base, section: entry})

@@ -196,9 +196,9 @@ def everywhere(text: str) -> Report:
     example = Example(
         id=text, text=text, reason=text, source=text, cluster=text, scores={text: 1.0}, relation=text,
         representative=text, representative_dropped_by=text, kept_instead=text + "x", representative_text=text,
-        similarity=0.97,
+        similarity=0.97, thumbnail=text, representative_thumbnail=text,
     )  # fmt: skip
-    assert len(fields(example)) == 12
+    assert len(fields(example)) == 14
     account = Count(2, 1, 1)
     stage = Stage(name=text, description=text, rows=account, sources={text: account})
     return Report(
@@ -210,7 +210,8 @@ def everywhere(text: str) -> Report:
         warnings=(text,),
         map=PoolMap(
             positions=np.zeros((2, 2), np.float32), ids=(text, text), texts=(text, text), kept=kept, uniform=uniform,
-            dropped_by=("", text), reasons=("", text), clusters=(text, text), sources=(text, text), pool_rows=2,
+            dropped_by=("", text), reasons=("", text), clusters=(text, text), sources=(text, text), atlas=text,
+            pool_rows=2,
         ),
         scores=(
             replace(statistics.histogram(text, np.array([1.0, 2.0]), kept, uniform, unit=text), higher_means=text),

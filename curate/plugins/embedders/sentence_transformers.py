@@ -9,7 +9,7 @@ import os
 import textwrap
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,8 +21,9 @@ import numpy as np
 from annotated_types import Ge, MinLen
 
 from curate.errors import PluginError, missing_extra_error
+from curate.kernels.images import codec
 from curate.kernels.parallel import block_slices, map_blocks, thread_count
-from curate.kernels.types import Counts, Matrix, Rows
+from curate.kernels.types import Counts, Images, Matrix, Rows
 from curate.paths import hash_content
 from curate.plugins.interfaces import ContentPath, ExecutionOnly, embedder
 
@@ -41,6 +42,8 @@ _NEEDS: dict[Backend, tuple[tuple[str, str], ...]] = {  # required modules, and 
 _EXTRA: dict[Backend, str] = {"torch": "sentence-transformers", "openvino": "openvino", "onnx": "onnx"}
 _PRECISION: dict[Dtype, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}  # names in OpenVINO
 _CPU_BATCH, _GPU_BATCH = 1_024, 32_768  # tokens
+_CPU_IMAGES, _GPU_IMAGES = 8, 128  # images per batch
+_IMAGE_SIDE = 512  # a JPEG image is decoded with at least that many pixels per side
 _TOKENIZED = 1_024  # texts tokenized at a time to determine their lengths
 
 
@@ -104,13 +107,49 @@ def encode(
 
     Guarantee: the same texts give the same vectors; with other texts, the vector of a text may differ by rounding.
     """
-    vectors = np.empty((len(texts), model.get_embedding_dimension() or 0), np.float32)
+    all_batches = batches(_lengths(model, texts, prompt), max_tokens, size)
+    return _encode_batches(model, lambda row: texts[row], len(texts), all_batches, prompt, dtype)
+
+
+def encode_images(model: SentenceTransformer, images: Images, *, size: int, dtype: Dtype | None = None) -> Matrix:
+    """Encode images with a model that reads images, such as CLIP.
+
+    Parameters
+    ----------
+    model : model from ``load``
+    images : n encoded images
+    size : images per batch
+    dtype : as for ``encode``
+
+    Returns
+    -------
+    (n, d) float32
+    """
+
+    def decode(row: int) -> object:
+        return codec.decode_image(images[row], _IMAGE_SIDE)
+
+    all_batches = (np.arange(rows.start, rows.stop) for rows in block_slices(len(images), size))
+    with warnings.catch_warnings():  # of damaged metadata
+        warnings.simplefilter("ignore")
+        return _encode_batches(model, decode, len(images), all_batches, "", dtype)
+
+
+def _encode_batches(
+    model: SentenceTransformer,
+    read: Callable[[int], object],
+    n: int,
+    all_batches: Iterable[Rows],
+    prompt: str,
+    dtype: Dtype | None,
+) -> Matrix:
+    """Encode n texts or images in batches; see ``encode``."""
+    vectors = np.empty((n, model.get_embedding_dimension() or 0), np.float32)
 
     def encode_batch(model: SentenceTransformer, rows: Rows) -> None:
-        batch = [texts[row] for row in rows.tolist()]
+        batch = [read(row) for row in rows.tolist()]
         vectors[rows] = model.encode(batch, batch_size=len(batch), prompt=prompt or None, show_progress_bar=False)
 
-    all_batches = batches(_lengths(model, texts, prompt), max_tokens, size)
     if dtype is None:
         for rows in all_batches:
             encode_batch(model, rows)
@@ -343,7 +382,13 @@ def _commit(name: str) -> str | None:
 # ---------------------------------------------------------------- the plugin
 
 
-@embedder(version=2, revision=True, check=True, example={"model": "sentence-transformers/all-MiniLM-L6-v2"})
+@embedder(
+    version=2,
+    reads={"text", "image"},
+    revision=True,
+    check=True,
+    example={"model": "sentence-transformers/all-MiniLM-L6-v2"},
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentenceTransformers:
     """Model of the sentence-transformers library, from the hub or from a directory.
@@ -355,13 +400,20 @@ class SentenceTransformers:
     the complete shard, to limit padding. A model in the hub cache is used unchanged, even if the hub has a newer one:
     the commit is part of the identity of the result, and changes only when you download again.
 
+    Models that read images, such as ``sentence-transformers/clip-ViT-B-32``, embed the images of the pool with
+    ``modality: image``.
+
     References
     ----------
-    Reimers & Gurevych (2019), arXiv:1908.10084.
+    Reimers & Gurevych (2019), arXiv:1908.10084. CLIP: Radford et al. (2021), arXiv:2103.00020.
     """
 
     model: Annotated[str, MinLen(1), ContentPath()]
     """Name on the hub (``sentence-transformers/all-MiniLM-L6-v2``) or path of a model directory."""
+
+    modality: Literal["text", "image"] = "text"
+    """Input of the model: the texts or the images of the pool. Images need a model for images, and the extra
+    ``images``."""
 
     backend: Backend = "torch"
     """Inference engine; openvino is the fastest on most CPUs. Models that are not exported are exported when loaded."""
@@ -384,19 +436,25 @@ class SentenceTransformers:
     """Maximum number of tokens read of each text; null = the limit of the model."""
 
     batch_size: Annotated[Annotated[int, Ge(1)] | None, ExecutionOnly()] = None
-    """Number of texts per batch; null = up to 1,024 tokens on a CPU, where more is slower, and 32,768 on others."""
+    """Number of texts or images per batch; null = up to 1,024 tokens or 8 images on a CPU, where more is slower, and
+    32,768 tokens or 128 images on others."""
 
-    def encode(self, texts: Sequence[str]) -> Matrix:
+    def encode(self, texts: Sequence[str] | Images) -> Matrix:
         model = self._loaded()
         on_cpu = model.device.type == "cpu"
-        vectors = encode(
-            model,
-            texts,
-            prompt=self.prompt,
-            max_tokens=_CPU_BATCH if on_cpu else _GPU_BATCH,
-            size=self.batch_size,
-            dtype=self._dtype() if self.backend == "torch" and on_cpu else None,
-        )
+        dtype = self._dtype() if self.backend == "torch" and on_cpu else None
+        modalities = getattr(model, "modalities", ["text"])
+        if self.modality not in modalities:
+            raise PluginError(
+                f"the model {self.model!r} reads no {self.modality}s, but {' and '.join(modalities)}",
+                hint=f"set modality: {modalities[0]}, or use another model",
+            )
+        if isinstance(texts, Images):
+            size = self.batch_size or (_CPU_IMAGES if on_cpu else _GPU_IMAGES)
+            vectors = encode_images(model, texts, size=size, dtype=dtype)
+        else:
+            max_tokens = _CPU_BATCH if on_cpu else _GPU_BATCH
+            vectors = encode(model, texts, prompt=self.prompt, max_tokens=max_tokens, size=self.batch_size, dtype=dtype)
         width = vectors.shape[1]
         if self.truncate_dimension is not None and self.truncate_dimension > width:
             raise PluginError(
@@ -406,6 +464,8 @@ class SentenceTransformers:
 
     def check(self) -> Sequence[str]:
         _check_packages(self.backend)
+        if self.modality == "image" and importlib.util.find_spec("PIL") is None:
+            raise missing_extra_error("pillow", "images", "embedder 'sentence_transformers' with modality 'image'")
         return (*self._check_model(), *self._check_dtype())
 
     def _check_dtype(self) -> Sequence[str]:

@@ -71,6 +71,7 @@ def draw_map(report: Report, part: PoolMap, text: int = SNIPPET) -> Figure:
             "reason": [short(each, min(160, length)) for each in part.reasons],
             "cluster": [short(each, min(60, length)) for each in part.clusters],
             "source": [short(each, min(60, length)) for each in part.sources],
+            **({"atlas": part.atlas, "columns": part.atlas_columns} if part.atlas else {}),
         },
     )
 

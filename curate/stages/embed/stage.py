@@ -1,4 +1,4 @@
-"""Embed stage: convert the text (or the vector) of every row to a vector of unit length, shard by shard.
+"""Embed stage: convert the text (or the image, or the vector) of every row to a vector of unit length, shard by shard.
 
 Memory: the texts and vectors of one shard per worker, and the sample that an embedder is fitted to.
 """
@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from curate import paths
 from curate.accounting import Count
 from curate.errors import DataError, PluginError
-from curate.kernels.types import AnyArray, FittedState
-from curate.plugins.interfaces import FidelityEmbedder, FittedEmbedder
+from curate.kernels.types import AnyArray, FittedState, Images, Rows
+from curate.plugins.interfaces import FidelityEmbedder, FittedEmbedder, modality
 from curate.plugins.registry import PluginSpec
 from curate.pool import embedding_matrix
 from curate.pool.stage_outputs import EmbedOutput
@@ -193,8 +193,8 @@ def _work(work: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) ->
     changed = [
         number for number, key in enumerate(keys) if not is_current_shard(parquet_io.shard_path(folder, number), key)
     ]
-    reads_text = _input_column(entry.spec)[0] == "text"
-    reused = vector_reuse.collect(context, source, folder, recipe, fingerprint, changed) if reads_text else None
+    reads_content = _input_column(entry.spec)[0] in ("text", "image")
+    reused = vector_reuse.collect(context, source, folder, recipe, fingerprint, changed) if reads_content else None
     metadata = tuple({**model, "recipe": recipe}.items())
     tasks = [
         _Task(entry.spec, entry.precision, source, number, state, reused, folder, key, metadata)
@@ -285,8 +285,9 @@ def _sample(work: _Entry, what: str, size: int, rng: np.random.Generator) -> lis
 
 def _input_column(spec: PluginSpec) -> tuple[str | None, str | None]:
     """Return the role or the column that the embedder reads."""
-    if "column" not in spec.plugin().traits.reads:
-        return "text", None
+    reads = spec.plugin().traits.reads
+    if "column" not in reads:
+        return (modality(spec.build()) if len(reads) > 1 else next(iter(reads))), None
     column = spec.build().column
     return (None, column) if column is not None else ("vector", None)
 
@@ -331,7 +332,7 @@ def _embed_shard(task: _Task) -> _Done:
             return _Done(len(kept), 0, width, Counter(origin), Counter(origin[row] for row in lost))
     role, column = _input_column(task.spec)
     units, reasons, encoded = (
-        _encode_texts(task, table["hash"]) if role == "text" else _encode_column(task, role, column)
+        _encode_contents(task, role, table["hash"]) if role in ("text", "image") else _encode_column(task, role, column)
     )
     keep = np.setdiff1d(np.arange(len(table)), np.fromiter(reasons, int, len(reasons)))
     schema = schemas.embed(units.shape[1], task.precision, dict(task.model))
@@ -390,7 +391,7 @@ def _encode_column(task: _Task, role: str | None, column: str | None) -> tuple[A
     return units, wrong | ragged, len(values)
 
 
-def _encode_texts(task: _Task, hashes: pa.ChunkedArray) -> tuple[AnyArray, dict[int, str], int]:
+def _encode_contents(task: _Task, role: str, hashes: pa.ChunkedArray) -> tuple[AnyArray, dict[int, str], int]:
     """Return the vectors of the shard's rows, and the reasons for quarantined rows; each text is encoded once.
 
     Vectors from an earlier run are reused.
@@ -414,8 +415,7 @@ def _encode_texts(task: _Task, hashes: pa.ChunkedArray) -> tuple[AnyArray, dict[
     new = np.flatnonzero(positions < 0)
     wrong: dict[int, str] = {}
     if len(new):
-        texts = task.source.read(task.shard, ["text"])["text"].take(first[new]).to_pylist()
-        units, reasons = _encode_values(task, texts)
+        units, reasons = _encode_values(task, _read_contents(task, role, first[new]))
         wrong = {int(new[text]): reason for text, reason in reasons.items()}
     if reused is not None and len(new) < len(first):
         vectors = embedding_matrix.to_stored_matrix(reused["embedding"])[positions]
@@ -426,8 +426,16 @@ def _encode_texts(task: _Task, hashes: pa.ChunkedArray) -> tuple[AnyArray, dict[
     return units[owner], bad, int(np.isin(owner, new).sum())
 
 
-def _encode_values(task: _Task, values: Sequence[str] | pa.ChunkedArray) -> tuple[AnyArray, dict[int, str]]:
-    """Encode texts or column values to unit vectors; return them as stored, and the reasons for quarantined rows."""
+def _read_contents(task: _Task, role: str, rows: Rows) -> list[str] | Images:
+    """Return the texts or images of some rows of the shard."""
+    if role == "image":
+        return task.source.read_images(task.shard).take(rows)
+    texts: list[str] = task.source.read(task.shard, ["text"])["text"].take(rows).to_pylist()
+    return texts
+
+
+def _encode_values(task: _Task, values: Sequence[str] | Images | pa.ChunkedArray) -> tuple[AnyArray, dict[int, str]]:
+    """Encode values to unit vectors; return them as stored, and the reasons for quarantined rows."""
     with plugin_call(task.spec, task.spec.name):
         vectors: object = fitted_state.build_fitted(task.spec, task.state).encode(values)
     rows = len(values)

@@ -40,7 +40,7 @@ from curate.stages.base import (
 )
 from curate.stages.column_names import EPOCH, PREFIX
 from curate.stages.embed.stage import EmbedResult
-from curate.stages.export import mask_pii, remove_spans
+from curate.stages.export import image_column, mask_pii, remove_spans
 from curate.stages.export.map_strings import text_paths
 from curate.stages.report import card_contents
 from curate.stages.select import published_index
@@ -283,6 +283,7 @@ def _tasks(context: Context, pool: PoolView, folder: Path) -> Iterator[_Task]:
                 number * per_file,
                 min(total, (number + 1) * per_file),
                 tuple(config.add),
+                image_column.column_name(pool.inputs) if config.image else None,
                 config.mask_pii,
                 context.folder / remove_spans.FOLDER if config.remove_repeated_spans else None,
                 tuple(text_paths(context.config.input)) if config.mask_pii or config.remove_repeated_spans else (),
@@ -367,6 +368,9 @@ class _Task:
 
     stop: int
     add: tuple[str, ...]
+    image: str | None
+    """Column of images to export as bytes; None for none."""
+
     mask: tuple[PiiKind, ...]
     cuts: Path | None
     """Folder of the spans to remove; None without removal."""
@@ -396,7 +400,10 @@ def _write(task: _Task) -> _File:
     text_counts: dict[str, object] = {} if task.cuts is None else {"cut": remove_spans.total(cuts)}
     if task.mask:
         table, text_counts["masked"] = mask_pii.mask(table, task.text_paths, task.mask)
-    table = table.replace_schema_metadata(task.pool.inputs.schema.metadata)
+    metadata = task.pool.inputs.schema.metadata
+    if task.image is not None:
+        metadata = image_column.describe(metadata, task.image)
+    table = table.replace_schema_metadata(metadata)
     path = task.folder / task.file
     with parquet_io.write_atomically(path, keep_name=True) as partial:
         with plugin_call(task.spec, task.spec.name):
@@ -433,8 +440,13 @@ def _read_chosen(
     if task.cuts is not None:
         rows = np.flatnonzero(mask.to_numpy(zero_copy_only=False))[first:last]
         table, cut = remove_spans.cut(table, task.text_paths, parquet_io.shard_path(task.cuts, shard), rows.tolist())
+    if task.image is not None:
+        rows = np.flatnonzero(mask.to_numpy(zero_copy_only=False))[first:last]
+        images = image_column.read_images(source, shard, rows)
     nulls = source.read(shard, ("nulls",))
     table, ledger, nulls = (each.filter(mask).slice(first, last - first) for each in (table, ledger, nulls))
+    if task.image is not None:
+        table = table.set_column(table.column_names.index(task.image), task.image, images)
     for name in ("id", "rank", "gain", "weight"):
         if name in task.add:
             table = table.append_column(PREFIX + name, ledger[name])
@@ -463,4 +475,5 @@ def columns(config: ExportConfig, pool: PoolView) -> dict[str, pa.DataType]:
     added = {PREFIX + name: kind for name, kind in _TYPES.items() if name in config.add}
     if "scores" in config.add:
         added |= {PREFIX + column: pa.float32() for entry in pool.score_outputs for column in entry.columns}
-    return {**pool.inputs.columns, **added}
+    images = {image_column.column_name(pool.inputs): image_column.TYPE} if config.image else {}
+    return {**pool.inputs.columns, **images, **added}

@@ -30,6 +30,8 @@ def resolve_text(config: InputConfig, files: Iterable[str]) -> InputConfig:
     The first value in the first records of a file decides; later files may then contain texts as well as chats.
     """
     name = config.text
+    if name is None:
+        return config
     if parse_template(name) is not None or is_path(name) or name in (config.types or {}) or {":", "!"} & set(name):
         return config
     for file in files:

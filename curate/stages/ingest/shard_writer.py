@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,13 +18,15 @@ from numpy.typing import NDArray
 from curate import paths
 from curate.errors import DataError
 from curate.kernels.arrow_lists import is_list
+from curate.kernels.images.codec import inspect_image, map_images
 from curate.kernels.text.json_values import is_binary, to_identifier, to_text
 from curate.kernels.text.text_identity import is_blank
-from curate.stages.ingest import declared_types, source_names, text_template, token_counts
+from curate.stages.ingest import declared_types, image_catalog, source_names, text_template, token_counts
 from curate.stages.ingest.text_template import PathCounts
-from curate.store import inputs, json_records, npy, parquet_io, readers, schemas, small_files
+from curate.store import image_files, inputs, json_records, npy, parquet_io, readers, schemas, small_files
 from curate.store.arrow_values import convert_column
 from curate.store.column_types import Column, describe_array, describe_cells
+from curate.store.image_files import ImageFileError
 from curate.store.inputs import DEFAULT_SOURCE, NO_SOURCE
 from curate.store.records import MAX_COLUMNS, AllowedKinds, Batch, KindCounts, Piece, ReadOptions, check_width, preview
 
@@ -62,6 +65,9 @@ class ReadTask:
     as_json: frozenset[str] = frozenset()
     """Columns to read as JSON texts, because their lists and objects have no common type."""
 
+    catalog: Path | None = None
+    """Part of the image catalog for the pieces; None for a pool without images."""
+
     is_second_pass: bool = False
     """Whether the kinds of values are known, because all tasks have run once."""
 
@@ -83,7 +89,7 @@ def read_options(config: InputConfig) -> ReadOptions:
 
 def scalar_columns(config: InputConfig) -> tuple[str, ...]:
     """Return the columns whose role requires text or numbers; columns of a template may have any type."""
-    text = config.text if text_template.template_columns(config.text) is None else None
+    text = config.text if config.text and text_template.template_columns(config.text) is None else None
     source = source_names.source_column(config)
     return tuple(name for name in (text, config.id, config.label, source, config.tokens) if name is not None)
 
@@ -279,9 +285,11 @@ def _units(task: ReadTask, buffer: _TableBuffer) -> Iterator[tuple[_Files, Itera
 
 def _is_usual(config: InputConfig, table: pa.Table, buffer: _TableBuffer) -> bool:
     """Return whether the columns of a table are valid, so that no error has to name one of several files."""
-    text = _array(table, config.text).type
-    readable = pa.types.is_null(text) or text_template.is_text(text)
-    return (readable or text_template.template_columns(config.text) is not None) and buffer.has_room(table.schema)
+    if text_template.template_columns(config.text) is None:
+        text = _array(table, config.text or "").type
+        if not (pa.types.is_null(text) or text_template.is_text(text)):
+            return False
+    return config.image is None and buffer.has_room(table.schema)
 
 
 _FILES_SO_FAR = "the pool up to this file"
@@ -459,16 +467,18 @@ def _usable_rows(task: ReadTask, files: _Files, batch: Batch, bad: _Quarantine, 
     for reason, rows in undeclared:
         rejected.add(rows, reason)
     text = _text(config, table, batch.texts, path, rejected, result.path_counts)
+    images = None if config.image is None else _Images.read(task, table, files, owners, rejected)
     source = _source(config, table, files, owners, rejected)
     identity = to_identifier(_array(table, config.id)) if config.id else pa.nulls(n, pa.string())
     if config.id:
         rejected.add(_nulls(identity), f"has no id (column {config.id!r} is null)")
     _text_role(config.label, table, "label", rejected)
     counts = _read_token_counts(task, table, rejected, result.files[files.pieces[0].number])
-    rejected.add(is_blank(text), "has no text")
+    rejected.add(is_blank(text) & (config.text is not None), "has no text")
+    shown = text if images is None else images.describe(text)
     for row, reason in sorted(rejected.reasons.items()):
         row_path = files.pieces[owners[row]].path
-        bad.add(identity[row].as_py(), source[row], row_path, batch.lines[row], reason, text[row].as_py())
+        bad.add(identity[row].as_py(), source[row], row_path, batch.lines[row], reason, shown[row].as_py())
     for record in batch.bad_records:
         bad.add(None, _unread(config, path), path, record.line, record.reason, record.record)
     result.sources.update(source)
@@ -485,16 +495,20 @@ def _usable_rows(task: ReadTask, files: _Files, batch: Batch, bad: _Quarantine, 
     }
     if len(keep):
         first |= dict.fromkeys(batch.cells - declared.keys(), files.pieces[owners[keep[0]]].path)
+    if images is not None and images.has_data:
+        batch = replace(batch, features={str(config.image): {"_type": "Image"}, **batch.features})
     _describe(
         result, replace(batch, table=kept, cells=batch.cells - declared.keys()), path, first, scalar_columns(config)
     )
-    hashes = [hashlib.blake2b(value.encode(), digest_size=16).digest() for value in text.to_pylist()]
+    image_facts = None if images is None else images.facts.take(keep)
+    hashes = _hash_contents(text if config.text is not None else None, image_facts)
     ours = {
         inputs.FILE: pa.array(np.array([piece.number for piece in files.pieces], np.int32)[owners[keep]]),
         inputs.ROW: pa.array(np.asarray(batch.rows, np.int64)[keep]),
         inputs.LINE: pa.array(np.asarray(batch.lines, np.int64)[keep]),
         inputs.HASH: pa.array(hashes, pa.binary(16)),
         inputs.TOKENS: _tokens(task, text) if counts is None else counts.take(keep),
+        **({} if image_facts is None else {inputs.IMAGE: image_facts}),
     }
     if not config.id:
         ours[inputs.ID] = pa.array([f"{value.hex()}-0" for value in hashes], pa.string())
@@ -509,6 +523,77 @@ def _usable_rows(task: ReadTask, files: _Files, batch: Batch, bad: _Quarantine, 
     for name, column in ours.items():
         kept = kept.append_column(name, column)
     return kept.select(files.order(kept.column_names)) if files.first_names else kept
+
+
+def _hash_contents(text: pa.Array | None, images: pa.StructArray | None) -> list[bytes]:
+    """Return the content hash of each row: that of its text, of its image, or of both."""
+    image_hashes = [b""] if images is None else images.field("hash").to_pylist()
+    if text is None:
+        return list(image_hashes)
+    keys = image_hashes if images is not None else itertools.repeat(b"")
+    pairs = zip(text.to_pylist(), keys, strict=False)
+    return [hashlib.blake2b(value.encode(), digest_size=16, key=key).digest() for value, key in pairs]
+
+
+@dataclass(frozen=True, slots=True)
+class _Images:
+    """Images of a batch of rows."""
+
+    facts: pa.StructArray
+    """Facts of type ``image_files.FACTS``, (n,); null for rejected rows."""
+
+    has_data: bool
+    """Whether the column contains bytes."""
+
+    @classmethod
+    def read(
+        cls, task: ReadTask, table: pa.Table, files: _Files, owners: NDArray[np.intp], rejected: _RejectedRows
+    ) -> _Images:
+        """Return the facts about the images, and reject rows without a usable image."""
+        config, column = task.config, task.config.image or ""
+        array = _array(table, column)
+        names, data = image_files.split_column(array, column, files.pieces[0].path)
+        rows: list[dict[str, object]] = []
+        reasons: list[str | None] = []
+        encoded = [] if data is None else [row for row, is_there in enumerate(data.is_valid().to_pylist()) if is_there]
+        inspected = iter(map_images(lambda row: _inspect(data[row].as_py()), encoded)) if data is not None else iter(())
+        present = set(encoded)
+        for row, name in enumerate(names):
+            facts: Mapping[str, object] = {"reason": f"has no image (column {column!r} is null)"}
+            if row in present:
+                facts = next(inspected)
+            elif name is not None:
+                facts = _find_facts(
+                    task, name, image_files.folder_of(files.pieces[owners[row]].path, config.image_folder)
+                )
+            reasons.append(str(facts["reason"]) if facts.get("reason") else None)
+            rows.append({part: facts.get(part) for part in image_files.FACTS.names})
+        for reason in dict.fromkeys(filter(None, reasons)):
+            rejected.add(np.array([one == reason for one in reasons]), reason)
+        return cls(pa.array(rows, image_files.FACTS), data is not None)
+
+    def describe(self, text: pa.Array) -> pa.Array:
+        """Return what the quarantine shows of each row: the path of its image and its text."""
+        names = self.facts.field("path").to_pylist()
+        shown = ["\n".join(filter(None, pair)) or None for pair in zip(names, text.to_pylist(), strict=True)]
+        return pa.array(shown, pa.string())
+
+
+def _inspect(data: bytes) -> dict[str, object]:
+    facts = inspect_image(data)
+    if isinstance(facts, str):
+        return {"reason": facts}
+    return {"hash": image_files.hash_image(data), "width": facts.width, "height": facts.height}
+
+
+def _find_facts(task: ReadTask, name: str, folder: str) -> Mapping[str, object]:
+    """Return the facts about the image of a row from the catalog."""
+    try:
+        path = image_files.locate_image(name, folder)
+    except ImageFileError as error:
+        return {"path": name, "reason": str(error)}
+    catalog = {} if task.catalog is None else image_catalog.load_facts(task.catalog, task.fingerprint)
+    return catalog.get(path) or {"path": path, "reason": "its image is not in the folder any more"}
 
 
 class _RejectedRows:
@@ -568,6 +653,8 @@ def _text(
     rejected: _RejectedRows,
     counts: PathCounts,
 ) -> pa.Array:
+    if config.text is None:
+        return pa.array([""] * len(table), pa.string())
     if (names := text_template.template_columns(config.text)) is not None:
         for name in texts.keys() & set(table.column_names):
             table = table.set_column(table.column_names.index(name), name, texts[name])

@@ -32,7 +32,7 @@ from curate.pool.view import PoolView
 from curate.stages import column_names, guardrails
 from curate.stages.base import QUARANTINE, CompletedStages, Context, Outcome, Stage, Step, raise_if_failed, run_step
 from curate.stages.export import map_strings
-from curate.stages.ingest import source_names, text_template, token_counts
+from curate.stages.ingest import image_catalog, source_names, text_template, token_counts
 from curate.stages.ingest.chat_column import resolve_text
 from curate.stages.ingest.shard_writer import (
     CountMethod,
@@ -43,6 +43,7 @@ from curate.stages.ingest.shard_writer import (
     VectorTask,
     add_features,
     add_vectors,
+    read_options,
     vectors_path,
     write_shards,
 )
@@ -99,11 +100,12 @@ def ingest(context: Context) -> tuple[Inputs, Record[InputResult]]:
     folder = context.folder / "input"
     context.progress.enter("input", "input")
     files = survey_files(context)
-    fingerprinted = fingerprint_inputs(context.config.input, files)
+    images = survey_images(context, files)
+    fingerprinted = fingerprint_inputs(context.config.input, files, images)
 
     def work(fingerprint: str) -> Outcome[InputResult]:
         outcome = _work(context, folder, files, fingerprint)
-        if fingerprint_inputs(context.config.input, files) != fingerprinted:
+        if fingerprint_inputs(context.config.input, files, images) != fingerprinted:
             hint = "finish installing the tokenizer, then run again"
             raise DataError(
                 "the tokenizer changed while tokens were counted", where=context.config.input.tokens or "", hint=hint
@@ -204,6 +206,15 @@ def _array_paths(config: InputConfig, names: Sequence[str]) -> dict[str, Path]:
     return {name: vectors_path(paths.parse_path(name), config.vectors) for name in names}
 
 
+def survey_images(context: Context, files: Sequence[FileInfo]) -> str | None:
+    """Return a digest of the images that the input files name, which are read if they changed; None without images."""
+    config = context.config.input
+    if config.image is None:
+        return None
+    groups = [pieces for pieces, _ in _group_pieces(config, files)]
+    return image_catalog.survey(context, files, groups, read_options(config))
+
+
 def _with_stamps(path: str, status: FileInfo, array: Path | None) -> FileInfo:
     """Return the stamp of an input file and of its array of vectors; an equal stamp means equal content."""
     seen = {"path": path, **status}
@@ -275,13 +286,14 @@ def _scan_file(name: str, rows_per_shard: int, array: Path | None) -> FileInfo:
     return facts
 
 
-def fingerprint_inputs(config: InputConfig, files: Sequence[FileInfo]) -> dict[str, object]:
-    """Return the inputs of the fingerprint of the input shards."""
+def fingerprint_inputs(config: InputConfig, files: Sequence[FileInfo], images: str | None = None) -> dict[str, object]:
+    """Return the inputs of the fingerprint of the input shards; ``images`` is from ``survey_images``."""
     settings = ("text", "id", "label", "source", "tokens", "types", "header", "delimiter", "vectors", "rows_per_shard")
     return {
         "version": 5,
         "files": {file["path"]: file["sha256"] + file.get("vectors_sha256", "") for file in files},
         **{name: to_plain(getattr(config, name)) for name in settings},
+        **({} if images is None else {"image": [config.image, config.image_folder], "images": images}),
         **({"tokenizer": token_counts.revision(str(config.tokens))} if _uses_tokenizer(config, files) else {}),
     }
 
@@ -339,6 +351,7 @@ def _work(context: Context, folder: Path, files: list[FileInfo], fingerprint: st
         name: Count(rows_in=rows, kept=rows - bad[name], quarantined=bad[name]) for name, rows in sorted(seen.items())
     }
     roles = {"id": config.id, "label": config.label, "source": source_names.source_column(config)}
+    roles[inputs.IMAGE_DATA] = config.image
     if text_template.template_columns(config.text) is None:
         roles["text"] = config.text
     rows = [parquet_io.count_rows(path) for path in shard_paths]
@@ -373,6 +386,8 @@ def _no_rows_error(quarantined: int, files: Sequence[FileInfo], reasons: str, fo
 
 def _paths_without_text(config: InputConfig, done: Sequence[ReadResult]) -> list[str]:
     """Return a message for each path of the text at which no row of the pool has a text."""
+    if config.text is None:
+        return []
     counts = text_template.PathCounts()
     for item in done:
         counts.add(item.path_counts)
@@ -382,22 +397,32 @@ def _paths_without_text(config: InputConfig, done: Sequence[ReadResult]) -> list
 def _tasks(
     config: InputConfig, files: Sequence[FileInfo], counting: CountMethod, folder: Path, fingerprint: str
 ) -> Iterator[ReadTask]:
-    """Yield tasks of about ``rows_per_shard`` rows: large files are split, small files of the same format combined."""
+    """Yield the tasks that read the input."""
     common = (config, counting, folder / _INCOMING, folder / QUARANTINE, fingerprint)
+    for number, (pieces, weight) in enumerate(_group_pieces(config, files)):
+        images = None if config.image is None else image_catalog.part_path(folder / image_catalog.FOLDER, number)
+        yield ReadTask(number, pieces, weight, *common, catalog=images)
+
+
+def _group_pieces(config: InputConfig, files: Sequence[FileInfo]) -> Iterator[tuple[tuple[Piece, ...], int]]:
+    """Yield pieces of about ``rows_per_shard`` rows together, and their number of rows.
+
+    Large files are split, and small files of the same format are combined.
+    """
     gathered: list[Piece] = []
-    weight = number = 0
+    weight = 0
     format_before = ""
     for index, file in enumerate(files):
         kind = readers.detect_format(Path(file["path"]))[0]
         for piece, rows in _pieces(index, file):
             if gathered and (kind != format_before or weight + rows > config.rows_per_shard):
-                yield ReadTask(number, tuple(gathered), weight, *common)
-                gathered, weight, number = [], 0, number + 1
+                yield tuple(gathered), weight
+                gathered, weight = [], 0
             gathered.append(piece)
             weight += rows
             format_before = kind
     if gathered:
-        yield ReadTask(number, tuple(gathered), weight, *common)
+        yield tuple(gathered), weight
 
 
 def _pieces(index: int, file: FileInfo) -> Iterator[tuple[Piece, int]]:
@@ -557,7 +582,9 @@ def _schema(done: Sequence[ReadResult]) -> pa.Schema:
 
 
 def _check_columns(config: InputConfig, types: Mapping[str, pa.DataType]) -> None:
-    required = [("text", name) for name in text_template.template_columns(config.text) or [config.text]]
+    columns_of_text = text_template.template_columns(config.text)
+    required = [("text", name) for name in ([config.text or ""] if columns_of_text is None else columns_of_text)]
+    required += [("image", config.image)] if config.image is not None else []
     columns = {"id": config.id, "label": config.label, "source": source_names.source_column(config)}
     required += [(key, name) for key, name in columns.items() if name is not None]
     required += [("types", name) for name in config.types or ()]
@@ -568,7 +595,7 @@ def _check_columns(config: InputConfig, types: Mapping[str, pa.DataType]) -> Non
                 f"input.{key}: no input file has a column {name!r}",
                 hint=f"did you mean {near[0]!r}?" if near else f"use one of: {summarize_names(types)}",
             )
-        if key not in ("text", "types") and pa.types.is_nested(types[name]):
+        if key not in ("text", "image", "types") and pa.types.is_nested(types[name]):
             message = f"input.{key}: column {name!r} is {types[name]}; it must be text or a number"
             raise DataError(message, hint="choose another column")
 
@@ -680,7 +707,7 @@ def _duplicate(
     source = inputs.as_text(table[source_name].slice(row, 1))[0].as_py() if source_name in table.column_names else None
     if config.source is None:
         source = DEFAULT_SOURCE
-    text = inputs.TEXT if inputs.TEXT in table.column_names else config.text
+    text = inputs.TEXT if inputs.TEXT in table.column_names else config.text or ""
     return {
         "id": name,
         "source": NO_SOURCE if source is None else str(source),

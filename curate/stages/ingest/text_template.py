@@ -29,8 +29,8 @@ from curate.kernels.text.text_identity import is_blank
 from curate.store.records import preview
 
 
-def template_columns(template: str) -> list[str] | None:
-    """Return the columns that a template uses; None if ``template`` is a column name.
+def template_columns(template: str | None) -> list[str] | None:
+    """Return the columns that a template uses; None if ``template`` is a column name; none without a text.
 
     >>> template_columns("{instruction}: {messages[*].content}")
     ['instruction', 'messages']
@@ -38,7 +38,9 @@ def template_columns(template: str) -> list[str] | None:
     True
     """
     return (
-        None if parse_template(template) is None else list(dict.fromkeys(path[0] for path in extract_paths(template)))
+        None
+        if template is not None and parse_template(template) is None
+        else list(dict.fromkeys(path[0] for path in extract_paths(template)))
     )
 
 

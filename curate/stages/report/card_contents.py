@@ -15,7 +15,7 @@ from curate.report import card_features, dataset_card
 from curate.report.report_data import MaskedPii, RemovedSpans
 from curate.stages.base import CompletedStages, Context
 from curate.stages.report import outline
-from curate.store.inputs import Inputs
+from curate.store.inputs import IMAGE_DATA, Inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,10 @@ def render_card(context: Context, done: CompletedStages, exported: ExportSummary
         Summary of the export.
     """
     suffix = context.config.export.spec.build().suffix
-    export = _describe_export(suffix, exported.folder, exported.columns, _input_features(done.pool.inputs))
+    features = _input_features(done.pool.inputs)
+    if context.config.export.image:
+        features[done.pool.inputs.roles[IMAGE_DATA]] = {"_type": "Image"}
+    export = _describe_export(suffix, exported.folder, exported.columns, features)
     name, recipe = Path(context.config.source).stem, yaml_positions.dump_yaml(context.recipe)
     contents = replace(
         outline.build_outline(context, done),

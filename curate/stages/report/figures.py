@@ -20,7 +20,7 @@ from curate.report.charts import bars
 from curate.seeds import rng_for
 from curate.stages.base import CompletedStages, Context
 from curate.stages.decontaminate.stage import NGRAM
-from curate.stages.report import pool_measures
+from curate.stages.report import pool_measures, thumbnails
 from curate.stages.report.ground_truth import read as read_key
 from curate.stages.report.pool_measures import PoolMeasures
 from curate.stages.score.stage import ScoreResult
@@ -43,6 +43,9 @@ _GROUPS = 500
 
 _NAMED, _SAMPLED = 100, 20
 """Number of clusters that are named by their words, and number of rows of each that are read for the names."""
+
+_EXAMPLE_BYTES, _ATLAS_BYTES = 150_000, 200_000
+"""Maximum size in bytes of the thumbnails of all example rows, and of the map."""
 
 _NO_LONGER = "(published earlier, no longer in the pool)"
 """Placeholder for the text of a published row that is no longer in the pool."""
@@ -78,7 +81,7 @@ class Figures:
             rows = order[starts[code] : starts[code + 1]]
             samples.append(rows if len(rows) <= _SAMPLED else rng.choice(rows, _SAMPLED, replace=False))
         rows = np.sort(np.concatenate(samples)) if samples else np.zeros(0, np.intp)
-        terms = cluster_terms.top_terms(self.texts(rows), self.pool.cluster[rows])
+        terms = cluster_terms.top_terms(self._read_texts(rows), self.pool.cluster[rows])
         return [" · ".join(filter(None, (name, ", ".join(terms.get(code, ()))))) for code, name in enumerate(names)]
 
     @cached_property
@@ -171,6 +174,8 @@ class Figures:
         rows = pool_measures.map_rows(self.context, self.pool)
         lines = self.pool.read_ledger_rows(rows)
         clusters = self.pool.cluster[rows]
+        images = self.pool.images()
+        atlas = ("", 1) if images is None else thumbnails.encode_atlas(images.take(rows), _ATLAS_BYTES)
         return report_data.PoolMap(
             positions=self.measures.positions,
             ids=tuple(lines["id"]),
@@ -181,6 +186,8 @@ class Figures:
             reasons=tuple(lines["reason"].fill_null("")),
             clusters=tuple("none" if code < 0 else self.cluster_names[code] for code in clusters),
             sources=tuple(self.pool.source[rows].cast(pl.String)) if self.pool.source.n_unique() > 1 else (),
+            atlas=atlas[0],
+            atlas_columns=atlas[1],
             pool_rows=self.n,
         )
 
@@ -228,11 +235,13 @@ class Figures:
         positions = self.pool.find_rows(shown)
         ascending = sorted(positions.values())
         texts = dict(zip(ascending, self.texts(np.array(ascending, np.intp)), strict=True))
+        images = self._thumbnails([*rows.tolist(), *ascending])
         examples = []
         for row, text, line in zip(rows, self.texts(rows), lines, strict=True):
             example = report_data.Example(
                 id=line["id"],
                 text=text,
+                thumbnail=images.get(int(row), ""),
                 reason=line["reason"] or "",
                 source=str(self.pool.source[int(row)]),
                 cluster=self.cluster_names[self.pool.cluster[row]] if self.pool.cluster[row] >= 0 else "",
@@ -248,6 +257,7 @@ class Figures:
                     representative_dropped_by=chain.dropped_by,
                     kept_instead=chain.kept or "",
                     representative_text=_NO_LONGER if location is None else texts[location],
+                    representative_thumbnail="" if location is None else images.get(location, ""),
                     similarity=float("nan") if line["similarity"] is None else line["similarity"],
                 )
             examples.append(example)
@@ -298,8 +308,24 @@ class Figures:
             ]
         return tuple(collected)
 
+    def _thumbnails(self, rows: Sequence[int]) -> dict[int, str]:
+        """Return the thumbnails of some rows of the pool."""
+        images, distinct = self.pool.images(), sorted(set(rows))
+        if images is None:
+            return {}
+        encoded = thumbnails.encode(images.take(np.array(distinct, np.intp)), _EXAMPLE_BYTES // (1 + len(self.entries)))
+        return dict(zip(distinct, encoded, strict=True))
+
     def texts(self, rows: Rows) -> list[str]:
-        """Return the masked texts of some rows of the pool, in ascending order. Reads one shard at a time."""
+        """Return what is shown of some rows of the pool, in ascending order: their texts or the paths of their images.
+
+        Texts are masked. Reads one shard at a time.
+        """
+        if self.context.config.input.text is None:
+            return self.pool.read_image_paths(rows)
+        return self._read_texts(rows)
+
+    def _read_texts(self, rows: Rows) -> list[str]:
         return [redaction.redact(text, self.context.config.export.mask_pii) for text in self.pool.read_texts(rows)]
 
 

@@ -96,9 +96,10 @@ def _compute(context: Context, pool: PoolView, fingerprint: str) -> PoolMeasures
     pairs = np.stack([probes[has_neighbor], nearest[has_neighbor].astype(np.intp)], axis=1)
     rows = np.unique(pairs)
     texts = dict(zip(rows.tolist(), pool.read_texts(rows), strict=True))
-    copies = copy_threshold.calibrate(
-        similarity[has_neighbor], [(texts[one], texts[other]) for one, other in pairs.tolist()]
-    )
+    compared = [(texts[one], texts[other]) for one, other in pairs.tolist()]
+    copies = copy_threshold.CopyThreshold()
+    if context.config.input.text is not None:
+        copies = copy_threshold.calibrate(similarity[has_neighbor], compared)
     layout = projection.project(embeddings[map_rows(context, pool)])
     return PoolMeasures(
         fingerprint=fingerprint,

@@ -204,12 +204,14 @@ class _Job:
         roles = tuple(role for role in ("text", "label") if role in reads)
         table = rows.read(roles) if roles else None
         proxied = self.pool.proxy_output if "dynamics" in reads else None
+        images = rows.images() if "image" in reads else None
         vectors = None
         if "embedding" in reads:
             vectors = rows.embeddings(name) if isinstance(rows, PoolView) else rows.vectors(name)
         return ScoreBatch(
             texts=table["text"].to_pylist() if table is not None and "text" in reads else None,
             labels=table["label"].to_pylist() if table is not None and "label" in reads else None,
+            images=images,
             embeddings=vectors,
             cluster=cluster,
             centroids=self.pool.cluster_output.centroids() if "cluster" in reads else None,
@@ -256,6 +258,7 @@ def _score_pool(job: _Job) -> Vector:
         part = ScoreBatch(
             texts=None if batch.texts is None else [batch.texts[row] for row in rows],
             labels=None if batch.labels is None else [batch.labels[row] for row in rows],
+            images=None if batch.images is None else batch.images.take(rows),
             embeddings=None if batch.embeddings is None else batch.embeddings[rows],
             cluster=clusters[rows],
             centroids=batch.centroids,

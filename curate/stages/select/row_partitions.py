@@ -23,6 +23,8 @@ from curate.pool.view import PoolView, to_hash_halves
 from curate.stages import partitions
 from curate.stages.base import Context, plugin_call, raise_if_failed
 from curate.store import parquet_io
+from curate.store.image_files import to_images
+from curate.store.inputs import IMAGE_DATA
 
 if TYPE_CHECKING:
     from curate.config.model import SelectEntry
@@ -126,6 +128,7 @@ class RowPartitions:
             self.pool.higher_is_better,
             _to_frame(table.select(frame)) if frame else None,
             _to_texts(table) if "text" in reads else None,
+            images=to_images(table["image"], table[IMAGE_DATA]) if "image" in table.column_names else None,
         )
         return PartitionInput(pool, table["group"].to_numpy(), table["flag"].to_numpy())
 
@@ -187,6 +190,9 @@ def _divide(task: _DivideTask) -> None:
     if "text" in reads:
         stored = shard.read(("text", "hash"))
         columns |= {name: stored[name].take(rows) for name in ("text", "hash")}
+    if "image" in reads and rows_of.pool.inputs.has_images:
+        stored = shard.read(("image", IMAGE_DATA))
+        columns |= {name: stored[name].take(rows) for name in ("image", IMAGE_DATA)}
     if "frame" in reads:
         with plugin_call(entry.spec, entry.name):
             names = entry.spec.build().columns()

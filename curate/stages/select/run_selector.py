@@ -154,6 +154,7 @@ def build_pool(view: PoolView, survivors: Rows, entry: SelectEntry, published: P
     with plugin_call(entry.spec, entry.name):
         columns = selector.columns() if "frame" in reads else ()
     texts = view.texts() if "text" in reads else None
+    images = view.images() if "image" in reads else None
     try:
         return Pool(
             take(view.embeddings(entry.embedding)) if "embedding" in reads else np.zeros((n, 0), np.float32),
@@ -164,6 +165,7 @@ def build_pool(view: PoolView, survivors: Rows, entry: SelectEntry, published: P
             view.frame(columns)[survivors] if columns else None,
             None if texts is None else texts.take(survivors),
             published,
+            None if images is None else images.take(survivors),
         )
     except PluginError as error:
         raise PluginError(f"select {entry.name}: {error.message}", hint=error.hint) from error

@@ -18,14 +18,19 @@ from curate.stages.base import Context
 from curate.stages.select.entry_runner import EntryRunner
 
 if TYPE_CHECKING:
-    from curate.config.model import SelectEntry, SplitConfig
+    from curate.config.model import InputConfig, SelectEntry, SplitConfig
 
 
-def near_duplicates(config: SplitConfig) -> SelectEntry | None:
-    """Return the filter that finds near-duplicates; None if only equal texts belong together."""
+def near_duplicates(config: SplitConfig, pool: InputConfig) -> list[SelectEntry]:
+    """Return the filters that find near-duplicates; none if only equal texts and images belong together."""
     if config.min_similarity is None:
-        return None
-    return selector_entry_from_dict({"use": "minhash", "min_similarity": config.min_similarity, "linkage": "connected"})
+        return []
+    filters: list[dict[str, object]] = []
+    if pool.text is not None:
+        filters.append({"use": "minhash", "min_similarity": config.min_similarity})
+    if pool.image is not None:
+        filters.append({"use": "perceptual_hash"})
+    return [selector_entry_from_dict({**one, "linkage": "connected"}) for one in filters]
 
 
 def find(
@@ -43,9 +48,9 @@ def find(
     root, peak = np.arange(len(rows)), 0
     hashes = to_hash_halves(pool.hashes)[rows]
     _merge_equal(root, np.arange(len(rows)), mix_bits(hashes[:, 0]) ^ hashes[:, 1])
-    if (entry := near_duplicates(config)) is not None:
+    for entry in near_duplicates(config, context.config.input):
         result = EntryRunner(context, pool, folder, fingerprint).run([entry], rows, None, None)
-        peak, representative = result.peak_memory, result.selection.representative
+        peak, representative = max(peak, result.peak_memory), result.selection.representative
         if representative is not None:
             linked = np.flatnonzero(representative >= 0)
             merge_edges(root, linked, representative[linked])

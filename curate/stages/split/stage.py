@@ -106,7 +106,7 @@ def split(context: Context, pool: PoolView, config: SplitConfig) -> tuple[SplitO
 
 
 def _fingerprint_inputs(run: RunConfig, pool: PoolView, config: SplitConfig, previous: str) -> dict[str, object]:
-    entry = row_groups.near_duplicates(config)
+    entries = row_groups.near_duplicates(config, run.input)
     return {
         "version": _VERSION,
         **to_plain(config),
@@ -115,7 +115,7 @@ def _fingerprint_inputs(run: RunConfig, pool: PoolView, config: SplitConfig, pre
         "select": pool.select_output.fingerprint,
         "input": pool.inputs.fingerprint,
         "embed": pool.embedding(None).fingerprint,
-        "near_duplicates": None if entry is None else entry.fingerprint_parts(),
+        "near_duplicates": [entry.fingerprint_parts() for entry in entries],
         "cluster": pool.cluster_output.fingerprint if "cluster" in (*config.groups, config.stratify) else None,
         "history": previous,
     }

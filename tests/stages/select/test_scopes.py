@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from curate.stages.select.entry_runner import EntryRunner
 from curate.stages.select.incumbents import Incumbents
 from curate.stages.select.run_selector import build_pool, choose
 from curate.store import parquet_io
+from tests.encoded_images import HAS_PILLOW, picture
 
 N = 240
 OPTIONS = {
@@ -73,10 +75,13 @@ def made(tmp_path_factory):
             "stars": rng.choice([1, 2, 3, None]),
             "topic": rng.choice(["news", "code", "chat", None]),
             "states": rng.choices([1, 2, 3], k=4),
+            "image": f"{zlib.crc32(text.encode()) % 60}.png",
             "extra": {"kind": rng.choice("xy")} if number % 2 else {"other": 1},
         }
         for number, text in enumerate(sentences())
     ]
+    for number in range(60):
+        (folder / f"{number}.png").write_bytes(picture(number % 50))
     (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings = {
         "curate": 1,
@@ -87,6 +92,8 @@ def made(tmp_path_factory):
         "score": [{"use": "length"}, {"use": "prototypicality"}],
         "select": [{"use": "top_k", "keep": 20}],
     }
+    if HAS_PILLOW:
+        settings["input"] |= {"image": "image"}
     context = pipeline.make_context(config_from_dict(settings), Serial(), NullProgress())
     view = pipeline.build_pool(context)
     assert len(view.numbers) == 9
@@ -149,7 +156,7 @@ def run(made, entry, folder, *, executor=None, rows=None, incumbents=None, publi
     return result, expected
 
 
-ALL = registry.names("selector")
+ALL = [name for name in registry.names("selector") if HAS_PILLOW or name != "perceptual_hash"]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -181,7 +188,7 @@ def test_groups_keep_published_rows_as_one_process_does(made, tmp_path, name):
 
 
 @pytest.mark.parametrize("options", [{}, {"keep": "first"}, {"linkage": "connected"}])
-@pytest.mark.parametrize("name", ["exact_duplicates", "minhash"])
+@pytest.mark.parametrize("name", [name for name in ALL if name in ("exact_duplicates", "minhash", "perceptual_hash")])
 def test_published_rows_come_first_as_in_one_process(made, tmp_path, name, options):
     if name == "exact_duplicates" and "linkage" in options:
         pytest.skip("an option of minhash")

@@ -1,4 +1,4 @@
-"""Exact deduplication: of rows with the same text, one is kept."""
+"""Exact deduplication: of rows with the same text and the same image, one is kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 from curate.kernels.stats.hash_sampling import mix_bits
 from curate.kernels.text.text_differences import Difference
 from curate.kernels.text.text_identity import normalize
-from curate.kernels.types import Counts, Hashes, Rows, Texts, Vector
+from curate.kernels.types import Counts, Hashes, Images, Rows, Texts, Vector
 from curate.plugins.batches import Pool, PublishedRows, require
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
@@ -126,6 +126,25 @@ def hash_texts(texts: Texts, differences: Collection[Difference]) -> Hashes:
     return halves
 
 
+def hash_contents(texts: Texts, images: Images | None, differences: Collection[Difference]) -> Hashes:
+    """Hash the text of each row, without ``differences``, and its image, if there are images.
+
+    Parameters
+    ----------
+    texts : n texts, empty in a pool without texts
+    images : n images
+    differences : differences to ignore, see ``normalize``
+
+    Returns
+    -------
+    (2, n) uint64, the two halves of the hashes; without differences, the stored hashes if available
+    """
+    hashes = hash_texts(texts, differences)
+    if images is None or (not differences and texts.hashes is not None):  # stored hashes include the image
+        return hashes
+    return np.stack([mix_bits(half ^ mix_bits(image)) for half, image in zip(hashes, images.hashes.T, strict=True)])
+
+
 def _read_hashes(sketches: pa.Table) -> Hashes:
     return np.stack([sketches[half].to_numpy() for half in _HALVES])
 
@@ -133,19 +152,22 @@ def _read_hashes(sketches: pa.Table) -> Hashes:
 @selector(
     version=2,
     scope="sketch",
-    reads={"text", "quality"},
+    reads={"text", "image", "quality"},
     budgeted=False,
     random=False,
     sketch=("normalize",),
     cost="O(n log n), and one pass over the texts if `normalize` is not empty",
-    guarantee="exactly one row of each text is kept",
+    guarantee="exactly one row of each text (and image) is kept",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExactDuplicates:
-    """Drop rows whose text another row has.
+    """Drop rows whose text, or in a pool of images whose image, another row has.
 
     Use it first in every pipeline: it is cheap, and drops only true copies. Set ``normalize`` to ignore case,
     punctuation or white space. For texts that differ in a few words use ``minhash``, for paraphrases ``semdedup``.
+
+    In a pool of images, two rows are duplicates if the bytes of their images are the same, and their texts, if there
+    are any. For images of another size or compression use ``perceptual_hash``.
 
     Each dropped row names its representative, at similarity 1. The gain of a kept row is the number of rows that have
     its text, including itself. Texts that are empty after normalization are all the same.
@@ -165,12 +187,12 @@ class ExactDuplicates:
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
         published = pool.published or PublishedRows.empty(len(pool))
         hashes = [np.zeros((2, 0), np.uint64), *map(_read_hashes, published.sketches(*_HALVES))]
-        representatives, counts = exact_duplicates(
-            require(pool.texts).take(published.new_rows),
-            pool.quality[published.new_rows],
-            differences=self.normalize,
-            keep=self.keep,
-            published=np.concatenate(hashes, axis=1),
+        new, m = pool.take(published.new_rows), published.rows
+        representatives, counts = link_equal(
+            np.concatenate((*hashes, hash_contents(require(new.texts), new.images, self.normalize)), axis=1),
+            np.concatenate((np.zeros(m, np.float32), new.quality)),
+            self.keep,
+            m,
         )
         representative, copies = (
             published.to_pool_rows(representatives),
@@ -184,8 +206,10 @@ class ExactDuplicates:
         return Selection.from_representatives(representative, similarity, copies, f"exact duplicate{suffix}")
 
     def sketch(self, pool: Pool) -> pa.Table:
-        """Return the two halves of each text's hash."""
-        return pa.table(dict(zip(_HALVES, hash_texts(require(pool.texts), self.normalize), strict=True)))
+        """Return the two halves of each row's hash."""
+        return pa.table(
+            dict(zip(_HALVES, hash_contents(require(pool.texts), pool.images, self.normalize), strict=True))
+        )
 
     def keys(self, sketches: pa.Table) -> tuple[Rows, Hashes]:
         """Return the hash of each row's text in 64 bits."""
