@@ -15,7 +15,6 @@ from curate.report import card_features, dataset_card
 from curate.report.report_data import MaskedPii, RemovedSpans
 from curate.stages.base import CompletedStages, Context
 from curate.stages.report import outline
-from curate.store.inputs import Inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,9 @@ class ExportSummary:
     folder: str
     """Folder of the data files; of the first epoch if epochs are planned."""
 
-    columns: Mapping[str, pa.DataType]
+    schema: pa.Schema
+    """Names and types of the exported columns, and the metadata of the schema."""
+
     masked: MaskedPii | None
     cut: RemovedSpans | None
 
@@ -41,7 +42,8 @@ def render_card(context: Context, done: CompletedStages, exported: ExportSummary
         Summary of the export.
     """
     suffix = context.config.export.spec.build().suffix
-    export = _describe_export(suffix, exported.folder, exported.columns, _input_features(done.pool.inputs))
+    types = dict(zip(exported.schema.names, exported.schema.types, strict=True))
+    export = _describe_export(suffix, exported.folder, types, _described_features(exported.schema))
     name, recipe = Path(context.config.source).stem, yaml_positions.dump_yaml(context.recipe)
     contents = replace(
         outline.build_outline(context, done),
@@ -54,9 +56,9 @@ def render_card(context: Context, done: CompletedStages, exported: ExportSummary
     return dataset_card.card(contents, export)
 
 
-def _input_features(inputs: Inputs) -> dict[str, object]:
-    """Return the features in the schema metadata of the input files, by column."""
-    metadata = inputs.schema.metadata or {}
+def _described_features(schema: pa.Schema) -> dict[str, object]:
+    """Return the features in the metadata of a schema, by column."""
+    metadata = schema.metadata or {}
     data = json.loads(metadata.get(b"huggingface", '{"info": {"features": {}}}'))
     features: dict[str, object] = data["info"]["features"]
     return features
