@@ -436,25 +436,6 @@ AddedColumn = Literal["id", "cluster", "scores", "rank", "gain", "weight"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UploadConfig:
-    """Upload of every publication to a dataset hub."""
-
-    repo: NonEmpty
-    """Dataset repository, such as "team/instructions"; it is created if it does not exist. The token is read from the
-    environment variable HF_TOKEN, and the address of the hub from HF_ENDPOINT."""
-
-    private: bool = True
-    """Whether a repository that the upload creates is private."""
-
-    dry_run: bool = False
-    """Whether to log what would be uploaded instead of uploading it."""
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", self.repo):
-            raise ValueError(f"repo: must be OWNER/NAME, such as team/instructions; got {format_value(self.repo)}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportConfig(Entry):
     """Export of the selected rows for training."""
 
@@ -505,10 +486,6 @@ class ExportConfig(Entry):
     """Command to run once after each publication, as a list of a program and its arguments, such as
     [python, train.py]. It runs without a shell, in the current directory, and finds the published version in the
     environment variables CURATE_PATH, CURATE_VERSION and CURATE_RUN. If it fails, the next run repeats it."""
-
-    upload: Annotated[UploadConfig, ExecutionOnly()] | None = None
-    """Upload of each publication to a dataset hub, before ``after`` runs; none by default. If it fails, the next run
-    repeats it."""
 
     @property
     def max_bytes_per_file(self) -> int | None:

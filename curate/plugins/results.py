@@ -256,3 +256,4 @@ class DataFileInfo:
     name: str
     rows: int
     bytes: int
+    sha256: str

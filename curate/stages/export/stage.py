@@ -287,7 +287,9 @@ def _write_indices(
     if not config.spec.plugin().traits.index:
         return entries
     for parent, group in itertools.groupby(files, lambda file: str(Path(file["file"]).parent)):
-        described = [DataFileInfo(Path(file["file"]).name, file["rows"], file["bytes"]) for file in group]
+        described = [
+            DataFileInfo(Path(file["file"]).name, file["rows"], file["bytes"], file["sha256"]) for file in group
+        ]
         with plugin_call(config.spec, config.spec.name):
             texts = config.spec.build().index(described, schema)
         for name, text in texts.items():

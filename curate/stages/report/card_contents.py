@@ -44,6 +44,8 @@ def render_card(context: Context, done: CompletedStages, exported: ExportSummary
     suffix = context.config.export.spec.build().suffix
     types = dict(zip(exported.schema.names, exported.schema.types, strict=True))
     export = _describe_export(suffix, exported.folder, types, _described_features(exported.schema))
+    if context.config.export.spec.plugin().traits.index:
+        export = replace(export, subfolder="/train")
     name, recipe = Path(context.config.source).stem, yaml_positions.dump_yaml(context.recipe)
     contents = replace(
         outline.build_outline(context, done),
@@ -71,12 +73,16 @@ def _describe_export(
     as_json = ".jsonl" in suffix
     columns = tuple((name, "JSON" if is_json(kind) else str(kind)) for name, kind in types.items())
     notes: tuple[str, ...] = ()
+    if suffix == ".csv":
+        notes = ("CSV has no types, so readers guess them; nested columns are JSON texts.",)
     if as_json and any("uint64" in kind for _, kind in columns):
         notes = ("Most readers of JSON Lines cannot read an integer of 2^63 or more exactly.",)
     try:
         overrides = card_features.column_overrides(described, as_json=as_json)
         features, unreadable = card_features.describe_columns(types, as_json=as_json, known=overrides), ""
-        if any(map(is_json, types.values())):  # no name of this type works in all versions of the library
+        if suffix in (".csv", ".tar", ".mds") or any(
+            map(is_json, types.values())
+        ):  # no name of this type works in all versions of the library
             features = []
     except card_features.UnknownTypeError as error:
         features, unreadable = [], str(error)
