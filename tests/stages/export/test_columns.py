@@ -41,7 +41,7 @@ def export(folder: Path, export: dict[str, Any], rows: list[dict[str, Any]] = RO
         **changes,
     }
     done = curate.run(data)
-    return Path(done.export)
+    return Path(done.version)
 
 
 def read(version: Path) -> pl.DataFrame:
@@ -99,7 +99,7 @@ def test_features_in_the_metadata_follow_the_columns(tmp_path):
         "select": [{"use": "uniform", "keep_rate": 1.0}],
         "export": {"use": "parquet", "rename": {"y": "label"}, "drop": ["z"]},
     }
-    version = Path(curate.run(settings).export)
+    version = Path(curate.run(settings).version)
     written = pq.read_schema(next(version.rglob("*.parquet"))).metadata
     kept = {"text": features["text"], "label": label}
     assert json.loads(written[b"huggingface"])["info"]["features"] == kept

@@ -42,7 +42,7 @@ def export(folder: Path, export: dict[str, Any], table: pa.Table | None = None, 
         "export": {"rows_per_file": 6, **export},
         **changes,
     }
-    return Path(curate.run(data).export)
+    return Path(curate.run(data).version)
 
 
 def by_number(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -73,7 +73,7 @@ def test_csv_is_read_back_by_a_run(tmp_path):
         "select": [{"use": "uniform", "keep_rate": 1.0}],
         "export": {"use": "jsonl"},
     }
-    lines = next(Path(curate.run(settings).export).rglob("*.jsonl")).read_text().splitlines()
+    lines = next(Path(curate.run(settings).version).rglob("*.jsonl")).read_text().splitlines()
     rows = by_number([json.loads(line) for line in lines])
     expected = [{**row, "blank": row["blank"] or None} for row in ROWS]  # an empty cell is a null for this reader
     read = [{name: row.get(name) for name in ("id", "text", "note", "blank", "n", "ratio", "=cmd")} for row in rows]

@@ -43,7 +43,7 @@ def calls() -> list[str]:
 
 def test_it_runs_once_for_each_publication_with_the_path_of_the_version():
     first = curate.run(settings([sys.executable, "-c", APPEND]))
-    assert calls() == [f"{Path(first.export).name} {Path(first.export).resolve()}"]
+    assert calls() == [f"{Path(first.version).name} {Path(first.version).resolve()}"]
     curate.run(settings([sys.executable, "-c", APPEND]))  # nothing changed
     assert len(calls()) == 1
     curate.run(settings([sys.executable, "-c", APPEND], keep=6))
@@ -56,8 +56,8 @@ def test_it_runs_once_for_each_publication_with_the_path_of_the_version():
 def test_it_does_not_change_the_content_of_the_version():
     first = curate.run(settings([sys.executable, "-c", "0"]))
     second = curate.run(settings([sys.executable, "-c", "1"]))
-    assert first.export == second.export
-    assert "after" not in (Path(second.export) / "README.md").read_text().partition("Resolved configuration")[2]
+    assert first.version == second.version
+    assert "after" not in (Path(second.version) / "README.md").read_text().partition("Resolved configuration")[2]
 
 
 def test_a_failure_names_command_and_status_keeps_the_version_and_is_repeated():

@@ -32,7 +32,7 @@ def export(folder: Path, export: dict[str, Any], run: str = "run", workers: int 
     }
     executor = Processes(workers) if workers else Serial()
     try:
-        return Path(pipeline.run(config_from_dict(data), executor).export)
+        return Path(pipeline.run(config_from_dict(data), executor).version)
     finally:
         executor.close()
 
@@ -115,7 +115,7 @@ def test_removed_spans_are_counted_once_in_a_shuffled_export(tmp_path):
             "select": [{"use": "uniform", "keep_rate": 1.0}],
             "export": {"use": "parquet", "shuffle": shuffle, "remove_repeated_spans": 5},
         }
-        version = Path(pipeline.run(config_from_dict(data), Serial()).export)
+        version = Path(pipeline.run(config_from_dict(data), Serial()).version)
         counts.append(versions.read_contents(version)["cut"])
     assert counts[0] == counts[1]
     assert counts[0]["rows"] == 8
