@@ -172,7 +172,7 @@ rows = load_dataset("path/to/this/folder"{only}, split="train")"""
 _POLARS = """from pathlib import Path
 import polars as pl
 files = sorted(Path("path/to/this/folder").glob("{files}"))
-rows = pl.concat([pl.{read}(file, infer_schema_length=None) for file in files], how="diagonal_relaxed")"""
+rows = pl.concat([pl.read_ndjson(file, infer_schema_length=None) for file in files], how="diagonal_relaxed")"""
 
 _SNIPPETS = {
     "parquet": (
@@ -180,8 +180,12 @@ _SNIPPETS = {
         """import polars as pl
 rows = pl.read_parquet("path/to/this/folder/{files}")""",
     ),
-    "jsonl": (_LOAD_DATASET, _POLARS.replace("{read}", "read_ndjson")),
-    "csv": (_LOAD_DATASET, _POLARS.replace("{read}", "read_csv")),
+    "jsonl": (_LOAD_DATASET, _POLARS),
+    "csv": (
+        _LOAD_DATASET,
+        """import polars as pl
+rows = pl.read_csv("path/to/this/folder/{files}", infer_schema_length=None)""",
+    ),
     "tar": (
         """from pathlib import Path
 import webdataset
@@ -197,7 +201,7 @@ rows = load_from_disk("path/to/this/folder/{folder}")""",
 rows = StreamingDataset(local="path/to/this/folder/{folder}", shuffle=False, batch_size=1)""",
     ),
 }
-"""Snippets for each format; the files of JSON Lines and CSV are read one by one, as a column may be null in one."""
+"""Snippets for each format; the files of JSON Lines are read one by one, as a column may be all null in one."""
 
 
 def _loading(report: Report, export: Export) -> str:

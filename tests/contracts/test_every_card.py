@@ -61,6 +61,14 @@ def rows(count):
         }
 
 
+def parsed(row: dict, use: str) -> dict:
+    """Return a row with the values that a format stores as JSON texts, or in another member."""
+    if use == "webdataset":
+        return row["json"] | {"text": row["txt"]}
+    nested = ("tags", "meta", "turns") if use == "csv" else ()
+    return row | {name: json.loads(row[name]) for name in nested}
+
+
 @pytest.mark.parametrize("epochs", [1, 2])
 @pytest.mark.parametrize("export", FORMATS, ids=lambda one: "-".join(one.values()))
 def test_every_snippet_reads_every_row_in_its_type(tmp_path, monkeypatch, plain_map, export, epochs):
@@ -89,10 +97,5 @@ def test_every_snippet_reads_every_row_in_its_type(tmp_path, monkeypatch, plain_
     libraries = {"webdataset": {"webdataset"}, "mds": {"streaming"}, "datasets": {"datasets"}}
     assert set(read) == libraries.get(export["use"], {"datasets", "polars"})
     for library, result in read.items():
-        if export["use"] == "webdataset":
-            result = [row["json"] | {"text": row["txt"]} for row in result]
-        if export["use"] == "csv":  # nested columns are JSON texts
-            nested = ("tags", "meta", "turns")
-            result = [row | {name: json.loads(row[name]) for name in nested} for row in result]
-        plain = [{name: row[name] for name in given[0]} for row in result]
+        plain = [{name: parsed(row, export["use"])[name] for name in given[0]} for row in result]
         assert sorted(plain, key=lambda row: row["id"]) == given, library
