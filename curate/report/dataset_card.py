@@ -183,8 +183,11 @@ rows = pl.read_parquet("path/to/this/folder/{files}")""",
     "jsonl": (_LOAD_DATASET, _POLARS),
     "csv": (
         _LOAD_DATASET,
-        """import polars as pl
-rows = pl.read_csv("path/to/this/folder/{files}", infer_schema_length=None)""",
+        """from pathlib import Path
+import polars as pl
+files = sorted(Path("path/to/this/folder").glob("{files}"))
+schema = pl.read_csv(files[0], infer_schema_length=None).schema
+rows = pl.concat([pl.read_csv(file, schema=schema) for file in files])""",
     ),
     "tar": (
         """from pathlib import Path
