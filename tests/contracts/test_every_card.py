@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -12,6 +14,16 @@ import pytest
 import curate
 from curate.plugins import registry
 from curate.plugins.fields import fields
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def collected_files() -> Iterator[None]:
+    """Close the files that libraries of readers leave open, while the warnings about them are ignored."""
+    yield
+    gc.collect()
+
 
 FORMATS = [
     {"use": name} | ({"compression": value} if value else {})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,16 @@ import pytest
 
 import curate
 from curate.errors import PluginError
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def collected_files() -> Iterator[None]:
+    """Close the files that libraries of readers leave open, while the warnings about them are ignored."""
+    yield
+    gc.collect()
+
 
 ROWS = [
     {
