@@ -46,6 +46,9 @@ _CREDENTIALS = {
 }
 """Environment variables that the libraries for object stores read, by protocol."""
 
+_EXTRAS = {"s3": "s3fs", "s3a": "s3fs", "http": "aiohttp", "https": "aiohttp", "hf": "huggingface_hub"}
+"""Package that gives access to the URLs of a protocol; the extras are ``s3``, ``http`` and ``hf``."""
+
 _LIBRARIES = (
     "aiobotocore",
     "aiohttp",
@@ -139,8 +142,10 @@ def parse_path(text: str) -> Path:
         path = UPath(text, use_listings_cache=False, **patient)  # a listing must show what other processes wrote
         library = type(path.fs).__module__  # imports it
     except ImportError as error:
-        if protocol in ("s3", "s3a") or error.name == "upath":
-            raise missing_extra_error("universal_pathlib" if error.name == "upath" else "s3fs", "s3", text) from error
+        if protocol in _EXTRAS or error.name == "upath":
+            package = "universal_pathlib" if error.name == "upath" else _EXTRAS[protocol]
+            extra = {"https": "http", "http": "http", "hf": "hf"}.get(protocol, "s3")
+            raise missing_extra_error(package, extra, text) from error
         raise PluginError(f"{text}: {error}") from error
     except ValueError as error:
         raise ConfigError(f"not a supported URL: {error}", where=text) from error
@@ -169,6 +174,9 @@ def convert_store_errors(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         of_store = isinstance(error, OSError) and error.filename is None
+        if is_object(path) and isinstance(error, ValueError) and "range requests" in str(error):
+            message = "the server cannot send parts of the file"
+            raise DataError(message, where=str(path), hint="download the file, and read it from a disk") from error
         if is_object(path) and (of_store or type(error).__module__.partition(".")[0] in _LIBRARIES):
             raise unreachable_error(path, error) from error
         raise
@@ -200,7 +208,7 @@ def match_files(pattern: str) -> dict[str, FileInfo]:
     if "://" not in pattern:
         anchor = Path(pattern).anchor
         names = _expand(anchor, Path(pattern).parts[bool(anchor) :])
-        return {name: read_stamp(Path(name)) for name in names if _is_input(name)}
+        return {name: read_stamp(Path(name)) for name in names if is_input(name)}
     path = parse_path(pattern)
     if not is_object(path):
         return match_files(str(path))
@@ -209,8 +217,10 @@ def match_files(pattern: str) -> dict[str, FileInfo]:
         if fs.isfile(_key(path)):
             return {str(path): _object_stamp(fs.info(_key(path)))}
         objects = fs.glob(str(path), detail=True)
+        infos = {name: info for name, info in objects.items() if info["type"] == "file"}
         return {
-            fs.unstrip_protocol(name): _object_stamp(info) for name, info in objects.items() if info["type"] == "file"
+            fs.unstrip_protocol(name): _object_stamp(info if info.get("size") is not None else fs.info(name))
+            for name, info in infos.items()
         }
 
 
@@ -227,7 +237,7 @@ def _expand(folder: str, parts: Sequence[str]) -> Iterator[str]:
     elif os.path.lexists(literal):
         yield from _expand(literal, rest)
     elif glob.has_magic(part):
-        for name in _list_directory(folder) if Path(folder).is_dir() else ():
+        for name in list_directory(folder) if Path(folder).is_dir() else ():
             if fnmatch.fnmatchcase(name, part) and (part.startswith(".") or not name.startswith(".")):
                 yield from _expand(os.path.join(folder, name), rest)  # noqa: PTH118 - for speed
 
@@ -239,13 +249,19 @@ def _folders(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
         return
     seen.add((status.st_dev, status.st_ino))
     yield folder
-    for name in _list_directory(folder, folders=True):
+    for name in list_directory(folder, folders=True):
         if not name.startswith("."):
             yield from _folders(os.path.join(folder, name), seen)  # noqa: PTH118 - for speed
 
 
-def _list_directory(folder: str, *, folders: bool = False) -> list[str]:
-    """Return the names in a directory, or only those of subdirectories and of links to directories."""
+def list_directory(folder: str, *, folders: bool = False) -> list[str]:
+    """Return the names in a directory, sorted, or only those of subdirectories and of links to directories.
+
+    Raises
+    ------
+    DataError
+        The directory cannot be read.
+    """
     try:
         with os.scandir(folder or ".") as entries:
             return sorted(entry.name for entry in entries if not folders or entry.is_dir())
@@ -253,7 +269,7 @@ def _list_directory(folder: str, *, folders: bool = False) -> list[str]:
         raise DataError(f"cannot read the directory: {error.strerror}", where=folder) from error
 
 
-def _is_input(name: str) -> bool:
+def is_input(name: str) -> bool:
     """Return True for a file and False for a directory; raise an error for anything else."""
     try:
         name.encode()
@@ -350,11 +366,17 @@ def wait_for_clock_tick(stamps: Iterable[FileInfo]) -> None:
 
 
 def _object_stamp(info: Mapping[str, object]) -> FileInfo:
-    tag = info.get("ETag") or info.get("etag")
+    """Return the stamp of an object; without a tag and a time, it is unique, so that the object is read again."""
+    size = info.get("size")
+    if not isinstance(size, int):
+        hint = "download the file, and read it from a disk"
+        raise DataError("the server does not send the size of the file", where=str(info.get("name")), hint=hint)
+    tag = next((info[key] for key in ("ETag", "etag", "blob_id") if info.get(key)), None)
     if tag:
-        return {"size": info["size"], "tag": str(tag)}
-    time = next((info[key] for key in ("LastModified", "mtime", "updated", "created") if key in info), None)
-    return {"size": info["size"], "modified": None if time is None else str(time)}
+        return {"size": size, "tag": str(tag)}
+    times = ("LastModified", "Last-Modified", "mtime", "updated", "created")
+    changed = next((info[key] for key in times if info.get(key)), None)
+    return {"size": size, "modified": str(changed) if changed else f"unknown, seen at {time.time_ns()}"}
 
 
 def list_names(folder: Path) -> set[str]:

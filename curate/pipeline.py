@@ -36,6 +36,7 @@ from curate.stages.embed.stage import Embed
 from curate.stages.export.stage import Export, ExportResult
 from curate.stages.findings import Findings
 from curate.stages.ingest.stage import Ingest, survey_files
+from curate.stages.ingest.stdin_spool import is_stored_stdin, require_stdin, resolve_stdin, store_stdin
 from curate.stages.pool_sample import RowCount
 from curate.stages.proxy.stage import Proxy
 from curate.stages.report import ground_truth, pool_measures
@@ -87,7 +88,7 @@ FILES = (
 )
 """Files in a run directory that belong to no stage."""
 
-OWNED = (*FILES, "evaluate", SCRATCH, *(name for stage in PIPELINE for name in stage.outputs))
+OWNED = (*FILES, "evaluate", SCRATCH, run_directory.STDIN, *(name for stage in PIPELINE for name in stage.outputs))
 """Entries of a run directory that curate reads, writes and deletes."""
 
 
@@ -314,7 +315,7 @@ def make_context(
     config: RunConfig, executor: Executor, progress: Progress | None = None, *, verify: bool = False
 ) -> Context:
     """Return the context of a run with all stages of the pipeline."""
-    return Context(config, executor, progress or NullProgress(), verify=verify, stages=PIPELINE)
+    return Context(resolve_stdin(config), executor, progress or NullProgress(), verify=verify, stages=PIPELINE)
 
 
 def _run(context: Context, until: str, *, report: bool) -> Summary:
@@ -322,6 +323,8 @@ def _run(context: Context, until: str, *, report: bool) -> Summary:
     published = versions.published_version(
         context.folder / versions.FOLDER
     )  # raises an error if it cannot be determined
+    if is_stored_stdin(config):
+        store_stdin(config, context.progress)
     redaction.write(context.folder, config.export.mask_pii)
     parquet_io.write_text(context.folder / "config.yaml", context.yaml)
     data = parquet_io.read_json(context.folder / manifest.NAME)
@@ -611,6 +614,7 @@ def plan(
 ) -> list[PlannedStep]:
     """Return the steps that would run, with reasons; only changed input files are read, or all with ``verify``."""
     context = replace(make_context(config, executor, progress, verify=verify), plan=[])
+    require_stdin(context.config)
     if verify:
         paths.clear_content_cache()
     with paths.convert_store_errors(context.folder), no_follow.protect(context.folder):

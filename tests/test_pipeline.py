@@ -368,6 +368,40 @@ def test_vectors_next_to_the_files_and_groups_from_a_column(pool, config):
         curate.run(settings)
 
 
+@pytest.mark.parametrize("rows_per_shard", [7, 1_000])
+def test_one_array_has_the_vectors_of_all_files_in_name_order(pool, config, rows_per_shard):
+    """As arrays next to the files, also where a record cannot be read or an id occurs twice."""
+    lines = (pool / "a.jsonl").read_text().splitlines()
+    lines[5] = "no JSON"
+    lines[9] = lines[8]
+    (pool / "a.jsonl").write_text("\n".join(lines) + "\n")
+    vectors = np.random.default_rng(0).standard_normal((60, 8)).astype(np.float16)
+    np.save("embeddings.npy", vectors)
+    np.save(pool / "a.npy", vectors[:40])
+    np.save(pool / "b.npy", vectors[40:])
+    exports = []
+    for name, array in (("one", "embeddings.npy"), ("each", ".npy")):
+        settings = config(run=name, embed={"use": "column"}, guard={"max_quarantine_rate": 0.1})
+        settings["input"] |= {"vectors": array, "rows_per_shard": rows_per_shard}
+        curate.run(settings)
+        parts = sorted(Path(name, "embed", "column").glob("part-*.parquet"))
+        exports.append(pl.concat([pl.read_parquet(part).select("id", "embedding") for part in parts]))
+    assert len(exports[0]) == 58
+    assert exports[0].equals(exports[1])
+    settings = config(run="one", embed={"use": "column"}, guard={"max_quarantine_rate": 0.1})
+    settings["input"] |= {"vectors": "embeddings.npy", "rows_per_shard": rows_per_shard}
+    assert curate.run(settings).unchanged
+    for wrong in (vectors[:-1], np.concatenate([vectors, vectors[:1]])):
+        np.save("embeddings.npy", wrong)
+        with pytest.raises(DataError, match=rf"the array has {len(wrong)} vectors, but the input files have 60 rows"):
+            curate.run(settings)
+    np.save("embeddings.npy", -vectors)
+    assert not curate.run(settings).unchanged
+    settings["evaluate"] = {"files": "pool/b.jsonl"}
+    with pytest.raises(DataError, match="the sets have no vectors"):
+        curate.run(settings | {"decontaminate": {"files": "pool/b.jsonl", "min_similarity": 0.9, "ngram_size": None}})
+
+
 def test_a_ragged_vector_column_sets_the_odd_rows_aside(pool, config):
     table = pa.table(
         {

@@ -58,6 +58,8 @@ def run(settings, kept):
         curate.run(settings)
         evaluate(Path("run"), Serial())
         compare(config_from_dict(settings), Serial(), select=["top_k"], prune_rates=[0.5])
+        Path("run/stdin").mkdir()  # as a run that reads standard input leaves it
+        Path("run/stdin/rows.jsonl").write_text("{}\n")
         shutil.copytree("run", kept, symlinks=True)
     else:
         shutil.copytree(kept, "run", symlinks=True)

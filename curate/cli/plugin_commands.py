@@ -106,7 +106,7 @@ def schema() -> None:
 @commands.command(rich_help_panel="Configuration")
 def init(
     path: Annotated[Path, typer.Argument(help="YAML file to write.")] = Path("curate.yaml"),
-    files: Annotated[str, typer.Option("--files", help="Path or pattern of the input files.")] = "pool/*.jsonl",
+    files: Annotated[str, typer.Option("--files", help="Path, folder or pattern of the input files.")] = "pool/*.jsonl",
     text: Annotated[str | None, typer.Option("--text", help="Column, or template over columns, of the text.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
@@ -114,16 +114,15 @@ def init(
     from curate.config.init_template import render_starter_config
     from curate.stages.ingest.pool_layout import detect_layout
     from curate.store import parquet_io
+    from curate.store.input_folders import list_folder
 
     if path.exists() and not overwrite:
         hint = "choose another name, or add --overwrite"
         raise errors.ConfigError("the file already exists", where=str(path), hint=hint)
-    names = sorted(match_files(files))
+    listed = list_folder(files)
+    names = listed.files if listed is not None else sorted(match_files(files))
     run = f"runs/{path.stem}"
     if not names:
-        if "://" not in files and Path(files).is_dir():
-            hint = f"select the files in it: {files.rstrip('/')}/*"
-            raise errors.ConfigError(f"{files!r} is a directory", where="--files", hint=hint)
         parquet_io.write_text(path, render_starter_config(run, files=files, text=text or "text"))
         lines = [f"wrote {path} (no file matches {files!r} yet): set input.files and input.text in it"]
     else:

@@ -56,12 +56,12 @@ class InputConfig:
     """Input files of the pool, and the roles of their columns."""
 
     files: Files
-    """Input files: a path or a pattern such as "pool/**/*.jsonl", or a list of them, relative to the current directory;
-    or URLs."""
+    """Input files: a path, a folder, or a pattern such as "pool/**/*.jsonl", or a list of them, relative to the current
+    directory; or URLs. "-" is standard input with one JSON object per line, and "-.csv" in another format."""
 
     text: Annotated[Text | None, RequiredUnless("image")] = None
-    """Text of a row: the name of a column, or a template over columns such as "{instruction}\\n{output}", or over the
-    elements of lists such as "{messages[].content}"."""
+    """Text of a row: the name of a column of texts or chats, or a template over columns such as
+    "{instruction}\\n{output}", or over the elements of lists such as "{messages[role=assistant].content}"."""
 
     image: PoolColumn | None = None
     """Image of a row: a column of paths, relative to ``image_folder``; of encoded images as bytes; or of objects with
@@ -69,7 +69,7 @@ class InputConfig:
 
     image_folder: NonEmpty | None = None
     """Folder to which the paths of images are relative, and which they must not leave; by default, the folder of the
-    input file that contains the path."""
+    input file that contains the path, or the current directory for standard input."""
 
     id: PoolColumn | None = None
     """Column that identifies a row; by default, the id is a hash of the content."""
@@ -97,8 +97,9 @@ class InputConfig:
     comma, semicolon, tab and pipe that occurs in the first line."""
 
     vectors: NonEmpty | None = None
-    """Suffix of the array file with the embeddings of each input file: with ".npy", the embeddings of pool/a.jsonl are
-    in pool/a.npy."""
+    """Array file with an embedding for every row of all input files in name order, such as "embeddings.npy"; or the
+    suffix of an array file next to each input file, which begins with a dot, a hyphen or an underscore: with ".npy",
+    the embeddings of pool/a.jsonl are in pool/a.npy."""
 
     rows_per_shard: Annotated[int, Ge(1), Le(10_000_000)] = 65_536
     """Approximate number of rows that are processed at a time."""
@@ -108,15 +109,23 @@ class InputConfig:
             template_syntax.parse_template(self.text)  # raises an error if it is invalid
         if self.image_folder is not None and self.image is None:
             raise ValueError("image_folder: there are no images; set image, or remove the key")
+        if not isinstance(self.files, str) and any(re.fullmatch(r"-(\..+)?", one) for one in self.files):
+            raise ValueError('files: standard input must be the only entry: files: "-"')
         if self.delimiter is not None and self.delimiter in '"\r\n':
             raise ValueError("delimiter: must not be a quote or a line break")
         if isinstance(self.header, tuple) and len(set(self.header)) < len(self.header):
             raise ValueError("header: two columns have the same name")
-        if self.vectors is not None and (re.search(r"[/\\]", self.vectors) or not self.vectors.endswith(".npy")):
+        if self.vectors is not None and not self.vectors.endswith(".npy"):
             raise ValueError(
-                f"vectors: must be a suffix such as '.npy', with which the vectors of pool/a.jsonl are in pool/a.npy; "
-                f"got {format_value(self.vectors)}"
+                f"vectors: must be an array file such as 'embeddings.npy', or a suffix such as '.npy', with which the "
+                f"vectors of pool/a.jsonl are in pool/a.npy; got {format_value(self.vectors)}"
             )
+
+    @property
+    def vectors_file(self) -> str | None:
+        """Array file with the vectors of all input files; None if there is none, or one for each input file."""
+        is_suffix = self.vectors is None or re.fullmatch(r"[._-][^/\\]*", self.vectors)
+        return None if is_suffix else self.vectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,6 +97,11 @@ def read_test_files(context: Context, pool: PoolView, files: Sequence[str]) -> P
     """Read and embed the test files in the same way as the pool, with the same fitted state and quarantine rules."""
     config = context.config
     match_files("evaluate.files", *files)  # so that errors name these files, and not input.files
+    if config.input.vectors_file is not None:
+        raise DataError(
+            "evaluate.files: the test rows have no vectors: input.vectors is one array for the pool",
+            hint="set input.vectors to a suffix such as .npy, and write an array next to each file",
+        )
     key = manifest.fingerprint({"files": list(files)})[:12]
     read = replace(config.input, files=tuple(files), source=source_names.source_column(config.input))
     test_config = replace(config, run=str(context.folder / FOLDER / "test" / key), input=read)

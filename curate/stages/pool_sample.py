@@ -18,8 +18,9 @@ import pyarrow as pa
 from curate import paths
 from curate.errors import DataError
 from curate.stages.ingest import declared_types
+from curate.stages.ingest.chat_column import resolve_text
 from curate.stages.ingest.shard_writer import read_options
-from curate.store import decompression, parquet_records, readers
+from curate.store import arrow_records, decompression, parquet_records, readers
 from curate.store.arrow_values import convert_column
 from curate.store.column_types import Column, describe_array, describe_cells
 from curate.store.records import BadRecord, Batch, Piece
@@ -126,6 +127,7 @@ def sample_files(config: InputConfig, files: Mapping[str, FileInfo], seconds: fl
         A file cannot be read.
     """
     ends = time.monotonic() + seconds
+    config = resolve_text(config, files)
     builder = _SampleBuilder()
     for path, facts in files.items():
         if builder.files and time.monotonic() > ends:
@@ -184,7 +186,7 @@ class _SampleBuilder:
         batch, complete = _first(config, path, stop)
         self.files.append(path)
         self.size += size
-        self.complete &= complete or kind in ("parquet", "csv", "tsv")
+        self.complete &= complete or kind in (*readers.BINARY, "csv", "tsv")
         table, _ = declared_types.convert_columns(batch.table.slice(0, MAX_EXAMINED), declared)
         for name, values in zip(table.column_names, table.columns, strict=True):
             array = pa.concat_arrays(values.chunks) if values.num_chunks else pa.nulls(0, values.type)
@@ -238,6 +240,9 @@ def _count(path: str, size: int, first: Batch, ends: float) -> RowCount:
     if kind == "parquet":
         with paths.convert_store_errors(location), parquet_records.open_parquet(location) as file:
             return RowCount(file.metadata.num_rows)
+    if kind == "arrow":
+        with paths.convert_store_errors(location):
+            return RowCount(arrow_records.count_rows(location))
     if kind == "json":
         return _elements(path, size, ends, compressed=bool(compression))
     with paths.convert_store_errors(location):

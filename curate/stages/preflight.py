@@ -40,10 +40,11 @@ from curate.stages.findings import Findings, locate
 from curate.stages.ingest import source_names, token_counts
 from curate.stages.ingest.shard_writer import vectors_path
 from curate.stages.ingest.stage import find_input_files, match_files
-from curate.stages.ingest.text_template import template_columns
+from curate.stages.ingest.stdin_spool import is_stored_stdin, resolve_stdin
+from curate.stages.ingest.text_template import PathCounts, describe_paths_without_text, render, template_columns
 from curate.stages.pool_sample import PoolSample
 from curate.stages.resource_forecast import check_resources
-from curate.store import npy, run_directory
+from curate.store import npy, parquet_io, run_directory
 from curate.store.inputs import as_text
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def check_without_run(config: RunConfig) -> Findings:
     """Check a configuration without starting a run, in about a second."""
     _prevent_pandas_import()
     folder = paths.parse_path(config.run)
+    config = resolve_stdin(config)
     findings = Findings(config)
     with findings.collect_errors(), paths.convert_store_errors(folder):
         _check_folder(findings, folder)
@@ -144,8 +146,11 @@ def check_config(
     findings = findings or Findings(config)
     matches: dict[KeyPath, Mapping[str, Any]] = {}
     for path, pattern in referenced_files(config):
+        if path == ("input", "files") and is_stored_stdin(config) and not parquet_io.exists(paths.parse_path(pattern)):
+            findings.notes.append("input.files: standard input is read when a run starts; its columns are not checked")
+            continue
         try:
-            matched = match_files(format_path(path), pattern)
+            matched = match_files(format_path(path), pattern, folders=path != ("evaluate", "ground_truth"))
             run_directory.refuse_run_files(matched, folder, format_path(path))
             matches[path] = matched
         except CurateError as error:
@@ -162,8 +167,9 @@ def check_config(
                 source_names.source_from_path(config.input, name)
             findings.pool = pool_sample.sample_files(config.input, files, SECONDS)
             check_pool(findings, findings.pool, provisional=provisional)
-            if provisional:  # a run counts all bad records while reading
+            if provisional:  # a run counts all bad records, and the texts at paths, while reading
                 _check_bad(findings, findings.pool)
+                _check_paths(findings, findings.pool)
             _check_arrays(findings, files, findings.pool)
     _check_texts(findings, matches)
     first = provisional or not paths.list_names(folder / "input")
@@ -278,6 +284,19 @@ def _check_roles(findings: Findings, pool: PoolSample) -> None:
             findings.add(("input", role), message, "choose another column")
 
 
+def _check_paths(findings: Findings, pool: PoolSample) -> None:
+    """Add a note for every path of the text at which none of the first rows has a text."""
+    text = findings.config.input.text
+    if text is None or template_columns(text) is None or not len(pool.table):
+        return
+    counts = PathCounts()
+    render(text, pool.table, counts)
+    findings.notes += [
+        f"input.text: {message} (examined: the first {len(pool.table):,} rows of {pool.files[0]})"
+        for message in describe_paths_without_text(text, counts)
+    ]
+
+
 def _check_tokens(findings: Findings, pool: PoolSample) -> None:
     """Add an error for a tokenizer that cannot be loaded, as far as that is known without loading it."""
     name = findings.config.input.tokens
@@ -296,7 +315,7 @@ def _check_vectors(findings: Findings, path: KeyPath, entry: Entry, pool: PoolSa
     built = entry.spec.build()
     if built.column is None:
         if findings.config.input.vectors is None:
-            hint = "set the column, or the suffix of the array files: input.vectors: .npy"
+            hint = "set the column, or the array files: input.vectors: embeddings.npy"
             findings.add((*path, "column"), "there are no vectors: neither a column nor input.vectors is set", hint)
         return
     if built.column not in pool.table.column_names:
@@ -393,17 +412,18 @@ def _check_bad(findings: Findings, pool: PoolSample) -> None:
 
 def _check_arrays(findings: Findings, files: Mapping[str, object], pool: PoolSample) -> None:
     """Add an error for input files without the array of their vectors."""
-    suffix = findings.config.input.vectors
-    for name in files if suffix is not None else ():
-        path = vectors_path(paths.parse_path(name), str(suffix))
+    config, rows_known = findings.config.input, not pool.row_count.error and not pool.bad_records
+    together = config.vectors_file is not None
+    for name in ["the input files"] if together else files if config.vectors is not None else ():
+        path = paths.parse_path(config.vectors_file or str(vectors_path(paths.parse_path(name), str(config.vectors))))
         try:
             rows = npy.read_shape(path)[0]
         except (OSError, ValueError, OverflowError) as error:
             reason = "there is no such file" if isinstance(error, FileNotFoundError) else str(error)
-            hint = "set the suffix of an array file next to each input file, such as .npy"
+            hint = "set an array file, or the suffix of an array file next to each input file, such as .npy"
             findings.add(("input", "vectors"), f"cannot read the vectors of {name} in {path}: {reason}", hint)
             return
-        if len(files) == 1 and not pool.row_count.error and not pool.bad_records and rows < pool.row_count.rows:
+        if (together or len(files) == 1) and rows_known and rows < pool.row_count.rows:
             message = f"{path} has {rows:,} vectors, but {name} has {pool.row_count.rows:,} rows"
             findings.add(("input", "vectors"), message, "write one vector for every row")
 

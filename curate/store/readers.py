@@ -1,9 +1,10 @@
-"""Readers of pool files (JSON, CSV, TSV, Parquet), batch by batch; bad records are part of the result."""
+"""Readers of pool files (JSON, CSV, TSV, Parquet, Arrow), batch by batch; bad records are part of the result."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import pyarrow as pa
 
 from curate import paths
 from curate.errors import DataError
-from curate.store import csv_records, decompression, json_records, parquet_records
+from curate.store import arrow_records, csv_records, decompression, json_records, parquet_records
 from curate.store.decompression import Compression
 from curate.store.expansion import Expansion, count_expansion
 from curate.store.records import BadRecord, Batch, Piece, ReadOptions
@@ -35,7 +36,7 @@ __all__ = [
     "strip_format",
 ]
 
-Format = Literal["jsonl", "json", "csv", "tsv", "parquet"]
+Format = Literal["jsonl", "json", "csv", "tsv", "parquet", "arrow"]
 
 _SUFFIXES: dict[str, Format] = {
     ".jsonl": "jsonl",
@@ -44,7 +45,12 @@ _SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
 }
+BINARY = ("parquet", "arrow")
+"""Formats that are not text: each file lists its columns, and compression is part of the format."""
+
 _BLOCK = 1 << 22
 
 
@@ -55,11 +61,51 @@ def detect_format(path: Path) -> tuple[Format, Compression]:
     if suffixes and suffixes[-1] in decompression.SUFFIXES:
         compression = decompression.SUFFIXES[suffixes.pop()]
     kind = _SUFFIXES.get(suffixes[-1]) if suffixes else None
-    if kind is None or (kind == "parquet" and compression):
-        endings = ", ".join(decompression.SUFFIXES)
-        hint = f"rename the file to end in .jsonl, .json, .csv, .tsv (optionally followed by {endings}) or .parquet"
-        raise DataError("the file name has no known format", where=str(path), hint=hint)
+    if kind is None or (kind in BINARY and compression):
+        raise _unknown_format(path, suffixes[-1] if suffixes else "")
     return kind, compression
+
+
+def is_known(name: str) -> bool:
+    """Return whether a file name has a known format.
+
+    >>> is_known("a.jsonl.gz"), is_known("README.md"), is_known("a.parquet.gz")
+    (True, False, False)
+    """
+    root, suffix = os.path.splitext(name.lower())  # noqa: PTH122 - for speed
+    if suffix in decompression.SUFFIXES:
+        return _SUFFIXES.get(os.path.splitext(root)[1], "parquet") not in BINARY  # noqa: PTH122 - for speed
+    return suffix in _SUFFIXES
+
+
+def _unknown_format(path: Path, suffix: str) -> DataError:
+    endings = ", ".join(decompression.SUFFIXES)
+    hint = (
+        f"rename the file to end in .jsonl, .json, .csv, .tsv (optionally followed by {endings}), .parquet, .arrow or "
+        ".feather"
+    )
+    for suffixes, advice in _OTHER_FORMATS.items():
+        if suffix in suffixes:
+            hint = advice
+    return DataError("the file name has no known format", where=str(path), hint=hint)
+
+
+_OTHER_FORMATS = {
+    (".warc", ".wet", ".wat", ".html", ".htm", ".xhtml"): (
+        "extract the texts first, for example with trafilatura, or with datatrove for complete crawls, as JSON Lines"
+    ),
+    (".pdf", ".docx", ".epub"): "extract the texts first, for example with docling, as JSON Lines",
+    (
+        ".h5",
+        ".hdf5",
+        ".hdf",
+    ): "store vectors as .npy (input.vectors) and rows as .parquet, for example with h5py and pyarrow",
+    (".npy", ".npz"): "an array is not a file of rows: set it as input.vectors, next to the files of the rows",
+    (".xlsx", ".xls", ".ods"): "save the sheet as .csv",
+    (".orc", ".avro", ".tfrecord", ".tfrecords"): "convert the file to .parquet, for example with pyarrow or datasets",
+    (".txt", ".md"): 'write one row per text as JSON Lines, such as {"text": …}',
+}
+"""Advice for other formats, by suffix."""
 
 
 def strip_format(path: Path) -> str:
@@ -97,6 +143,8 @@ def scan(path: Path, rows_per_piece: int) -> tuple[str, list[tuple[int, int, int
                 offset += len(block)
     if kind == "parquet":
         return digest.hexdigest(), parquet_records.cut_row_groups(path, rows_per_piece)
+    if kind == "arrow":
+        return digest.hexdigest(), arrow_records.cut_batches(path, rows_per_piece)
     if kind != "jsonl" or compression:
         return digest.hexdigest(), None
     if cuts[-1][0] == offset and len(cuts) > 1:  # the file ends on a boundary
@@ -132,6 +180,9 @@ def _read(path: Path, piece: Piece, options: ReadOptions) -> Iterator[Batch]:
     kind, compression = detect_format(path)
     if kind == "parquet":
         yield from parquet_records.read_parquet(path, piece, options.as_text)
+        return
+    if kind == "arrow":
+        yield from arrow_records.read_arrow(path, piece, options.as_text)
         return
     with paths.open_binary(path) as packed, decompression.open_decompressed(packed, compression) as plain:
         if not compression:
@@ -212,6 +263,20 @@ def add_partitions(batch: Batch, partitions: Mapping[str, str | None]) -> Batch:
             table = table.append_column(name, pa.array([value] * len(table), pa.string()))
             cells.add(name)
     return batch if table is batch.table else replace(batch, table=table, cells=frozenset(cells))
+
+
+def read_column_type(path: Path, name: str) -> pa.DataType | None:
+    """Return the type of a column of a file that lists its columns; None for other formats and missing columns."""
+    kind = detect_format(path)[0]
+    if kind not in BINARY:
+        return None
+    with paths.convert_store_errors(path):
+        if kind == "arrow":
+            schema = arrow_records.read_schema(path)
+        else:
+            with parquet_records.open_parquet(path) as file:
+                schema = file.schema_arrow
+    return schema.field(name).type if name in schema.names else pa.null()
 
 
 def read_column_names(path: Path, options: ReadOptions | None = None) -> list[str]:

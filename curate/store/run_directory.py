@@ -13,6 +13,9 @@ from curate.store import lock, manifest
 MARK = ".curate"
 """Name of the object that marks a run directory in a store; it is written first and never deleted."""
 
+STDIN = "stdin"
+"""Folder in the run directory with the rows of standard input."""
+
 _SHOWN = 5
 """Number of names in a message."""
 
@@ -74,8 +77,9 @@ def refuse_run_files(files: Iterable[str], folder: Path, key: str = "input.files
         An input file is in the run directory; the error names the first one.
     """
     resolved = _resolve(folder)
-    below = f"{resolved}/"
-    if inside := next((name for name in files if _resolve_name(name).startswith(below)), None):
+    below, stdin = f"{resolved}/", f"{resolved}/{STDIN}/"
+    names = ((name, _resolve_name(name)) for name in files)
+    if inside := next((name for name, path in names if path.startswith(below) and not path.startswith(stdin)), None):
         message = f"{key}: the file is inside the run directory {folder}, which the run overwrites"
         raise ConfigError(message, where=inside, hint="set 'run' to a folder without input files")
 

@@ -51,7 +51,7 @@ def say(number: int) -> str:
     return f"say {words(number, 12)}"
 
 
-CHAT = "{messages[].content}"
+CHAT = "{messages[*].content}"
 LAYOUTS = {
     "GPTeacher": (
         "a.json",
@@ -73,7 +73,7 @@ LAYOUTS = {
                 "conversations": [{"from": "human", "value": ask(n)}, {"from": "gpt", "value": say(n)}],
             }
         ),
-        {"text": "{conversations[].value}", "id": "id"},
+        {"text": "{conversations[*].value}", "id": "id"},
         f"{ask(0)}\n{say(0)}",
     ),
     "messages": (
@@ -107,13 +107,13 @@ LAYOUTS = {
                 ]
             }
         ),
-        {"text": "{messages[].content[].text}"},
+        {"text": "{messages[*].content[*].text}"},
         f"{ask(0)}\n{say(0)}",
     ),
     "messages in an object": (
         "a.jsonl",
         lines(lambda n: {"id": n, "data": {"messages": [turn("user", ask(n)), turn("assistant", say(n))]}}),
-        {"text": "{data.messages[].content}", "id": "id"},
+        {"text": "{data.messages[*].content}", "id": "id"},
         f"{ask(0)}\n{say(0)}",
     ),
     "preferences": (
@@ -131,7 +131,7 @@ LAYOUTS = {
                 "chosen": [turn("user", ask(n)), turn("assistant", say(n))],
             }
         ),
-        {"text": "{chosen[].content}"},
+        {"text": "{chosen[*].content}"},
         f"{ask(0)}\n{say(0)}",
     ),
     "questions and answers": (
@@ -143,7 +143,7 @@ LAYOUTS = {
     "questions about a context": (
         "a.jsonl",
         lines(lambda n: {"id": f"{n:024x}", "context": say(n), "question": ask(n), "answers": {"text": ["a", "b"]}}),
-        {"text": "{context}\n{question}\n{answers.text[]}", "id": "id"},
+        {"text": "{context}\n{question}\n{answers.text[*]}", "id": "id"},
         f"{say(0)}\n{ask(0)}\na\nb",
     ),
     "web pages": (

@@ -536,9 +536,9 @@ FILES = [  # the whole file, where the errors stand
         id="input must contain files and text",
     ),
     pytest.param(
-        "curate: 1\nrun: x\ninput: {files: a, text: t, vectors: emb/c.npy}\nselect: [{use: uniform, keep: 1}]\n",
+        "curate: 1\nrun: x\ninput: {files: a, text: t, vectors: emb/c.npz}\nselect: [{use: uniform, keep: 1}]\n",
         ["x.yaml:3:28: input.vectors"],
-        id="vectors that are a path",
+        id="vectors that are no array file",
     ),
     pytest.param(
         "curate: 1\nrun: x\ninput: {files: [a, 3], text: t}\nselect: [{use: uniform, keep: 1}]\n",

@@ -494,7 +494,9 @@ def test_a_bucket_that_is_not_there_is_told(pool, settings, bucket):
         curate.run(settings(run=f"{url}/run"))
     data = settings()
     data["input"]["files"] = f"{url}/*.jsonl"
-    with pytest.raises(DataError, match=r"no file matches 's3://.*-missing/\*.jsonl'; check the name of the bucket"):
+    with pytest.raises(
+        DataError, match=r"no file matches 's3://.*-missing/\*.jsonl'; check the name of the bucket or the URL"
+    ):
         curate.run(data)
     with pytest.raises(ConfigError, match=f"{url}/run: this folder is not a run directory"):
         explain.explain(paths.parse_path(f"{url}/run"), "r1")

@@ -154,7 +154,7 @@ def test_a_truncated_file_is_named(tmp_path):
     ("name", "hint"),
     [
         ("a.zip", "rename the file to end in .jsonl"),
-        ("a.txt", "rename the file to end in .jsonl"),
+        ("a.txt", "write one row per text as JSON Lines"),
         ("a.parquet.gz", "rename the file to end in .jsonl"),
     ],
 )

@@ -43,16 +43,42 @@ def content_order(x: Matrix, salt: int) -> Rows:
     >>> bool((x[content_order(x, 3)] == x[::-1][content_order(x[::-1], 3)]).all())
     True
     """
-    words = np.ascontiguousarray(x).view(np.uint32)
-    weights = np.random.Generator(np.random.PCG64(salt)).integers(0, 2**64, words.shape[1], np.uint64) | np.uint64(1)
-    hashes = np.empty(len(x), np.uint64)
-    for rows in block_slices(len(x), _ROWS):
-        hashes[rows] = (words[rows] * weights).sum(axis=1, dtype=np.uint64)
+    hashes = _sum_words(x, np.random.Generator(np.random.PCG64(salt)))
     by_hash = np.argsort(hashes, kind="stable")
     ascending = hashes[by_hash]
     copy_number = np.empty(len(x), np.uint64)
     copy_number[by_hash] = np.arange(len(x)) - np.searchsorted(ascending, ascending)
     return np.argsort(mix_bits(mix_bits(hashes) + copy_number * _GOLDEN), kind="stable")
+
+
+def hash_vectors(x: Matrix, rng: np.random.Generator) -> Hashes:
+    """Hash rows to 64 bits by the bytes of their vectors; equal rows have equal hashes.
+
+    Parameters
+    ----------
+    x : (n, d) float32
+    rng : random generator
+
+    Returns
+    -------
+    (n,) uint64
+
+    Examples
+    --------
+    >>> a, b, c = hash_vectors(np.array([[0, 1], [1, 0], [0, 1]], np.float32), np.random.default_rng(0))
+    >>> bool(a == c), bool(a == b)
+    (True, False)
+    """
+    return mix_bits(_sum_words(x, rng))
+
+
+def _sum_words(x: Matrix, rng: np.random.Generator) -> Hashes:
+    words = np.ascontiguousarray(x).view(np.uint32)
+    weights = rng.integers(0, 2**64, words.shape[1], np.uint64) | np.uint64(1)
+    hashes = np.empty(len(x), np.uint64)
+    for rows in block_slices(len(x), _ROWS):
+        hashes[rows] = (words[rows] * weights).sum(axis=1, dtype=np.uint64)
+    return hashes
 
 
 def sample_by_content(x: Matrix, selected: Rows, size: int, salt: int) -> tuple[Rows, Rows]:

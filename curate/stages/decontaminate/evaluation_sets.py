@@ -72,6 +72,11 @@ def resolve_sets(config: RunConfig) -> dict[str, InputConfig]:
         patterns_by_name |= {file if names.count(name) > 1 else name: (file,) for file, name in pairs}
     pool = replace(pool, id=None, label=None, source=None, tokens=None, types=None, image=None, image_folder=None)
     vectors = None if section.min_similarity is None else pool.vectors
+    if vectors is not None and pool.vectors_file is not None:
+        raise DataError(
+            f"{DECONTAMINATE}.min_similarity: the sets have no vectors: input.vectors is one array for the pool",
+            hint="set input.vectors to a suffix such as .npy, and write an array next to each file",
+        )
     return {
         name: replace(pool, files=files, text=section.text_for_set(name, pool.text), vectors=vectors)
         for name, files in patterns_by_name.items()

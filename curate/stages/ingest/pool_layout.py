@@ -17,10 +17,11 @@ from curate import paths
 from curate.config.issues import suggest_name
 from curate.config.template_syntax import extract_paths
 from curate.errors import ConfigError, ConfigErrors, DataError, summarize_names
+from curate.kernels.text.chats import kind_of_list
 from curate.kernels.text.json_values import dumps, to_text
 from curate.kernels.text.text_identity import is_blank
 from curate.kernels.text.word_tokens import split_words
-from curate.stages.ingest.text_template import is_text, json_values, render, template_columns
+from curate.stages.ingest.text_template import is_text, json_values, parse_text, render, template_columns
 from curate.store import readers
 from curate.store.records import Batch, Piece, ReadOptions
 
@@ -366,8 +367,15 @@ def _columns(tables: Mapping[str, pa.Table]) -> dict[str, _Column]:
         for table in tables.values():
             has_column = name in table.column_names
             values += json_values(table[name].combine_chunks()) if has_column else [None] * len(table)
+        if _are_chats(parsed := list(map(parse_text, values))):
+            values = parsed
         columns[name] = _Column(name, values, all(name in table.column_names for table in tables.values()))
     return columns
+
+
+def _are_chats(values: Sequence[object]) -> bool:
+    """Return whether most values are chats, such as those in texts that contain JSON."""
+    return sum(isinstance(one, list) and kind_of_list(one) == "message" for one in values) > len(values) / 2
 
 
 def _with_names(columns: Collection[_Column], names: Sequence[str]) -> list[_Column]:
@@ -422,10 +430,10 @@ def _turns_path(name: str, values: Sequence[object], *, with_speaker: bool = Fal
         return next(filter(None, text_paths), None)
     turns = [turn for one in lists for turn in one if turn is not None]
     if len(lists) > len(values) / 2 and sum(isinstance(turn, str) for turn in turns) > len(turns) / 2:
-        return None if with_speaker else f"{name}[]"
+        return None if with_speaker else f"{name}[*]"
     turns_with_fields = [turn for turn in turns if isinstance(turn, dict)]
     has_speaker = not with_speaker or any(key in turn for turn in turns_with_fields for key in _SPEAKER_FIELDS)
-    text_paths = (_text_path(f"{name}[]", key, turns_with_fields) for key in _TEXT_FIELDS)
+    text_paths = (_text_path(f"{name}[*]", key, turns_with_fields) for key in _TEXT_FIELDS)
     return next(filter(None, text_paths), None) if len(lists) > len(values) / 2 and has_speaker else None
 
 
@@ -435,9 +443,9 @@ def _text_path(name: str, key: str, turns: Sequence[dict[str, object]]) -> str |
     parts = [part for one in values if isinstance(one, list) for part in one]
     for field in _PART_TEXT_FIELDS:
         if any(isinstance(part, dict) and isinstance(part.get(field), str) for part in parts):
-            return f"{name}.{key}[].{field}"
+            return f"{name}.{key}[*].{field}"
     if any(isinstance(part, str) for part in parts):
-        return f"{name}.{key}[]"
+        return f"{name}.{key}[*]"
     return f"{name}.{key}" if sum(isinstance(one, str) for one in values) > len(turns) / 10 else None
 
 

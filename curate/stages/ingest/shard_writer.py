@@ -22,6 +22,7 @@ from curate.kernels.images.codec import inspect_image, map_images
 from curate.kernels.text.json_values import is_binary, to_identifier, to_text
 from curate.kernels.text.text_identity import is_blank
 from curate.stages.ingest import declared_types, image_catalog, source_names, text_template, token_counts
+from curate.stages.ingest.text_template import PathCounts
 from curate.store import image_files, inputs, json_records, npy, parquet_io, readers, schemas, small_files
 from curate.store.arrow_values import convert_column
 from curate.store.column_types import Column, describe_array, describe_cells
@@ -160,6 +161,9 @@ class ReadResult:
 
     nested: dict[str, NestedColumn] = field(default_factory=dict)
     """Values of each non-scalar column in JSON files, including bad records."""
+
+    path_counts: PathCounts = field(default_factory=PathCounts)
+    """Use of the paths of the text template by the rows."""
 
     incomplete: bool = False
     """Whether shards are missing because records have different kinds of values."""
@@ -462,7 +466,7 @@ def _usable_rows(task: ReadTask, files: _Files, batch: Batch, bad: _Quarantine, 
     rejected = _RejectedRows(n)
     for reason, rows in undeclared:
         rejected.add(rows, reason)
-    text = _text(config, table, batch.texts, path, rejected)
+    text = _text(config, table, batch.texts, path, rejected, result.path_counts)
     images = None if config.image is None else _Images.read(task, table, files, owners, rejected)
     source = _source(config, table, files, owners, rejected)
     identity = to_identifier(_array(table, config.id)) if config.id else pa.nulls(n, pa.string())
@@ -514,7 +518,7 @@ def _usable_rows(task: ReadTask, files: _Files, batch: Batch, bad: _Quarantine, 
         ours[inputs.SOURCE] = pa.array(source, pa.string()).take(keep)
     if batch.nulls is not None:
         ours[inputs.NULLS] = batch.nulls.take(keep)
-    if config.vectors:
+    if config.vectors and not config.vectors_file:
         ours[inputs.VECTOR] = _vectors(config.vectors, path, ours[inputs.ROW].to_numpy())
     for name, column in ours.items():
         kept = kept.append_column(name, column)
@@ -642,7 +646,12 @@ def _array(table: pa.Table, name: str) -> pa.Array:
 
 
 def _text(
-    config: InputConfig, table: pa.Table, texts: Mapping[str, pa.Array], path: str, rejected: _RejectedRows
+    config: InputConfig,
+    table: pa.Table,
+    texts: Mapping[str, pa.Array],
+    path: str,
+    rejected: _RejectedRows,
+    counts: PathCounts,
 ) -> pa.Array:
     if config.text is None:
         return pa.array([""] * len(table), pa.string())
@@ -651,7 +660,7 @@ def _text(
             table = table.set_column(table.column_names.index(name), name, texts[name])
         for name in names:
             _text_role(name, table, "text", rejected)
-        return text_template.render(config.text, table)
+        return text_template.render(config.text, table, counts)
     column = _array(table, config.text)
     if not (pa.types.is_null(column.type) or text_template.is_text(column.type)):
         raise DataError(
@@ -715,6 +724,31 @@ _VECTORS_HINT = "write an array with one vector for every row of the file"
 
 def _vectors(suffix: str, path: str, rows: np.ndarray) -> pa.Array:
     array_path = vectors_path(paths.parse_path(path), suffix)
+    return _read_vectors(array_path, rows, f"{path} has more rows")
+
+
+@dataclass(frozen=True, slots=True)
+class VectorTask:
+    """Task of adding the vectors of one array for the pool to a shard."""
+
+    shard: Path
+    array: Path
+    offsets: tuple[int, ...]
+    """Number of rows in the files before each file."""
+
+    fingerprint: str
+
+
+def add_vectors(task: VectorTask) -> None:
+    """Add the vectors of the rows of a shard as a column."""
+    table = parquet_io.read(task.shard)
+    rows = np.asarray(task.offsets, np.int64)[table[inputs.FILE].to_numpy()] + table[inputs.ROW].to_numpy()
+    table = table.append_column(inputs.VECTOR, _read_vectors(task.array, rows, "the input files have more rows"))
+    parquet_io.write(table, task.shard, task.fingerprint, compression="zstd")
+
+
+def _read_vectors(array_path: Path, rows: NDArray[np.int64], problem: str) -> pa.Array:
+    """Return rows of an array, in ascending order, as lists."""
     first, last = (int(rows[0]), int(rows[-1])) if len(rows) else (0, -1)
     with paths.convert_store_errors(array_path):
         try:
@@ -723,7 +757,7 @@ def _vectors(suffix: str, path: str, rows: np.ndarray) -> pa.Array:
         except (OSError, ValueError, OverflowError) as error:
             raise DataError(f"cannot read the vectors: {error}", where=str(array_path), hint=_VECTORS_HINT) from error
     if last >= shape[0]:
-        message = f"the array has {shape[0]:,} vectors, but {path} has more rows"
+        message = f"the array has {shape[0]:,} vectors, but {problem}"
         raise DataError(message, where=str(array_path), hint=_VECTORS_HINT)
     with np.errstate(over="ignore"):  # overflows become infinite, and are quarantined by the embed stage
         taken = np.ascontiguousarray(array[rows - first], np.float32)

@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import itertools
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -29,21 +30,24 @@ from curate.kernels.types import Hashes
 from curate.paths import FileInfo
 from curate.pool.view import PoolView
 from curate.stages import column_names, guardrails
-from curate.stages.base import QUARANTINE, CompletedStages, Context, Outcome, Stage, Step, run_step
+from curate.stages.base import QUARANTINE, CompletedStages, Context, Outcome, Stage, Step, raise_if_failed, run_step
 from curate.stages.export import map_strings
 from curate.stages.ingest import image_catalog, source_names, text_template, token_counts
+from curate.stages.ingest.chat_column import resolve_text
 from curate.stages.ingest.shard_writer import (
     CountMethod,
     FileCount,
     NestedColumn,
     ReadResult,
     ReadTask,
+    VectorTask,
     add_features,
+    add_vectors,
     read_options,
     vectors_path,
     write_shards,
 )
-from curate.store import inputs, json_records, manifest, npy, parquet_io, readers, run_directory, schemas
+from curate.store import input_folders, inputs, json_records, manifest, npy, parquet_io, readers, run_directory, schemas
 from curate.store.column_types import Column
 from curate.store.inputs import DEFAULT_SOURCE, NO_SOURCE, InputResult, Inputs
 from curate.store.manifest import Record, StageResult
@@ -125,8 +129,17 @@ def find_input_files(config: InputConfig) -> dict[str, FileInfo]:
     return match_files("input.files", *([config.files] if isinstance(config.files, str) else config.files))
 
 
-def match_files(key: str, *patterns: str) -> dict[str, FileInfo]:
+def match_files(key: str, *patterns: str, folders: bool = True) -> dict[str, FileInfo]:
     """Return the files that match any of the patterns of a configuration key, in name order, with their stamps.
+
+    Parameters
+    ----------
+    key : str
+        Key of the configuration, for messages.
+    patterns : str
+        Files, patterns, and folders.
+    folders : bool, default True
+        Whether a folder represents its files; otherwise it is an error.
 
     Raises
     ------
@@ -135,16 +148,17 @@ def match_files(key: str, *patterns: str) -> dict[str, FileInfo]:
     """
     files: dict[str, FileInfo] = {}
     for pattern in patterns:
+        listed = input_folders.list_folder(pattern) if folders else None
+        if listed is not None:
+            files |= {name: paths.read_stamp(paths.parse_path(name)) for name in listed.files}
+            continue
         matched = paths.match_files(pattern)
         if not matched:
             url = "://" in pattern
-            hint = "check the name of the bucket" if url else "patterns are relative to the current folder"
+            hint = "check the name of the bucket or the URL" if url else "patterns are relative to the current folder"
             message = f"{key}: no file matches {pattern!r}"
             if not url and Path(pattern).is_dir():
-                message, hint = (
-                    f"{key}: {pattern!r} is a folder",
-                    f"use a pattern for its files: {pattern.rstrip('/')}/*",
-                )
+                message, hint = f"{key}: {pattern!r} is a folder", "name a file"
             raise DataError(message, where="" if url else str(Path.cwd()), hint=f"{hint}; ** descends into folders")
         files |= matched
     return {path: files[path] for path in paths.unique_files(files)}
@@ -163,15 +177,19 @@ def survey_files(context: Context) -> list[FileInfo]:
     files: list[FileInfo] = []
     input_files = find_input_files(config)
     run_directory.refuse_run_files(input_files, context.folder)
+    arrays = _array_paths(config, list(input_files))
     for path, status in input_files.items():
-        seen = _with_stamps(path, status, config.vectors)
+        seen = _with_stamps(path, status, arrays.get(path))
         old = before.get(path, {})
         same = not context.verify and {key: old.get(key) for key in seen} == seen
         files.append(old if same else seen)
     unread = [file for file in files if "sha256" not in file]
     if unread:
-        paths.wait_for_clock_tick([*unread, *(file["vectors"] for file in unread if config.vectors)])
-        tasks = [_Scan(tuple(file["path"] for file in group), config) for group in _group_files(unread)]
+        paths.wait_for_clock_tick([*unread, *(file["vectors"] for file in unread if "vectors" in file)])
+        tasks = [
+            _Scan(tuple((file["path"], arrays.get(file["path"])) for file in group), config.rows_per_shard)
+            for group in _group_files(unread)
+        ]
         sizes = [sum(file["size"] for file in group) for group in _group_files(unread)]
         scans, _, _ = context.map("hashing input", _scan, tasks, sizes, "bytes")
         for file, scanned in zip(unread, itertools.chain.from_iterable(scans), strict=True):
@@ -185,32 +203,43 @@ def survey_images(context: Context, files: Sequence[FileInfo]) -> str | None:
     if config.image is None:
         return None
     groups = [pieces for pieces, _ in _group_pieces(config, files)]
-    return image_catalog.survey(context, files, groups, read_options(config))
+    options = replace(read_options(config), scalar_columns=(), template_columns=())
+    return image_catalog.survey(context, files, groups, options)
 
 
-def _with_stamps(path: str, status: FileInfo, suffix: str | None) -> FileInfo:
+def _array_paths(config: InputConfig, names: Sequence[str]) -> dict[str, Path]:
+    """Return the array of vectors of each input file; an array for all files belongs to the first."""
+    if config.vectors is None:
+        return {}
+    if config.vectors_file is not None:
+        return {name: paths.parse_path(config.vectors_file) for name in names[:1]}
+    return {name: vectors_path(paths.parse_path(name), config.vectors) for name in names}
+
+
+def _with_stamps(path: str, status: FileInfo, array: Path | None) -> FileInfo:
     """Return the stamp of an input file and of its array of vectors; an equal stamp means equal content."""
     seen = {"path": path, **status}
-    return seen | {"vectors": paths.read_stamp(vectors_path(paths.parse_path(path), suffix))} if suffix else seen
+    return seen | {"vectors": paths.read_stamp(array)} if array is not None else seen
 
 
-def _refuse_changed(files: Sequence[FileInfo], suffix: str | None) -> None:
+def _refuse_changed(files: Sequence[FileInfo], config: InputConfig) -> None:
     """Raise an error if a file changed since it was hashed, because its rows then do not match the hash.
 
     A stamp may also change without the bytes, for example when a link to the file is created.
     """
+    arrays = _array_paths(config, [file["path"] for file in files])
     for file in files:
-        path = paths.parse_path(file["path"])
-        seen = _with_stamps(file["path"], paths.read_stamp(path), suffix)
+        path, array = paths.parse_path(file["path"]), arrays.get(file["path"])
+        seen = _with_stamps(file["path"], paths.read_stamp(path), array)
         same = all(file[key] == value for key, value in seen.items())
-        if not same and not _same_bytes(file, path, suffix):
+        if not same and not _same_bytes(file, path, array):
             hint = "write files elsewhere, move them here when they are complete, and run again"
             raise DataError("the file changed while it was read", where=file["path"], hint=hint)
 
 
-def _same_bytes(file: FileInfo, path: Path, suffix: str | None) -> bool:
+def _same_bytes(file: FileInfo, path: Path, array: Path | None) -> bool:
     """Return whether an input file and its array of vectors are unchanged since they were hashed."""
-    vectors: bool = suffix is None or paths.hash_file(vectors_path(path, suffix)) == file["vectors_sha256"]
+    vectors: bool = array is None or paths.hash_file(array) == file["vectors_sha256"]
     return vectors and bool(paths.hash_file(path) == file["sha256"])
 
 
@@ -234,22 +263,24 @@ def _group_files(files: Sequence[FileInfo]) -> Iterator[list[FileInfo]]:
 
 @dataclass(frozen=True, slots=True)
 class _Scan:
-    paths: tuple[str, ...]
-    config: InputConfig
+    files: tuple[tuple[str, Path | None], ...]
+    """Path of each file, and of its array of vectors."""
+
+    rows_per_shard: int
 
 
 def _scan(task: _Scan) -> list[FileInfo]:
-    return [_scan_file(name, task.config.rows_per_shard, task.config.vectors) for name in task.paths]
+    return [_scan_file(name, task.rows_per_shard, array) for name, array in task.files]
 
 
-def _scan_file(name: str, rows_per_shard: int, vectors: str | None) -> FileInfo:
+def _scan_file(name: str, rows_per_shard: int, array: Path | None) -> FileInfo:
     path = paths.parse_path(name)
     try:
         with paths.convert_store_errors(path):
             sha256, cuts = readers.scan(path, rows_per_shard)
             facts: FileInfo = {"sha256": sha256, "cuts": None if cuts is None else [list(cut) for cut in cuts]}
-            if vectors:
-                with paths.open_binary(vectors_path(path, vectors)) as file:
+            if array is not None:
+                with paths.open_binary(array) as file:
                     facts["vectors_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise paths.unreadable_error(path, error) from error
@@ -260,7 +291,7 @@ def fingerprint_inputs(config: InputConfig, files: Sequence[FileInfo], images: s
     """Return the inputs of the fingerprint of the input shards; ``images`` is from ``survey_images``."""
     settings = ("text", "id", "label", "source", "tokens", "types", "header", "delimiter", "vectors", "rows_per_shard")
     return {
-        "version": 4,
+        "version": 5,
         "files": {file["path"]: file["sha256"] + file.get("vectors_sha256", "") for file in files},
         **{name: to_plain(getattr(config, name)) for name in settings},
         **({} if images is None else {"image": [config.image, config.image_folder], "images": images}),
@@ -277,11 +308,12 @@ def _uses_tokenizer(config: InputConfig, files: Sequence[FileInfo]) -> bool:
 
 
 def _work(context: Context, folder: Path, files: list[FileInfo], fingerprint: str) -> Outcome[InputResult]:
-    config = context.config.input
+    config = resolve_text(context.config.input, (file["path"] for file in files))
     paths.remove_directory(folder / _INCOMING)
     for obsolete in paths.list_shards(folder / QUARANTINE):
         paths.unlink(obsolete)
     _warn_of_headers(context, files)
+    _note_skipped_files(context)
     counting = _detect_count_method(config, files)
     tasks = list(_tasks(config, files, counting, folder, fingerprint))
     done, _, peak = context.map("reading input", write_shards, tasks, [task.weight for task in tasks])
@@ -296,7 +328,7 @@ def _work(context: Context, folder: Path, files: list[FileInfo], fingerprint: st
         peak = max(peak, more)
         for number, one in zip(repeated, redone, strict=True):
             done[number] = one
-    _refuse_changed(files, config.vectors)
+    _refuse_changed(files, config)
     counts = _file_counts(done, len(files))
     schema = _schema(done)
     if len(schema):  # a pool without rows has its own error below
@@ -305,7 +337,10 @@ def _work(context: Context, folder: Path, files: list[FileInfo], fingerprint: st
         map_strings.check(context.config, types)
     _check_tokens(config, counting, files, counts)
     _check_vectors(config, files, counts)
-    shard_paths = _number_shards(folder, [path for item in done for path in item.paths])
+    incoming = [path for item in done for path in item.paths]
+    if config.vectors_file is not None:
+        _add_vectors(context, config.vectors_file, incoming, counts, fingerprint)
+    shard_paths = _number_shards(folder, incoming)
     duplicates = _make_ids_unique(folder, shard_paths, config, [file["path"] for file in files], fingerprint)
     paths.remove_directory(folder / _INCOMING)
     for number, _ in duplicates:
@@ -321,6 +356,7 @@ def _work(context: Context, folder: Path, files: list[FileInfo], fingerprint: st
     if text_template.template_columns(config.text) is None:
         roles["text"] = config.text
     rows = [parquet_io.count_rows(path) for path in shard_paths]
+    unused = _paths_without_text(config, done)
     if non_finite := sum(count.non_finite for count in counts):
         context.progress.note(f"input: {non_finite:,} NaN and Infinity literals were read as null")
     result = InputResult(
@@ -332,15 +368,29 @@ def _work(context: Context, folder: Path, files: list[FileInfo], fingerprint: st
         digests=tuple(_digest(path, config.id or inputs.ID) for path in shard_paths),
     )
     if not sum(rows):
-        total = sum(seen.values())
-        where = ", ".join(file["path"] for file in files[:3])
-        if not total:
-            raise DataError("there are no rows", where=where, hint="check that the files are complete")
         parts = [path for path in paths.list_shards(folder / QUARANTINE) if parquet_io.is_current(path, fingerprint)]
-        reasons = summarize_reasons(parts, context.config.export.mask_pii)
-        message = f"all {total:,} rows were quarantined: {reasons}"
-        raise DataError(message, where=where, hint=f"fix the input; all rows with reasons are in {folder / QUARANTINE}")
+        reasons = "; ".join([summarize_reasons(parts, context.config.export.mask_pii), *unused])
+        raise _no_rows_error(sum(seen.values()), files, reasons, folder)
+    for message in unused:
+        others = f" and {len(files) - 1:,} more files" if len(files) > 1 else ""
+        context.progress.warn(f"{files[0]['path']}{others}: {message}")
     return Outcome(sources=sources, shards=len(shard_paths), peak_memory=peak, result=result)
+
+
+def _no_rows_error(quarantined: int, files: Sequence[FileInfo], reasons: str, folder: Path) -> DataError:
+    where = ", ".join(file["path"] for file in files[:3])
+    if not quarantined:
+        return DataError("there are no rows", where=where, hint="check that the files are complete")
+    message = f"all {quarantined:,} rows were quarantined: {reasons}"
+    return DataError(message, where=where, hint=f"fix the input; all rows with reasons are in {folder / QUARANTINE}")
+
+
+def _paths_without_text(config: InputConfig, done: Sequence[ReadResult]) -> list[str]:
+    """Return a message for each path of the text at which no row of the pool has a text."""
+    counts = text_template.PathCounts()
+    for item in done:
+        counts.add(item.path_counts)
+    return text_template.describe_paths_without_text(config.text, counts)
 
 
 def _tasks(
@@ -408,6 +458,27 @@ def _warn_of_headers(context: Context, files: Sequence[FileInfo]) -> None:
 
 
 _MAX_SHOWN = 40  # characters of a name
+
+
+def _note_skipped_files(context: Context) -> None:
+    """Report the files in input folders that are not read, and splits that are read together."""
+    files = context.config.input.files
+    for pattern in [files] if isinstance(files, str) else files:
+        listed = input_folders.list_folder(pattern)
+        if listed is not None and listed.skipped:
+            shown = [os.fsencode(os.path.relpath(name, pattern)).decode(errors="replace") for name in listed.skipped]
+            names = summarize_names(shown, _MOST_SKIPPED)
+            count = len(listed.skipped)
+            context.progress.note(f"input: {pattern}: skipped {count:,} files of other formats: {names}")
+        if listed is not None and listed.splits:
+            splits = summarize_names(listed.splits)
+            context.progress.warn(
+                f"input: {pattern}: all splits of the dataset are in the pool ({splits}); to read only one, set "
+                f"input.files: {Path(pattern) / listed.splits[0]}"
+            )
+
+
+_MOST_SKIPPED = 5  # names in a message
 
 
 def _check_tokens(
@@ -529,18 +600,29 @@ def _check_columns(config: InputConfig, types: Mapping[str, pa.DataType]) -> Non
 
 
 def _check_vectors(config: InputConfig, files: Sequence[FileInfo], counts: Sequence[FileCount]) -> None:
-    if config.vectors is None:
-        return
-    for file, count in zip(files, counts, strict=True):
-        path = vectors_path(paths.parse_path(file["path"]), config.vectors)
+    names = [file["path"] for file in files]
+    for name, path in _array_paths(config, names).items():
+        together = config.vectors_file is not None
+        extent = sum(count.extent for count in counts) if together else counts[names.index(name)].extent
         try:
             n_vectors = npy.read_shape(path)[0]
         except (OSError, ValueError, OverflowError) as error:
             hint = "write an array with one vector for every row of the file"
             raise DataError(f"cannot read the vectors: {error}", where=str(path), hint=hint) from error
-        if n_vectors != count.extent:
-            message = f"the array has {n_vectors:,} vectors, but {file['path']} has {count.extent:,} rows"
-            raise DataError(message, where=str(path), hint="write one vector for every row of the file")
+        if n_vectors != extent:
+            rows = f"the input files have {extent:,} rows together" if together else f"{name} has {extent:,} rows"
+            hint = f"write one vector for every row of the {'files, in name order' if together else 'file'}"
+            raise DataError(f"the array has {n_vectors:,} vectors, but {rows}", where=str(path), hint=hint)
+
+
+def _add_vectors(
+    context: Context, array: str, shards: Sequence[Path], counts: Sequence[FileCount], fingerprint: str
+) -> None:
+    """Add the vectors of an array for all input files to the shards."""
+    offsets = tuple(itertools.accumulate((count.extent for count in counts[:-1]), initial=0))
+    tasks = [VectorTask(path, paths.parse_path(array), offsets, fingerprint) for path in shards]
+    _, failed, _ = context.map("adding vectors", add_vectors, tasks, [parquet_io.count_rows(path) for path in shards])
+    raise_if_failed(failed)
 
 
 # ---------------------------------------------------------------- ids

@@ -330,6 +330,7 @@ def test_shards_of_long_texts_have_fewer_rows(tmp_path, monkeypatch, count, size
     """As 66,000 texts of 33 KB, or 2,200 of 1 MB, do at a hundred and ten times this scale."""
     monkeypatch.setattr(shard_writer, "SHARD_BYTES", 1 << 21)
     monkeypatch.setattr("curate.store.parquet_records.MAX_BATCH_BYTES", 1 << 20)
+    monkeypatch.setattr("curate.store.arrow_batches.MAX_BATCH_BYTES", 1 << 20)
     texts = ["x" * size if same else f"{number:06d}" + "x" * (size - 6) for number in range(count)]
     source, record = ingested(tmp_path, {"a.parquet": pa.table({"text": pa.array(texts, kind)})})
     assert source.rows == record.count.kept == count

@@ -116,14 +116,14 @@ CHAT = [{"id": n, "messages": [{"role": "user", "content": TEXT}], "text": TEXT}
         (
             "messages",
             "column 'messages' contains lists or objects, not text; to use the texts in it, "
-            'pass --text "{messages[].content}"',
+            'pass --text "{messages[*].content}"',
         ),
         (
             "id",
             "column 'id' contains numbers, not text; to use it as text anyway, write it as a template: --text \"{id}\"",
         ),
-        ("{messages[].contnet}", 'selects no text in any row of a.jsonl; did you mean "{messages[].content}"?'),
-        ("{messages[]content}", "'messages[]content' is not a valid path into a list"),
+        ("{messages[*].contnet}", 'selects no text in any row of a.jsonl; did you mean "{messages[*].content}"?'),
+        ("{messages[*]content}", "'messages[*]content' is not a valid path into a list"),
     ],
 )
 def test_a_text_that_is_named_wrongly_is_an_error_with_the_right_one(write, text, hint):
@@ -133,7 +133,7 @@ def test_a_text_that_is_named_wrongly_is_an_error_with_the_right_one(write, text
     assert hint in str(refused.value)
 
 
-@pytest.mark.parametrize("text", ["text", "{messages[].role}", "{id}", "{text} {id}"])
+@pytest.mark.parametrize("text", ["text", "{messages[*].role}", "{id}", "{text} {id}"])
 def test_a_text_that_is_named_rightly_is_taken(write, text):
     assert detect_layout([write(CHAT)], text).text == text
 

@@ -33,7 +33,7 @@ def test_nulls_give_nothing_and_a_row_of_blanks_has_no_text():
 
 
 def test_what_is_no_string_is_written_as_json():
-    assert text_template.render("{tags}/{n}", TABLE).to_pylist() == ['["t"]/1', "[]/", None, "/2"]
+    assert text_template.render("{tags}/{n}", TABLE).to_pylist() == ['["t"]/1', None, None, "/2"]
 
 
 def test_braces_are_doubled_and_missing_columns_are_empty():
@@ -74,37 +74,60 @@ def as_json(values):
 @pytest.mark.parametrize("array", [pa.array(TURNS), as_json(TURNS)], ids=["structs", "JSON"])
 def test_a_path_gives_a_line_for_each_value_and_none_for_blank_ones(array):
     table = pa.table({"messages": array})
-    assert text_template.render("{messages[].content}", table).to_pylist() == ["Hi\nHello", None, None, None]
-    assert text_template.render("{messages[].role}!", table).to_pylist() == ["user\nassistant!"] * 2 + [None] * 2
+    assert text_template.render("{messages[*].content}", table).to_pylist() == ["Hi\nHello", None, None, None]
+    assert text_template.render("{messages[*].role}!", table).to_pylist() == ["user\nassistant!"] * 2 + [None] * 2
 
 
 def test_a_text_on_the_way_is_taken_and_other_values_are_not():
     table = pa.table({"messages": as_json(PARTS)})
-    texts = text_template.render("{messages[].content[].text}", table).to_pylist()
+    texts = text_template.render("{messages[*].content[*].text}", table).to_pylist()
     assert texts == ["a\nb", "c", None, "a text"]
 
 
 def test_what_a_path_leads_to_is_text_as_anywhere():
     table = pa.table({"x": as_json([{"n": [1.10, 12345678901234567890123, True, {"a": "b"}, ["c"]]}, [[1], [2, 3]]])})
-    assert text_template.render("{x.n[]}", table).to_pylist() == [
+    assert text_template.render("{x.n[*]}", table).to_pylist() == [
         '1.1\n12345678901234567890123\ntrue\n{"a":"b"}\n["c"]',
         None,
     ]
-    assert text_template.render("{x[][]}", table).to_pylist() == [None, "1\n2\n3"]
-    assert text_template.template_columns("{x.n[]} {x[][]} {a.b} {c[0]}") == ["x", "a.b", "c[0]"]
+    assert text_template.render("{x[*][*]}", table).to_pylist() == [None, "1\n2\n3"]
+    assert text_template.template_columns("{x.n[*]} {x[*][*]} {a.b} {c[0]} {weight [kg]}") == [
+        "x",
+        "a.b",
+        "c",
+        "weight [kg]",
+    ]
 
 
 def test_a_map_is_a_list_of_keys_and_values():
     table = pa.table({"x": pa.array([[("a", "b"), ("c", "d")]], pa.map_(pa.string(), pa.string()))})
-    assert text_template.render("{x[].key}={x[].value}", table).to_pylist() == ["a\nc=b\nd"]
+    assert text_template.render("{x[*].key}={x[*].value}", table).to_pylist() == ["a\nc=b\nd"]
 
 
-@pytest.mark.parametrize("template", ["{[]}", "{a[]b}", "{a[].}", "{a[]..b}", "{.a[]}", "{a[][0]}"])
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{[*]}",
+        "{a[*]b}",
+        "{a[*].}",
+        "{a[*]..b}",
+        "{.a[*]}",
+        "{a[1:]}",
+        '{a[role="user"]}',
+        "{a[role = user]}",
+        "{a[=x]}",
+    ],
+)
 def test_what_is_no_path_is_an_error_that_shows_one(template):
     with pytest.raises(
-        ValueError, match=r"is not a valid path into a list; write it like \"\{messages\[\]\.content\}\""
+        ValueError, match=r"is not a valid path into a list; write it like \"\{messages\[\*\]\.content\}\""
     ):
         text_template.template_columns(template)
+
+
+def test_empty_brackets_are_answered_with_a_star():
+    with pytest.raises(ValueError, match=r'write \[\*\] for all elements: "\{a\[\*\]\.b\[\*\]\}"'):
+        text_template.template_columns("{a[].b[]}")
 
 
 VALUES = st.recursive(
@@ -112,7 +135,20 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b"]), inner, max_size=2),
     max_leaves=12,
 )
-PATHS = st.sampled_from(["x[]", "x[].a", "x[].a[].b", "x.a[]", "x.a[].b", "x.b[].a[]"])
+PATHS = st.sampled_from(
+    [
+        "x[*]",
+        "x[*].a",
+        "x[*].a[*].b",
+        "x.a[*]",
+        "x.a[*].b",
+        "x.b[*].a[*]",
+        "x[0]",
+        "x[-1].a",
+        "x[a=b].b",
+        "x[b=a][-1].b",
+    ]
+)
 
 
 @given(rows=st.lists(VALUES, min_size=1, max_size=5), names=st.lists(PATHS, min_size=1, max_size=2, unique=True))
