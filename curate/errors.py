@@ -15,6 +15,7 @@ CONFIG = 2
 DATA = 3
 PLUGIN = 4
 GUARD = 5
+HOOK = 6
 LOCKED = 75
 INTERRUPTED = 130
 TERMINATED = 143
@@ -180,6 +181,12 @@ class GuardrailError(CurateError):
 
 class AccountingError(GuardrailError):
     """Violation of rows in = kept + dropped + quarantined."""
+
+
+class PublicationHookError(CurateError):
+    """Failure of the command that runs after a publication; the version stays published."""
+
+    exit_code = HOOK
 
 
 class LockedError(CurateError):

@@ -33,6 +33,7 @@ from curate.stages.base import (
 from curate.stages.cluster import Cluster
 from curate.stages.decontaminate.stage import Decontaminate
 from curate.stages.embed.stage import Embed
+from curate.stages.export import publication_hook
 from curate.stages.export.stage import Export, ExportResult
 from curate.stages.findings import Findings
 from curate.stages.ingest.stage import Ingest, survey_files
@@ -346,6 +347,8 @@ def _run(context: Context, until: str, *, report: bool) -> Summary:
     unchanged, page, rendered = _publish(context, done, before, late_warnings, report=report)
     for warning in (*done.warnings, *late_warnings):
         context.progress.warn(warning)
+    if done.export is not None:
+        publication_hook.run_once(context, done.export.name)
     return Summary(
         config.run,
         done.records,

@@ -105,7 +105,7 @@ FAMILIES = (
         "exporter",
         "",
         "Exporters",
-        "Exporters write the selected rows. Both formats keep every column of the pool.",
+        "Exporters write the selected rows. [Formats](../reference/formats.md) compares them.",
     ),
     Family(
         "metric",

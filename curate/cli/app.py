@@ -30,7 +30,7 @@ configures all stages:
 **embed → cluster → score → select → export**
 
 Create a configuration with `curate init`, preview a run with `curate plan`, and run it with `curate run`.""",
-    epilog="Exit codes: 0 success, 1 bug, 2 configuration, 3 input data, 4 plugin, 5 guardrail, "
+    epilog="Exit codes: 0 success, 1 bug, 2 configuration, 3 input data, 4 plugin, 5 guardrail, 6 hook, "
     "75 locked, 130 interrupted, 143 terminated.",
 )
 

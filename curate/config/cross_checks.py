@@ -16,12 +16,13 @@ from curate.config.model import (
     RefreshConfig,
     SplitConfig,
     count_epochs,
+    parse_size,
 )
 from curate.config.sections import BUDGET_KEYS, ENTRY_SECTIONS
 from curate.config.validator import Values
 from curate.config.yaml_positions import KeyPath, PlainData
 from curate.plugins import registry
-from curate.plugins.fields import Field, fields, find_marked, iter_marks
+from curate.plugins.fields import Field, fields, find_marked, format_value, iter_marks
 from curate.plugins.interfaces import ConfigReference, TemplateField
 from curate.plugins.registry import Plugin
 
@@ -255,11 +256,16 @@ class _Checks:
     def check_export(self, draft: Draft) -> Values:
         if draft.keys.get("image") and not self.pool.get("image") and not self.report.has_issue(("input",)):
             self.report.add((*draft.path, "image"), "the input has no images", "set input.image, or remove the key")
-        for key in ("add", "mask_pii"):
+        for key in ("columns", "drop", "add", "mask_pii"):
             names = draft.keys.get(key, ())
             for index, name in enumerate(names):
                 if name in names[:index]:
                     self.report.add((*draft.path, key, index), f"{name!r} is listed twice", "remove it")
+        self._check_exported_columns(draft)
+        size = draft.keys.get("bytes_per_file")
+        if isinstance(size, str) and not parse_size(size):
+            message = f"must be a number of bytes >= 1, or a size such as '256MiB'; got {format_value(size)}"
+            self.report.add((*draft.path, "bytes_per_file"), message)
         text, identity = str(self.pool.get("text") or ""), self.pool.get("id")
         for key, action in (("mask_pii", "masked"), ("remove_repeated_spans", "shortened")):
             if not draft.keys.get(key) or self.report.has_issue(("input",)):
@@ -270,6 +276,24 @@ class _Checks:
                 message = f"column {identity!r} is in input.text and is also the id, and ids are never {action}"
                 self.report.add((*draft.path, key), message, "remove it from input.text")
         return {key: value for key, value in draft.keys.items() if key != "use"}
+
+    def _check_exported_columns(self, draft: Draft) -> None:
+        """Report columns that are both kept and dropped, and new names that occur twice."""
+        columns, drop = draft.keys.get("columns"), draft.keys.get("drop", ())
+        if columns and drop:
+            message = "columns are either listed to be kept or to be left out"
+            self.report.add((*draft.path, "drop"), message, "remove columns or drop")
+        renamed = draft.keys.get("rename") or {}
+        left_out = [name for name in renamed if name in drop]
+        if columns:
+            left_out = [name for name in renamed if name not in columns and not name.startswith("curate_")]
+        for name in left_out:
+            message = f"column {name!r} is not exported"
+            self.report.add((*draft.path, "rename", name), message, "remove it from rename, or export it")
+        for index, (name, new) in enumerate(renamed.items()):
+            if new in [*renamed.values()][:index]:
+                message = f"two columns would be called {new!r}"
+                self.report.add((*draft.path, "rename", name), message, "choose another name")
 
     # ------------------------------------------------------------ keys
 

@@ -107,10 +107,10 @@ class InputConfig:
     def __post_init__(self) -> None:
         if self.text is not None:
             template_syntax.parse_template(self.text)  # raises an error if it is invalid
-        if self.image_folder is not None and self.image is None:
-            raise ValueError("image_folder: there are no images; set image, or remove the key")
         if not isinstance(self.files, str) and any(re.fullmatch(r"-(\..+)?", one) for one in self.files):
             raise ValueError('files: standard input must be the only entry: files: "-"')
+        if self.image_folder is not None and self.image is None:
+            raise ValueError("image_folder: there are no images; set image, or remove the key")
         if self.delimiter is not None and self.delimiter in '"\r\n':
             raise ValueError("delimiter: must not be a quote or a line break")
         if isinstance(self.header, tuple) and len(set(self.header)) < len(self.header):
@@ -452,8 +452,25 @@ AddedColumn = Literal["id", "cluster", "scores", "rank", "gain", "weight"]
 class ExportConfig(Entry):
     """Export of the selected rows for training."""
 
+    columns: Annotated[tuple[PoolColumn, ...], MinLen(1)] | None = None
+    """Input columns to export, in this order; by default, all of them. Columns of ``add`` follow."""
+
+    drop: tuple[PoolColumn, ...] = ()
+    """Input columns to leave out, in place of ``columns``."""
+
+    rename: dict[PoolColumn, NonEmpty] | None = field(default=None, hash=False)
+    """New names of exported columns, such as {body: text, curate_weight: weight}."""
+
     rows_per_file: Annotated[int, Ge(1)] = 100_000
     """Maximum number of rows per file."""
+
+    bytes_per_file: Annotated[int, Ge(1)] | NonEmpty | None = None
+    """Approximate size of the rows of a file before compression, in bytes or as a size such as "256MiB"; null: files
+    are limited only by ``rows_per_file``."""
+
+    shuffle: bool = False
+    """Whether to export the rows, those of each epoch separately, in a random order that depends only on ``seed`` and
+    their number. By default, rows are exported in the order of the pool."""
 
     add: tuple[AddedColumn, ...] = ()
     """Computed columns to add to the export: "rank" is exported as curate_rank, "scores" as one column per score."""
@@ -484,6 +501,16 @@ class ExportConfig(Entry):
 
     keep_versions: Annotated[int, Ge(1), Le(10_000), ExecutionOnly()] = 3
     """Number of previously published versions to keep on disk, in addition to the published version."""
+
+    after: Annotated[tuple[NonEmpty, ...], MinLen(1), ExecutionOnly()] | None = None
+    """Command to run once after each publication, as a list of a program and its arguments, such as
+    [python, train.py]. It runs without a shell, in the current directory, and finds the published version in the
+    environment variables CURATE_PATH, CURATE_VERSION and CURATE_RUN. If it fails, the next run repeats it."""
+
+    @property
+    def max_bytes_per_file(self) -> int | None:
+        """Approximate size of the rows of a file in bytes; None without a limit."""
+        return parse_size(self.bytes_per_file) if isinstance(self.bytes_per_file, str) else self.bytes_per_file
 
 
 # ---------------------------------------------------------------- the run

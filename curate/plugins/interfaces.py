@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from curate.kernels.neighbors.retention import RecallSample
     from curate.kernels.types import Codes, FittedState, Flags, Hashes, Matrix, Rows, Vector, Vectors
     from curate.plugins.batches import MetricInput, Pool, ScoreBatch
-    from curate.plugins.results import Clustering, FitReport, MetricResult, Selection
+    from curate.plugins.results import Clustering, DataFileInfo, FitReport, MetricResult, Selection
 
 PluginClass = TypeVar("PluginClass")
 Reads = Literal[
@@ -346,6 +346,20 @@ class Exporter(Protocol):
         """Write one file; the same table gives the same bytes."""
 
 
+class TypedExporter(Exporter, Protocol):
+    """Exporter whose format cannot represent every column, declared with ``types=True``."""
+
+    def check_types(self, schema: pa.Schema) -> None:
+        """Raise a PluginError that names a column which the format cannot represent, with a remedy."""
+
+
+class IndexedExporter(Exporter, Protocol):
+    """Exporter whose format lists all files of a folder in further files, declared with ``index=True``."""
+
+    def index(self, files: Sequence[DataFileInfo], schema: pa.Schema) -> Mapping[str, str]:
+        """Return the texts of these further files by name, for the written files in order, and their schema."""
+
+
 class Metric(Protocol):
     """Measures the quality of a selection; the driver measures random selections of the same size as well."""
 
@@ -448,6 +462,18 @@ class Traits:
     """Whether ``write`` of an exporter takes ``nulls``: for each row, the columns that are null rather than missing;
     None for a row that has every column."""
 
+    keys: bool = False
+    """Whether ``write`` of an exporter takes ``keys``: the id of each row."""
+
+    types: bool = False
+    """Whether an exporter has a method ``check_types``; see ``TypedExporter``."""
+
+    index: bool = False
+    """Whether an exporter has a method ``index``; see ``IndexedExporter``."""
+
+    exact_nullability: bool = False
+    """Whether the fields of the tables that an exporter writes are nullable only if a row of the export is null."""
+
     cost: str = ""
     """Time of a selector for n rows of d dimensions and a budget of k, in a few words."""
 
@@ -547,6 +573,7 @@ _OPTIONAL: Mapping[Kind, Mapping[str, tuple[str, str]]] = {
         "scope": ("several_scopes", "scope=(…, …)"),
         "draws": ("", "random={field: (value, …)}"),
     },
+    "exporter": {"check_types": ("types", "types=True"), "index": ("index", "index=True")},
     "metric": {"draws": ("", "random={field: (value, …)}")},
 }
 """Optional members by kind: the trait that declares each, and the argument of the decorator."""
@@ -762,20 +789,35 @@ def exporter(
     version: int,
     schema: bool = False,
     nulls: bool = False,
+    keys: bool = False,
+    types: bool = False,
+    index: bool = False,
+    exact_nullability: bool = False,
     check: bool = False,
     example: Mapping[str, object] | None = None,
 ) -> Callable[[type[PluginClass]], type[PluginClass]]:
-    """Declare an exporter, whether its files contain column types, and whether rows may lack columns.
+    """Declare an exporter, and what its files contain and its methods need.
 
     Parameters
     ----------
     version : version of the result, see ``Traits``
-    schema, nulls : properties, see ``Traits``
+    schema, nulls, keys, types, index, exact_nullability : properties, see ``Traits``
     check : whether the class has a method ``check``
     example : values for fields without defaults
     """
     return _declare(
-        Traits(kind="exporter", version=version, schema=schema, nulls=nulls, check=check, example=example or {})
+        Traits(
+            kind="exporter",
+            version=version,
+            schema=schema,
+            nulls=nulls,
+            keys=keys,
+            types=types,
+            index=index,
+            exact_nullability=exact_nullability,
+            check=check,
+            example=example or {},
+        )
     )
 
 

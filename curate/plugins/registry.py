@@ -219,7 +219,7 @@ def get(kind: Kind, name: str, local: tuple[LocalPlugin, ...] = ()) -> Plugin:
             f"two {kind_plural(kind)} are named {name!r}: {' and '.join(origin for origin, _ in origins)}",
             hint="rename one of the files: a plugin is named after its file",
         )
-    if name in sys.stdlib_module_names:
+    if name in sys.stdlib_module_names and name not in _builtin_modules(kind):
         raise PluginError(f"a {kind} must not be named {name!r}, which is a standard library module")
     origin, load = origins[0]
     try:

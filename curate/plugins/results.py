@@ -247,3 +247,13 @@ class MetricResult:
 
     notes: tuple[str, ...] = ()
     """Notes for the reader: why a number is NaN, a class without a selected row, …"""
+
+
+@dataclass(frozen=True, slots=True)
+class DataFileInfo:
+    """File that an exporter wrote."""
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str

@@ -22,10 +22,13 @@ class Export:
     """Description of an export for the card."""
 
     suffix: str
-    """Suffix of the file names, which begin with ``train-``."""
+    """Suffix of the file names, which begin with the name of the split and a dash."""
 
     folder: str = "data"
     """Directory of the files; for an epoch plan, that of the first epoch."""
+
+    has_index: bool = False
+    """Whether the format lists the files of a split in an index, so that each split has a directory in ``folder``."""
 
     columns: tuple[tuple[str, str], ...] = ()
     """Name and type of every column."""
@@ -80,13 +83,17 @@ def _front(report: Report, export: Export) -> str:
     import yaml
 
     folders = "data/epoch=*" if report.epochs else export.folder
-    data = {"split": "train", "path": f"{folders}/train-*{export.suffix}"}
+    data = [
+        {"split": name, "path": f"{folders}/{f'{name}/' * export.has_index}{name}-*{export.suffix}"}
+        for name in _split_names(report)
+    ]
     front: dict[str, object] = {
         "pretty_name": " ".join(report.run.split()),  # on one line, so that it cannot end the front matter
         "size_categories": [size_category(sum(report.epochs) or report.rows.kept)],
         "tags": ["curate", "data-selection"],
-        "configs": [{"config_name": "default", "data_files": [data]}],
     }
+    if export.suffix not in _WITHOUT_BUILDER:
+        front["configs"] = [{"config_name": "default", "data_files": data}]
     if export.features:  # otherwise the library infers types from the first file, where a column may be all null
         front["dataset_info"] = {"features": [dict(feature) for feature in export.features]}
     text = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1_000)
@@ -127,6 +134,10 @@ def _outcome(rows: Count) -> str:
     return f"Of {plural(rows.rows_in, 'row')}, {join_words(outcomes)}."
 
 
+def _split_names(report: Report) -> list[str]:
+    return [one.name for one in report.splits] or ["train"]
+
+
 def _sources(report: Report) -> str:
     accounts = report.sources
     lines = []
@@ -160,35 +171,73 @@ def _columns(export: Export) -> str:
     return _table(("Column", "Type"), export.columns, "---") if export.columns else ""
 
 
-_POLARS = {
-    "parquet": """import polars as pl
-rows = pl.read_parquet("path/to/this/folder/{files}")""",
-    "jsonl": """from pathlib import Path
+_WITHOUT_BUILDER = (".mds",)
+"""Suffixes of formats that ``datasets.load_dataset`` cannot read."""
+
+_LOAD_DATASET = """from datasets import load_dataset
+rows = load_dataset("path/to/this/folder"{only}, split="{split}")"""
+_POLARS = """from pathlib import Path
 import polars as pl
 files = sorted(Path("path/to/this/folder").glob("{files}"))
-rows = pl.concat([pl.read_ndjson(file, infer_schema_length=None) for file in files], how="diagonal_relaxed")""",
+rows = pl.concat([pl.read_ndjson(file, infer_schema_length=None) for file in files], how="diagonal_relaxed")"""
+
+_SNIPPETS = {
+    "parquet": (
+        _LOAD_DATASET,
+        """import polars as pl
+rows = pl.read_parquet("path/to/this/folder/{files}")""",
+    ),
+    "jsonl": (_LOAD_DATASET, _POLARS),
+    "csv": (
+        _LOAD_DATASET,
+        """from pathlib import Path
+import polars as pl
+files = sorted(Path("path/to/this/folder").glob("{files}"))
+schema = pl.read_csv(files[0], infer_schema_length=None).schema
+rows = pl.concat([pl.read_csv(file, schema=schema) for file in files])""",
+    ),
+    "tar": (
+        """from pathlib import Path
+import webdataset
+files = sorted(map(str, Path("path/to/this/folder").glob("{files}")))
+rows = webdataset.WebDataset(files, shardshuffle=False).decode()""",
+    ),
+    "arrow": (
+        """from datasets import load_from_disk
+rows = load_from_disk("path/to/this/folder/{folder}")""",
+    ),
+    "mds": (
+        """from streaming import StreamingDataset
+rows = StreamingDataset(local="path/to/this/folder/{folder}", shuffle=False, batch_size=1)""",
+    ),
 }
-"""Polars snippet for each format; JSON Lines files are read one by one, as a column may be all null in one of them."""
+"""Snippets for each format; the files of JSON Lines are read one by one, as a column may be all null in one."""
 
 
 def _loading(report: Report, export: Export) -> str:
     """Return a snippet for each library that can read the export, with notes."""
-    kind = next((kind for kind in _POLARS if f".{kind}" in export.suffix), "")
+    kind = next((kind for kind in _SNIPPETS if export.suffix.startswith(f".{kind}")), "")
     if not kind:
         return ""
-    files, only = f"{export.folder}/*{export.suffix}", f', data_files="{export.folder}/*{export.suffix}"'
-    load = f"""from datasets import load_dataset
-rows = load_dataset("path/to/this/folder"{only if report.epochs else ""}, split="train")"""
-    polars = _POLARS[kind].format(files=files)
-    note = "This loads the first epoch; without `data_files`, all epochs are loaded, one after the other."
+    first = _split_names(report)[0]
+    folder = f"{export.folder}{f'/{first}' * export.has_index}"
+    files = f"{folder}/{first}-*{export.suffix}"
+    only = f', data_files="{files}"' if report.epochs else ""
+    snippets = [
+        snippet.replace("{files}", files).replace("{only}", only).replace("{folder}", folder).replace("{split}", first)
+        for snippet in _SNIPPETS[kind]
+        if snippet != _LOAD_DATASET or not export.unreadable
+    ]
+    has_builder = _LOAD_DATASET in _SNIPPETS[kind]
+    note = "This loads the first epoch"
+    note += "; without `data_files`, all epochs are loaded, one after the other." if has_builder else "."
     before = [note] if report.epochs else []
     after = [_plain(note) for note in export.notes]
-    if export.unreadable:
+    if export.unreadable and has_builder:
         after.append(f"The `datasets` library cannot read the export: {_plain(export.unreadable)}.")
     elif export.suffix.endswith(".zst"):
         after.append("`datasets` needs the package `zstandard` to read these files.")
-    code = polars if export.unreadable else f"{load}\n\n{polars}"
-    return "\n\n".join((*before, _fenced(code, "python"), *after))
+    return "\n\n".join((*before, _fenced("\n\n".join(snippets), "python"), *after))
 
 
 def _again(report: Report) -> str:

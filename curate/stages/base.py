@@ -19,10 +19,11 @@ import pyarrow as pa
 from curate import no_follow, paths
 from curate.accounting import Count, sum_counts
 from curate.config import yaml_positions
-from curate.config.model import Entry
+from curate.config.model import Entry, ExportConfig
 from curate.errors import CurateError, DataError, PluginFailedError, ShardError, convert_panics, out_of_memory_error
 from curate.executors.base import Executor, Result, Task, Value, finish_running_tasks, peak_memory, reset_peak_memory
 from curate.kernels.parallel import one_blas_thread
+from curate.plugins.fields import fields
 from curate.stages.entry_tasks import describe_tasks
 from curate.store import manifest, parquet_io
 from curate.store.manifest import EntryAccount, Record, StageResult, State
@@ -123,7 +124,7 @@ class Context:
         """Configuration without the settings that cannot change a result, such as the run directory and the guards."""
         without_effect = ("run", "memory_limit", "guard", "metrics", "evaluate")
         kept = {key: value for key, value in self.config.resolved.items() if key not in without_effect}
-        export = {key: value for key, value in kept["export"].items() if key != "keep_versions"}
+        export = {key: value for key, value in kept["export"].items() if key not in _EXECUTION_ONLY}
         refresh = {"keep_previous_weight": self.config.refresh.keep_previous_weight}  # a fit has its own fingerprint
         return {**kept, "export": export, "refresh": refresh}
 
@@ -164,6 +165,9 @@ class Context:
         failed = [result.error for result in results if result.error is not None]
         return values, failed, max((result.peak_memory for result in results), default=0)
 
+
+_EXECUTION_ONLY = {one.name for one in fields(ExportConfig) if one.execution_only}
+"""Keys of the export that do not change its content."""
 
 SCRATCH = "scratch"
 """Name of the folder of memory-mapped files in a run directory."""

@@ -12,6 +12,7 @@ from curate.config.yaml_positions import KeyPath
 from curate.plugins.fields import Field, fields, find_marked
 from curate.plugins.interfaces import ConfigReference, ExampleFiles, ExistingFiles, TemplateField
 from curate.stages.column_names import GROUPS, score_columns
+from curate.stages.export.exported_columns import added_columns
 from curate.stages.ingest.text_template import template_columns
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ def referenced_columns(config: RunConfig) -> Iterator[ColumnReference]:
             for below, mark, name in _iterate_marked(one, entry) if hasattr(entry, one.name) else ():
                 if isinstance(mark, ConfigReference) and mark.target == "group":
                     yield ColumnReference((*path, *below), name, GROUPS)
+                elif isinstance(mark, ConfigReference) and mark.target == "column":
+                    added = tuple(added_columns(config.export, scores)) if one.name == "rename" else ()
+                    yield ColumnReference((*path, *below), name, added)
         yield from _columns_of_plugin(path, entry, scores)
 
 

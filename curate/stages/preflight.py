@@ -28,7 +28,7 @@ from curate.plugins.interfaces import ExampleFiles
 from curate.pool.view import to_series
 from curate.seeds import rng_for
 from curate.stages import pool_sample
-from curate.stages.column_names import GROUPS, score_columns
+from curate.stages.column_names import EPOCH, GROUPS, score_columns
 from curate.stages.config_references import (
     COMPUTED_COLUMNS,
     field_with_column,
@@ -36,6 +36,7 @@ from curate.stages.config_references import (
     referenced_columns,
     referenced_files,
 )
+from curate.stages.export.exported_columns import added_columns, kept_columns, kept_text_paths, new_names
 from curate.stages.findings import Findings, locate
 from curate.stages.ingest import source_names, token_counts
 from curate.stages.ingest.shard_writer import vectors_path
@@ -223,6 +224,7 @@ def check_pool(findings: Findings, pool: PoolSample, *, provisional: bool = Fals
     if missing:
         return
     _check_roles(findings, pool)
+    _check_export(findings, pool, provisional=provisional)
     if pool.complete or provisional:
         for section, path, entry in iterate_entries(config):
             reads = entry.spec.plugin().traits.reads
@@ -295,6 +297,35 @@ def _check_paths(findings: Findings, pool: PoolSample) -> None:
         f"input.text: {message} (examined: the first {len(pool.table):,} rows of {pool.files[0]})"
         for message in describe_paths_without_text(text, counts)
     ]
+
+
+def _check_export(findings: Findings, pool: PoolSample, *, provisional: bool) -> None:
+    """Add an error for exported columns that have the same name, and for columns that the format cannot represent."""
+    config = findings.config.export
+    kept = kept_columns(config, list(pool.columns))
+    types = {name: pool.columns.get(name) for name in kept} | added_columns(config, score_columns(findings.config))
+    names = new_names(config, list(types))
+    if not kept:
+        findings.add(("export", "drop"), "no input column is left to export", "drop fewer columns")
+        return
+    for old, new in (config.rename or {}).items():
+        if names.count(new) > 1 and old in types:
+            findings.add(("export", "rename", old), f"two columns would be called {new!r}", "choose another name")
+            return
+        if new == EPOCH and findings.config.select[-1].epochs > 1:
+            message = f"a column {EPOCH!r} conflicts with the epoch in the folder names of the export"
+            findings.add(("export", "rename", old), message, "choose another name")
+    if not kept_text_paths(config, findings.config.input):
+        for key in ("mask_pii", "remove_repeated_spans"):
+            if getattr(config, key):
+                message = "no column of input.text is exported, so no text can be changed"
+                findings.add(("export", key), message, "export a text column, or remove the key")
+    if (pool.complete or provisional) and config.spec.plugin().traits.types:
+        known = [(name, kind) for name, kind in zip(names, types.values(), strict=True) if kind is not None]
+        try:
+            config.spec.build().check_types(pa.schema(known))
+        except CurateError as error:
+            findings.add(("export", "use"), error.message, error.hint, type(error))
 
 
 def _check_tokens(findings: Findings, pool: PoolSample) -> None:

@@ -524,7 +524,7 @@ def resolve_published(run: Path) -> PublishedExport:
             hint = "run again to rewrite it, or go back to another version: curate rollback"
             raise DataError(f"the published version is damaged: {problem}", where=str(root), hint=hint)
     folder = (run if paths.is_object(run) else run.resolve()) / FOLDER / version
-    files = tuple(str(folder / file["file"]) for file in data["files"])
+    files = tuple(str(folder / file["file"]) for file in data["files"] if not file.get("index"))
     return PublishedExport(run=str(run), version=version, rows=data["rows"], path=str(folder), files=files)
 
 

@@ -3,13 +3,16 @@
 import dataclasses
 import datetime as dt
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 import pytest
 
+from curate.errors import PluginError
 from curate.plugins import registry
+from curate.plugins.interfaces import get_traits
 
 NAMES = registry.names("exporter")
 
@@ -29,7 +32,20 @@ def variants(name: str) -> list[Any]:
     return [plugin.cls(**required, **choice) for choice in [{}, *words]]
 
 
-EXPORTERS = [pytest.param(exporter, id=repr(exporter)) for name in NAMES for exporter in variants(name)]
+def is_missing(name: str) -> bool:
+    """Return whether the library of an exporter is not installed."""
+    plugin = registry.get("exporter", name)
+    try:
+        return bool(plugin.traits.check and plugin.cls(**plugin.traits.example).check())
+    except PluginError:
+        return True
+
+
+EXPORTERS = [
+    pytest.param(exporter, id=repr(exporter), marks=pytest.mark.skipif(is_missing(name), reason="needs its extra"))
+    for name in NAMES
+    for exporter in variants(name)
+]
 every_exporter = pytest.mark.parametrize("exporter", EXPORTERS)
 
 ROWS = [
@@ -55,8 +71,22 @@ def table() -> pa.Table:
 
 def write(exporter: Any, rows: pa.Table, folder: Path, name: str = "train-00000-of-00001") -> Path:
     path = folder / (name + exporter.suffix)
-    exporter.write(rows, path)
+    traits = get_traits(type(exporter))
+    exporter.write(rows, path, **({"keys": [f"key {row}" for row in range(len(rows))]} if traits.keys else {}))
     return path
+
+
+def is_refused(call: Callable, *arguments: Any) -> bool:
+    """Return whether a call refuses the column ``odd`` by name."""
+    try:
+        call(*arguments)
+    except PluginError as error:
+        assert "column 'odd'" in str(error)
+        assert error.hint
+        return True
+    except pa.ArrowException:
+        return True
+    return False
 
 
 def trainer_reads(path: Path, cache: Path) -> list[dict[str, Any]]:
@@ -114,7 +144,41 @@ class TestEveryExporter:
         rows = pa.table(
             {"raw": [b"\xff", None], "day": [dt.date(2024, 1, 1), None], "nan": [float("nan"), float("inf")]}
         )
-        assert write(exporter, rows, tmp_path).stat().st_size > 0
+        try:
+            assert write(exporter, rows, tmp_path).stat().st_size > 0
+        except PluginError as error:
+            assert "column 'raw'" in str(error)
+            assert error.hint
+
+    def test_refusals_of_types_are_known_before_the_run(self, exporter: Any, tmp_path: Path) -> None:
+        """``check_types`` refuses a column exactly if ``write`` does, and the message names the column."""
+        nested = [pa.array([{"a": [1, None]}]), pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64()))]
+        union = pa.UnionArray.from_dense(pa.array([0], pa.int8()), pa.array([0], pa.int32()), [pa.array([1])])
+        arrays = [
+            *nested,
+            union,
+            pa.array([b"x"]),
+            pa.array([b"xy"], pa.binary(2)),
+            pa.array([(1, 2, 3)], pa.month_day_nano_interval()),
+            pa.array(["a"]).dictionary_encode(),
+            pa.array(['{"a": 1}'], pa.json_()),
+            pa.nulls(1),
+            pa.array([Decimal("1.50")]),
+            pa.array([1], pa.timestamp("ns", "Asia/Tokyo")),
+            pa.array([dt.time(1, 2)]),
+            pa.array([dt.timedelta(1)]),
+            pa.array([1.5], pa.float16()),
+            pa.array(["a"], pa.string_view()),
+            pa.array([[1.5, 2]], pa.list_(pa.float32(), 2)),
+            pa.array([2**64 - 1], pa.uint64()),
+        ]
+        for array in arrays:
+            schema = pa.schema([pa.field("id", pa.string(), False), pa.field("odd", array.type, array.null_count > 0)])
+            rows = pa.table([pa.array(["a"]), array], schema=schema)
+            with_check = get_traits(type(exporter)).types
+            checked = is_refused(exporter.check_types, schema) if with_check else None
+            written = is_refused(write, exporter, rows, tmp_path)
+            assert checked in (written, None), array.type
 
     def test_the_suffix_starts_with_a_dot(self, exporter: Any) -> None:
         assert exporter.suffix.startswith(".")

@@ -85,7 +85,7 @@ def references():
 def entry(section, use, field, value):
     """Return an entry of a section with that value."""
     kind = ENTRY_SECTIONS[section].kind
-    use = use or {"embedder": "hashing", "clusterer": "kmeans", "selector": "uniform"}[kind]
+    use = use or {"embedder": "hashing", "clusterer": "kmeans", "selector": "uniform", "exporter": "parquet"}[kind]
     traits = registry.get(kind, use).traits
     built = {"use": use, **traits.example, **({"keep": 5} if kind == "selector" and traits.budgeted else {})}
     if value is not None and "*" not in field:

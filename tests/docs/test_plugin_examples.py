@@ -96,6 +96,9 @@ def test_an_example_runs(finished, tmp_path, monkeypatch, example):
         entry["model"] = str(model.get_model_path())
     if '"language"' in example:
         pytest.importorskip("py3langid", reason=missing_extra_error("py3langid", "language", "its example").message)
+    for name, library in (("webdataset", "webdataset"), ("mds", "streaming")):
+        if f'"{name}"' in example:
+            pytest.importorskip(library)
     shutil.copytree(finished, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
     base: dict[str, Any] = yaml_positions.parse_yaml(BASE, "an example").data

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import PurePath
 
 import pyarrow as pa
@@ -32,9 +31,10 @@ def read_images(inputs: Inputs, shard: int, rows: Rows) -> pa.Array:
     )
 
 
-def describe(metadata: Mapping[bytes, bytes] | None, name: str) -> dict[bytes, bytes]:
-    """Return the metadata of a schema in which a column has images for the ``datasets`` library."""
-    metadata = dict(metadata or {})
-    data = json.loads(metadata.get(b"huggingface", b'{"info": {"features": {}}}'))
+def replace_type(inputs: Inputs) -> pa.Schema:
+    """Return the schema of the input in which the column of images has images for the ``datasets`` library."""
+    schema, name = inputs.schema, column_name(inputs)
+    data = json.loads((schema.metadata or {}).get(b"huggingface", b'{"info": {"features": {}}}'))
     data["info"]["features"][name] = {"_type": "Image"}
-    return {**metadata, b"huggingface": json.dumps(data).encode()}
+    metadata = {**(schema.metadata or {}), b"huggingface": json.dumps(data).encode()}
+    return schema.set(schema.get_field_index(name), pa.field(name, TYPE)).with_metadata(metadata)

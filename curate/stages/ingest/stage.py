@@ -197,6 +197,15 @@ def survey_files(context: Context) -> list[FileInfo]:
     return files
 
 
+def _array_paths(config: InputConfig, names: Sequence[str]) -> dict[str, Path]:
+    """Return the array of vectors of each input file; an array for all files belongs to the first."""
+    if config.vectors is None:
+        return {}
+    if config.vectors_file is not None:
+        return {name: paths.parse_path(config.vectors_file) for name in names[:1]}
+    return {name: vectors_path(paths.parse_path(name), config.vectors) for name in names}
+
+
 def survey_images(context: Context, files: Sequence[FileInfo]) -> str | None:
     """Return a digest of the images that the input files name, which are read if they changed; None without images."""
     config = context.config.input
@@ -205,15 +214,6 @@ def survey_images(context: Context, files: Sequence[FileInfo]) -> str | None:
     groups = [pieces for pieces, _ in _group_pieces(config, files)]
     options = replace(read_options(config), scalar_columns=(), template_columns=())
     return image_catalog.survey(context, files, groups, options)
-
-
-def _array_paths(config: InputConfig, names: Sequence[str]) -> dict[str, Path]:
-    """Return the array of vectors of each input file; an array for all files belongs to the first."""
-    if config.vectors is None:
-        return {}
-    if config.vectors_file is not None:
-        return {name: paths.parse_path(config.vectors_file) for name in names[:1]}
-    return {name: vectors_path(paths.parse_path(name), config.vectors) for name in names}
 
 
 def _with_stamps(path: str, status: FileInfo, array: Path | None) -> FileInfo:
@@ -387,6 +387,8 @@ def _no_rows_error(quarantined: int, files: Sequence[FileInfo], reasons: str, fo
 
 def _paths_without_text(config: InputConfig, done: Sequence[ReadResult]) -> list[str]:
     """Return a message for each path of the text at which no row of the pool has a text."""
+    if config.text is None:
+        return []
     counts = text_template.PathCounts()
     for item in done:
         counts.add(item.path_counts)

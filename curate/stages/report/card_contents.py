@@ -15,7 +15,6 @@ from curate.report import card_features, dataset_card
 from curate.report.report_data import MaskedPii, RemovedSpans
 from curate.stages.base import CompletedStages, Context
 from curate.stages.report import outline
-from curate.store.inputs import IMAGE_DATA, Inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,9 @@ class ExportSummary:
     folder: str
     """Folder of the data files; of the first epoch if epochs are planned."""
 
-    columns: Mapping[str, pa.DataType]
+    schema: pa.Schema
+    """Names and types of the exported columns, and the metadata of the schema."""
+
     masked: MaskedPii | None
     cut: RemovedSpans | None
 
@@ -41,10 +42,9 @@ def render_card(context: Context, done: CompletedStages, exported: ExportSummary
         Summary of the export.
     """
     suffix = context.config.export.spec.build().suffix
-    features = _input_features(done.pool.inputs)
-    if context.config.export.image:
-        features[done.pool.inputs.roles[IMAGE_DATA]] = {"_type": "Image"}
-    export = _describe_export(suffix, exported.folder, exported.columns, features)
+    types = dict(zip(exported.schema.names, exported.schema.types, strict=True))
+    export = _describe_export(suffix, exported.folder, types, _described_features(exported.schema))
+    export = replace(export, has_index=context.config.export.spec.plugin().traits.index)
     name, recipe = Path(context.config.source).stem, yaml_positions.dump_yaml(context.recipe)
     contents = replace(
         outline.build_outline(context, done),
@@ -57,9 +57,9 @@ def render_card(context: Context, done: CompletedStages, exported: ExportSummary
     return dataset_card.card(contents, export)
 
 
-def _input_features(inputs: Inputs) -> dict[str, object]:
-    """Return the features in the schema metadata of the input files, by column."""
-    metadata = inputs.schema.metadata or {}
+def _described_features(schema: pa.Schema) -> dict[str, object]:
+    """Return the features in the metadata of a schema, by column."""
+    metadata = schema.metadata or {}
     data = json.loads(metadata.get(b"huggingface", '{"info": {"features": {}}}'))
     features: dict[str, object] = data["info"]["features"]
     return features
@@ -72,12 +72,16 @@ def _describe_export(
     as_json = ".jsonl" in suffix
     columns = tuple((name, "JSON" if is_json(kind) else str(kind)) for name, kind in types.items())
     notes: tuple[str, ...] = ()
+    if suffix == ".csv":
+        notes = ("CSV has no types, so readers guess them; nested columns are JSON texts.",)
     if as_json and any("uint64" in kind for _, kind in columns):
         notes = ("Most readers of JSON Lines cannot read an integer of 2^63 or more exactly.",)
     try:
         overrides = card_features.column_overrides(described, as_json=as_json)
         features, unreadable = card_features.describe_columns(types, as_json=as_json, known=overrides), ""
-        if any(map(is_json, types.values())):  # no name of this type works in all versions of the library
+        if suffix in (".csv", ".tar", ".mds") or any(
+            map(is_json, types.values())
+        ):  # no name of this type works in all versions of the library
             features = []
     except card_features.UnknownTypeError as error:
         features, unreadable = [], str(error)
