@@ -69,7 +69,7 @@ class InputConfig:
 
     image_folder: NonEmpty | None = None
     """Folder to which the paths of images are relative, and which they must not leave; by default, the folder of the
-    input file that contains the path."""
+    input file that contains the path, or the current directory for standard input."""
 
     id: PoolColumn | None = None
     """Column that identifies a row; by default, the id is a hash of the content."""

@@ -212,7 +212,8 @@ def survey_images(context: Context, files: Sequence[FileInfo]) -> str | None:
     if config.image is None:
         return None
     groups = [pieces for pieces, _ in _group_pieces(config, files)]
-    return image_catalog.survey(context, files, groups, read_options(config))
+    options = replace(read_options(config), scalar_columns=(), template_columns=())
+    return image_catalog.survey(context, files, groups, options)
 
 
 def _with_stamps(path: str, status: FileInfo, array: Path | None) -> FileInfo:

@@ -36,7 +36,8 @@ def resolve_stdin(config: RunConfig) -> RunConfig:
         return config
     path = paths.parse_path(config.run) / STDIN / f"rows{match[1] or '.jsonl'}"
     readers.detect_format(path)
-    return replace(config, input=replace(config.input, files=str(path)))
+    folder = config.input.image_folder or (None if config.input.image is None else ".")
+    return replace(config, input=replace(config.input, files=str(path), image_folder=folder))
 
 
 def is_stored_stdin(config: RunConfig) -> bool:

@@ -105,12 +105,12 @@ def render(template: str, table: pa.Table, counts: PathCounts | None = None) -> 
     return pa.array(texts, pa.string())
 
 
-def describe_paths_without_text(template: str, counts: PathCounts) -> list[str]:
+def describe_paths_without_text(template: str | None, counts: PathCounts) -> list[str]:
     """Return a message for each path of a template at which no row has a text, with the values of compared keys."""
     messages = []
     for path in extract_paths(template):
         name = join_path(path)
-        if parse_template(template) is None or not is_path(name) or counts.rows[name]:
+        if template is None or parse_template(template) is None or not is_path(name) or counts.rows[name]:
             continue
         keys = [key for step in path[1:] if (selector := parse_selector(step)) for key, _ in selector.filters]
         values = [f"; the values of {key!r} are {summarize_names(counts.values.get(key, ()))}" for key in keys]

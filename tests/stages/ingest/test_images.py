@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -173,6 +175,21 @@ def test_every_format_names_images(folder, name):
     else:
         frame.write_csv(path, separator="," if name == "csv" else "\t")
     assert curate.run(config(files=str(path))).kept == 12
+
+
+def test_standard_input_names_images_in_the_current_folder(folder, tmp_path):
+    rows = "".join(json.dumps({"image": f"pool/img/{number}.png"}) + "\n" for number in range(4))
+    Path("a.json").write_text(json.dumps(config(files="-")))
+    command = [sys.executable, "-m", "curate", "run", "a.json", "--executor", "serial"]
+    done = subprocess.run(command, check=False, input=rows, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert len(pq.read_table("run/input/part-00000.parquet")) == 4
+
+
+def test_a_column_of_chats_and_images_is_read(folder):
+    chat = [{"role": "user", "content": "What is it?"}]
+    listed(*({"image": name, "text": chat} for name in ALL))
+    assert curate.run({**config(text="text"), "embed": {"use": "image_features"}}).kept == 12
 
 
 # ---------------------------------------------------------------- bytes, and objects of bytes and paths
