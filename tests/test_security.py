@@ -444,6 +444,7 @@ def test_a_link_in_any_folder_of_a_run_is_refused(pool, config, home):
         score=[{"use": "el2n"}],
         decontaminate={"files": "held.jsonl", "text": "text"},
         select=[{"use": "exact_duplicates", "against": "published"}, {"use": "top_k", "keep": 20}],
+        split={"shares": {"train": 0.6, "test": 0.4}},
         export={"use": "jsonl", "remove_repeated_spans": 5},
         metrics=[{"use": "balance"}],
         evaluate={"seeds": 1},
