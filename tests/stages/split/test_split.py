@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -17,6 +20,7 @@ from curate.config.loader import config_from_dict
 from curate.errors import ConfigErrors, DataError
 from curate.executors.processes import Processes
 from curate.executors.serial import Serial
+from curate.store.explain import explain
 
 WORDS = [f"word{number}" for number in range(3_000)]
 
@@ -246,3 +250,49 @@ def test_every_ledger_row_has_a_line_and_only_selected_rows_have_a_split(tmp_pat
         assert [line["id"] for line in lines] == [line["id"] for line in own]
         assert [line["selected"] for line in lines] == [line["split"] is not None for line in own]
     assert number == 3
+
+
+# ---------------------------------------------------------------- the export
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("use", ["parquet", "jsonl", "csv", "datasets"])
+def test_each_split_has_its_own_files(tmp_path, use, shuffle):
+    rows = make_rows(200)
+    export = {"use": use, "rows_per_file": 50, "shuffle": shuffle}
+    folder = run(tmp_path, rows, THIRDS, export=export, seed=3)
+    of, version = splits(folder), folder / "export" / "current"
+    read = {
+        "parquet": lambda path: pq.read_table(path).to_pylist(),
+        "jsonl": lambda path: [json.loads(line) for line in path.read_text().splitlines()],
+        "csv": lambda path: list(csv.DictReader(path.read_text().splitlines())),
+        "datasets": lambda path: pa.ipc.open_stream(path).read_all().to_pylist(),
+    }[use]
+    for name, count in {"train": 120, "test": 80}.items():
+        files = sorted((version / "data").rglob(f"{name}-*"))
+        assert len(files) == -(-count // 50)
+        ids = [row["id"] for path in files for row in read(path)]
+        expected = [row["id"] for row in rows if of[row["id"]] == name]
+        assert sorted(ids) == sorted(expected)
+        assert (ids == expected) != shuffle
+    contents = json.loads((version / "manifest.json").read_text())
+    assert {name: part["rows"] for name, part in contents["splits"].items()} == {"train": 120, "test": 80}
+    assert sum(file["rows"] for file in contents["files"]) == 200
+
+
+def test_the_card_lists_the_splits_and_datasets_loads_them(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    folder = run(tmp_path, make_rows(100), THIRDS)
+    version = folder / "export" / "current"
+    loaded = datasets.load_dataset(str(version.resolve()), cache_dir=str(tmp_path / "cache"))
+    assert {name: len(part) for name, part in loaded.items()} == {"train": 60, "test": 40}
+    card = (version / "README.md").read_text()
+    assert "## Splits" in card
+    assert 'split="train"' in card
+
+
+def test_explain_names_the_split(tmp_path):
+    folder = run(tmp_path, make_rows(60), THIRDS)
+    for name, split in list(splits(folder).items())[:3]:
+        assert explain(folder, name).split == split
+        assert re.search(rf"split +{split}\n", f"{explain(folder, name)}\n")
