@@ -6,6 +6,7 @@ import io
 import json
 import re
 import sys
+import types
 from typing import Any
 
 import pytest
@@ -269,3 +270,55 @@ def test_no_stage_does_more_or_less_than_it_announces(pool, config, executor):
     told.end()
     assert {"hashing input", "reading input", "embedding with lsa", "writing the report"} <= told.seen.keys()
     assert told.seen["hashing input"] == "bytes"
+
+
+# ---------------------------------------------------------------- in a notebook
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """Modules of a notebook's kernel, and the texts that its output cell has shown."""
+    shown = []
+
+    class Handle:
+        def update(self, text):
+            shown.append(text)
+
+    def display(text, display_id):
+        shown.append(text)
+        return Handle() if display_id else None
+
+    shell = types.SimpleNamespace(kernel=object())
+    ipython = types.ModuleType("IPython")
+    ipython.get_ipython = lambda: shell
+    ipython.display = types.ModuleType("IPython.display")
+    ipython.display.display, ipython.display.Pretty = display, str
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", ipython.display)
+    return shown
+
+
+def test_a_notebook_shows_the_progress_in_one_line_that_is_cleared(notebook, pool, config, capfd):
+    import curate
+
+    curate.run(config())
+    assert any(text.startswith("reading input: ") for text in notebook)
+    assert any(text.startswith("select top_k: 60 rows in, 20 kept") for text in notebook)
+    assert notebook[-1] == ""
+    assert capfd.readouterr().out == ""
+
+
+def test_progress_is_shown_elsewhere_only_if_it_is_requested(pool, config, capfd):
+    import curate
+
+    curate.run(config())
+    assert capfd.readouterr() == ("", "")
+    curate.run(config(seed=1), progress=True)
+    assert "select top_k" in capfd.readouterr().err
+
+
+def test_a_notebook_can_be_silent(notebook, pool, config):
+    import curate
+
+    curate.run(config(), progress=False)
+    assert not notebook
