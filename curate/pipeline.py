@@ -132,7 +132,7 @@ class Summary:
         share = f" ({self.kept / self.rows_in:.1%})" if self.rows_in else ""
         selected = self._selected()
         planned = format_epochs(list(selected.epochs) if selected else [])
-        counted = self._tokens(selected) if selected else ""
+        counted = self._tokens(selected) if selected and selected.tokens else ""
         result = f"{self.run}: {self.rows_in:,} rows in, {self.kept:,} kept{share}{planned}{counted}"
         if self.version is None:
             return f"{result}; stopped after {self.records[-1].stage}"

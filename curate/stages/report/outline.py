@@ -45,7 +45,9 @@ def build_outline(context: Context, done: CompletedStages, reused: Collection[st
         unlisted_sources=max(0, len(sources) - manifest.MAX_SOURCES),
         epochs=tokens.epochs,
         retention=tuple(_retention_curves(selected.entries)),
-        tokens=report_data.Tokens(tokens.tokens, tokens.tokens_kept, how, estimated=how.startswith("estimated")),
+        tokens=report_data.Tokens(tokens.tokens, tokens.tokens_kept, how, estimated=how.startswith("estimated"))
+        if tokens.tokens
+        else None,
         config=context.yaml,
         reproduce=(f"curate run {config.run}/config.yaml",),
         decontamination=_decontamination(config, done),
