@@ -195,8 +195,8 @@ def test_every_step_has_an_estimate_before_the_first_run(pool, config):
         assert None not in (step.seconds, step.memory, step.disk), step
 
 
-MEASURED_NOWHERE = {("embedder", "sentence_transformers"), ("proxy", "recorded")}
-"""Plugins whose cost is that of a model or of files of the user's."""
+MEASURED_NOWHERE = {("embedder", "sentence_transformers"), ("proxy", "recorded"), ("exporter", "mds")}
+"""Plugins whose cost is that of a model or of files of the user's, or whose library is rarely installed."""
 
 
 @pytest.mark.parametrize("section", [name for name, one in ENTRY_SECTIONS.items() if name != "metrics"])

@@ -241,7 +241,8 @@ MISTAKES = [  # what is prepared, other sections, and what the error says of fil
     ("file", {}, ["runs/x", "is a file, but a directory is expected"]),
     ("", {"input": {"text": "txet"}}, ["c.yaml", "input.text", "no input file has a column 'txet'", "mean 'text'?"]),
     ("", {"input": {"label": "lable"}}, ["c.yaml", "input.label", "'lable'", "did you mean 'label'?"]),
-    ("", {"input": {"vectors": "emb/c.npy"}}, ["c.yaml", "input.vectors", "must be a suffix such as '.npy'"]),
+    ("", {"input": {"vectors": "emb/c.npz"}}, ["c.yaml", "input.vectors", "must be an array file such as"]),
+    ("", {"input": {"vectors": "emb/c.npy"}}, ["c.yaml", "input.vectors", "emb/c.npy: there is no such file"]),
     ("", {"input": {"files": "nowhere/*.jsonl"}}, ["c.yaml", "input.files", "no file matches", "current folder"]),
     (
         "",
