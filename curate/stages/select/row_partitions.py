@@ -103,7 +103,7 @@ class RowPartitions:
         """Read the rows of one partition."""
         reads = self.entry.spec.plugin().traits.reads
         paths = [self.path("parts", shard) for shard in self.pool.numbers]
-        schema = parquet_io.read_schema(paths[0])
+        schema = partitions.read_schema(paths[0])
         columns = [name for name in schema.names if name != "embedding"]
         parts = [partitions.read(path, number, columns) for path in paths]
         table = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
