@@ -272,6 +272,14 @@ def test_input_in_a_store_is_read_in_every_format_by_two_processes_and_only_when
 # ---------------------------------------------------------------- the same promises
 
 
+def test_an_upload_to_a_hub_from_a_store_is_refused_before_the_run(pool, settings, bucket, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    data = settings(run=f"{bucket.url}/run", export={"use": "jsonl", "upload": {"repo": "org/name"}})
+    with pytest.raises(ConfigError, match=r"export.upload: a version in an object store cannot be uploaded; set run"):
+        curate.run(data)
+    assert not bucket.names("run/input/")
+
+
 def test_an_interrupted_run_goes_on_where_it_stopped(pool, settings, bucket, monkeypatch):
     curate.run(settings())
     put, uploaded = paths.upload, []
