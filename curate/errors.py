@@ -184,7 +184,7 @@ class AccountingError(GuardrailError):
 
 
 class PublicationHookError(CurateError):
-    """Failure of the command that runs after a publication; the version stays published."""
+    """Failure of the upload or the command after a publication; the version stays published."""
 
     exit_code = HOOK
 

@@ -64,7 +64,7 @@ def test_a_full_disk_in_any_stage_changes_nothing_that_is_published_and_is_compl
         score=[{"use": "prototypicality"}, {"use": "length"}, {"use": "lexical_quality"}],
         select=[{"use": "k_center", "keep": 20}],
         refresh={"refit": "always"},
-        export={"use": "jsonl", "rows_per_file": 4},
+        export={"use": "jsonl", "rows_per_file": 4, "shuffle": True},  # which deals the rows to files first
     )
     Path("config.yaml").write_text(json.dumps(settings))
     Path("disk").mkdir()

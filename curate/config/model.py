@@ -449,6 +449,27 @@ AddedColumn = Literal["id", "cluster", "scores", "rank", "gain", "weight"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UploadConfig:
+    """Upload of each publication to a dataset repository of the Hugging Face Hub."""
+
+    repo: NonEmpty
+    """Dataset repository, such as "org/name"; it is created if it does not exist."""
+
+    private: bool = True
+    """Whether a repository is private if the upload creates it; an existing repository keeps its visibility."""
+
+    branch: NonEmpty = "main"
+    """Branch to which the version is committed; it is created if it does not exist."""
+
+    dry_run: bool = False
+    """Whether to log the number and the size of the files instead of sending them."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", self.repo, re.ASCII):
+            raise ValueError(f'repo: must have the form "org/name"; got {format_value(self.repo)}')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportConfig(Entry):
     """Export of the selected rows for training."""
 
@@ -506,6 +527,13 @@ class ExportConfig(Entry):
     """Command to run once after each publication, as a list of a program and its arguments, such as
     [python, train.py]. It runs without a shell, in the current directory, and finds the published version in the
     environment variables CURATE_PATH, CURATE_VERSION and CURATE_RUN. If it fails, the next run repeats it."""
+
+    upload: Annotated[UploadConfig, ExecutionOnly()] | None = None
+    """Dataset repository of the Hugging Face Hub to which each publication is uploaded once, before the command of
+    ``after``, such as {repo: org/name, private: true, branch: main}. A missing repository is created, private by
+    default. With dry_run: true, the size of the upload is logged, and nothing is sent. The token is read from the
+    environment variable HF_TOKEN, or from the login of the library huggingface_hub (extra ``hf``). If the upload fails,
+    the next run repeats it."""
 
     @property
     def max_bytes_per_file(self) -> int | None:

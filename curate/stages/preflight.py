@@ -36,6 +36,7 @@ from curate.stages.config_references import (
     referenced_columns,
     referenced_files,
 )
+from curate.stages.export import hub_upload
 from curate.stages.export.exported_columns import added_columns, kept_columns, kept_text_paths, new_names
 from curate.stages.findings import Findings, locate
 from curate.stages.ingest import source_names, token_counts
@@ -160,6 +161,7 @@ def check_config(
             hint = "; ".join(filter(None, (error.where and f"in {error.where}", error.hint)))
             findings.errors.append(type(error)(f"{name}: {message}", where=location, hint=hint))
     _check_plugins(findings)
+    _check_upload(findings, folder)
     files: dict[str, FileInfo] = {}
     if all(path in matches for path, _ in referenced_files(config) if path[:2] == ("input", "files")):
         with findings.collect_errors():
@@ -200,6 +202,17 @@ def _check_plugins(findings: Findings) -> None:
             findings.notes += [f"{format_path(path)}: {note}" for note in entry.spec.build().check()]
         except CurateError as error:
             findings.add((*path, "use"), error.message, error.hint, type(error))
+
+
+def _check_upload(findings: Findings, folder: Path) -> None:
+    """Add an error for an upload that is certain to fail."""
+    config = findings.config.export.upload
+    if config is None:
+        return
+    try:
+        findings.notes += [f"export.upload: {note}" for note in hub_upload.check(config, folder)]
+    except CurateError as error:
+        findings.add(("export", "upload"), error.message, error.hint or "", type(error))
 
 
 # ---------------------------------------------------------------- the pool

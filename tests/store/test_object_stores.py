@@ -272,6 +272,28 @@ def test_input_in_a_store_is_read_in_every_format_by_two_processes_and_only_when
 # ---------------------------------------------------------------- the same promises
 
 
+@pytest.mark.parametrize("use", ["jsonl", "datasets"])
+def test_a_shuffled_export_of_splits_has_the_same_bytes_in_a_store(pool, settings, bucket, use):
+    sections = {"split": {"shares": {"train": 0.6, "test": 0.4}}, "export": {"use": use, "shuffle": True}}
+    sections["export"] |= {"rows_per_file": 5, "columns": ["id", "text"]}
+    curate.run(settings(**sections))
+    there = settings(**sections, run=f"{bucket.url}/run")
+    curate.run(there)
+    assert bucket.export("run") == exported()
+    assert not [key for key in bucket.names("run/export/") if "/." in key]
+    bucket.delete(next(key for key in bucket.names("run/export/") if "/data/" in key))
+    curate.run(there)
+    assert bucket.export("run") == exported()
+
+
+def test_an_upload_to_a_hub_from_a_store_is_refused_before_the_run(pool, settings, bucket, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    data = settings(run=f"{bucket.url}/run", export={"use": "jsonl", "upload": {"repo": "org/name"}})
+    with pytest.raises(ConfigError, match=r"export.upload: a version in an object store cannot be uploaded; set run"):
+        curate.run(data)
+    assert not bucket.names("run/input/")
+
+
 def test_an_interrupted_run_goes_on_where_it_stopped(pool, settings, bucket, monkeypatch):
     curate.run(settings())
     put, uploaded = paths.upload, []

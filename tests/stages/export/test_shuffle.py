@@ -11,8 +11,10 @@ import pytest
 
 from curate import pipeline
 from curate.config.loader import config_from_dict
+from curate.errors import CurateError
 from curate.executors.processes import Processes
 from curate.executors.serial import Serial
+from curate.stages.export import file_writer, stage
 from curate.store import versions
 
 ROWS = [{"id": f"r{i:03d}", "text": "x" * (1 + i % 7), "mail": f"a{i}@example.org"} for i in range(203)]
@@ -119,3 +121,50 @@ def test_removed_spans_are_counted_once_in_a_shuffled_export(tmp_path):
         counts.append(versions.read_contents(version)["cut"])
     assert counts[0] == counts[1]
     assert counts[0]["rows"] == 8
+
+
+@pytest.mark.parametrize("use", ["csv", "datasets", "webdataset"])
+def test_shuffled_splits_have_the_same_bytes_for_any_number_of_workers(tmp_path, use):
+    if use == "webdataset":
+        pytest.importorskip("webdataset")
+    split = {"shares": {"train": 0.7, "test": 0.3}}
+    settings = {"shuffle": True, "rows_per_file": 30, "use": use}
+    expected = export(tmp_path, settings, split=split)
+    for workers in (4,) if use == "csv" else (2,):
+        version = export(tmp_path, settings, f"run{workers}", workers, split=split)
+        assert versions.read_contents(version) == versions.read_contents(expected)
+        assert not versions.find_damage(version.parent, version.name, read=True)
+
+
+@pytest.mark.parametrize("use", ["jsonl", "datasets"])
+@pytest.mark.parametrize(("step", "number"), [("_deal", 3), ("_write", 2), ("_write_indices", 1)])
+def test_an_interrupted_shuffled_export_is_resumed_with_the_same_bytes(tmp_path, monkeypatch, use, step, number):
+    settings = {"shuffle": True, "rows_per_file": 50, "use": use}
+    expected = export(tmp_path, settings, "undisturbed")
+    module = stage if step == "_write_indices" else file_writer
+    function, calls = getattr(module, step), []
+
+    def interrupted(*values: Any) -> Any:
+        calls.append(values)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        return function(*values)
+
+    monkeypatch.setattr(module, step, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export(tmp_path, settings)
+    assert not (tmp_path / "run" / "export" / "current").exists()
+    monkeypatch.setattr(module, step, function)
+    version = export(tmp_path, settings)
+    assert versions.read_contents(version) == versions.read_contents(expected)
+    assert not versions.find_damage(version.parent, version.name, read=True)
+    assert not (version.parent / ".incoming").exists()
+
+
+def test_a_link_in_place_of_the_dealt_rows_is_refused(tmp_path):
+    export(tmp_path, {"shuffle": True})
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run" / "export" / ".incoming").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CurateError, match="symbolic link"):
+        export(tmp_path, {"shuffle": True, "rows_per_file": 50})
+    assert not list((tmp_path / "elsewhere").iterdir())
