@@ -7,7 +7,7 @@ entries in the manifest of ``select``; a first entry starts the workers, and doe
 the shards share its time, so the first entry before ``minhash`` is one that ends the pass. The line of a ratio has that
 of the best times. ``compare`` is the time of the command, over selectors that were not compared before. The pools:
 60,000 documents of 300 words for the filters; 2,000,000 short texts for ``minhash``; 2,000,000 rows of 128 numbers in
-818 clusters for ``semdedup``, 1,000,000 in 409 for ``facility_location`` within clusters; 60,000 rows for ``compare``.
+818 clusters for ``semdedup``, 1,000,000 in 409 for ``facility_location`` within clusters; 40,000 rows for ``compare``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import scale
 import yaml
 
 DOCUMENTS, WORDS = 60_000, 300
-ROWS = {"minhash": 2_000_000, "semdedup": 2_000_000, "within": 1_000_000, "compare": 60_000}
+ROWS = {"minhash": 2_000_000, "semdedup": 2_000_000, "within": 1_000_000, "compare": 40_000}
 CLUSTERS = {"semdedup": 818, "within": 409}
 FILTERS = ("gopher_repetition", "gopher_quality", "c4_quality", "fineweb_quality")
 
