@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib
 import json
 import os
 import socket
@@ -145,6 +146,10 @@ def hub(tmp_path, monkeypatch) -> Iterator[Hub]:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # other tests of this process may have been offline
+    sessions = importlib.import_module("huggingface_hub.utils._http")
+    getattr(sessions, "reset_sessions", getattr(sessions, "close_session", None))()  # by the release of the library
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "home" / "token"))
     monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")  # for other processes; the server has no other protocol than LFS
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True, raising=False)
