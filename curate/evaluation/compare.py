@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -107,8 +106,8 @@ def compare(
         rows = split.split_pool(context, pool)
         budgets = contenders.rows_per_rate(len(open_split(rows).train), prune_rates)
         grid = _Grid(context, rows, filters, candidates, budgets)
-        durations = costs.check_budget(context, grid.works(entries), budget)
-        results = grid.run(entries, durations)
+        costs.check_budget(context, grid.works(entries), budget)
+        results = grid.run(entries)
         cells = _corrected(primary, _cells(grid, results, measures, primary))
         comparison = Comparison(
             run=config.run,
@@ -167,8 +166,7 @@ class _Grid:
         self.passed = len(self.train)
         """Number of rows that remain after the filters, for the seed with the fewest."""
 
-    def run(self, metrics: Sequence[MetricEntry], durations: Mapping[Path, float]) -> _Trials:
-        """Run all trials; those with the longest estimated durations start first."""
+    def run(self, metrics: Sequence[MetricEntry]) -> _Trials:
         if self.filters:
             filter_specs = [ChoiceSpec(entries=self.filters, seed=seed) for seed in self.seeds]
             self.passed = min(
@@ -177,7 +175,7 @@ class _Grid:
         specs = {position: [self._choice(*position, seed) for seed in self.seeds] for position in self.grid_positions}
         all_row_specs = [ChoiceSpec(seed=seed) for seed in self.seeds]
         flat = [*all_row_specs, *(choice for own_trials in specs.values() for choice in own_trials)]
-        results = iter(trials.run_trials(self.context, "comparing", self.rows, flat, metrics, durations))
+        results = iter(trials.run_trials(self.context, "comparing", self.rows, flat, metrics))
         full = [next(results) for _ in all_row_specs]
         cells = {position: [next(results) for _ in own_trials] for position, own_trials in specs.items()}
         plans = {contender.name for contender in self.candidates if contender.entry.epochs > 1}
@@ -188,11 +186,11 @@ class _Grid:
             for one, seed in zip(own_trials, self.seeds, strict=True)
         ]
         results = iter(
-            trials.run_trials(self.context, "comparing with epoch plans", self.rows, baseline_specs, metrics, durations)
+            trials.run_trials(self.context, "comparing with epoch plans", self.rows, baseline_specs, metrics)
         )
         baseline = {position: [next(results) for _ in own_trials] for position, own_trials in plan_cells.items()}
         removed = [self._choice(*position, self.seeds[0], REMOVED) for position in specs]
-        repeated = trials.run_trials(self.context, "removing rows", self.rows, removed, durations=durations)
+        repeated = trials.run_trials(self.context, "removing rows", self.rows, removed)
         return _Trials(cells, baseline, full, dict(zip(specs, repeated, strict=True)))
 
     def works(self, metrics: Sequence[MetricEntry]) -> list[Work]:

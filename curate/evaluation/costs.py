@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,14 +54,11 @@ class Cost:
     seconds: float
     """Estimated time with all workers."""
 
-    by_name: dict[str, float]
+    by_name: dict[str, float] = field(default_factory=dict)
     """Estimated time of each contender."""
 
-    by_file: dict[Path, float]
-    """Estimated time of one worker for each result, by its file."""
 
-
-def check_budget(context: Context, works: Sequence[Work], budget: float | None) -> dict[Path, float]:
+def check_budget(context: Context, works: Sequence[Work], budget: float | None) -> None:
     """Log the estimated time of the trials, and raise an error if it exceeds the budget.
 
     Parameters
@@ -73,11 +69,6 @@ def check_budget(context: Context, works: Sequence[Work], budget: float | None) 
         All planned trials; trials with stored results cost nothing.
     budget : float or None
         Time limit in seconds; None for no limit.
-
-    Returns
-    -------
-    dict of Path to float
-        Estimated seconds of one worker for each result that is not stored, by its file.
 
     Raises
     ------
@@ -96,11 +87,11 @@ def check_budget(context: Context, works: Sequence[Work], budget: float | None) 
     for name in clock.unknown:
         context.progress.warn(f"cannot estimate the time of {name}, because it fails on a sample of the rows")
     if not cost.trials:
-        return {}
+        return
     about = f"{plural(cost.trials, 'trial')}: about {seconds(cost.seconds)}"
     if budget is None or cost.seconds <= budget:
         context.progress.note(about if budget is None else f"{about}, within the budget of {seconds(budget)}")
-        return cost.by_file
+        return
     raise ConfigError(f"--budget {seconds(budget)} is too little for {about}", hint=_hint(clock, works, budget))
 
 
@@ -133,22 +124,19 @@ class _Clock:
     def cost(self, works: Sequence[Work]) -> Cost:
         """Return the cost of all trials; a trial that several groups share counts for the first group."""
         seen: set[object] = set()
-        number, total, by_name, by_file = 0, 0.0, dict[str, float](), dict[Path, float]()
+        number, total, by_name = 0, 0.0, dict[str, float]()
         for work in works:
-            for trial in trials.list_missing(work.split, work.choices, work.metrics):
-                if trial.key in seen:
+            for choice, choosing, metrics, key in trials.list_missing(work.split, work.choices, work.metrics):
+                if key in seen:
                     continue
-                seen.add(trial.key)
+                seen.add(key)
                 number += 1
-                parts = {path: self._measuring(work, entry) for path, entry in trial.metrics.items()}
-                if trial.selection is not None:
-                    parts[trial.selection] = self._choosing(work, trial.choice)
-                taken = sum(parts.values())
-                by_file |= parts
+                taken = sum(self._measuring(work, entry) for entry in metrics)
+                taken += self._choosing(work, choice) if choosing else 0.0
                 by_name[work.name] = by_name.get(work.name, 0.0) + taken
                 total += taken
         at_once = max(1, min(self._workers, number))
-        return Cost(number, total / at_once, {name: taken / at_once for name, taken in by_name.items()}, by_file)
+        return Cost(number, total / at_once, {name: taken / at_once for name, taken in by_name.items()})
 
     def _choosing(self, work: Work, choice: ChoiceSpec) -> float:
         if not choice.entries or choice.ledger is not None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -82,17 +81,9 @@ class _Task:
 
 
 def run_trials(
-    context: Context,
-    label: str,
-    split: Split,
-    choices: Sequence[ChoiceSpec],
-    metrics: Sequence[MetricEntry] = (),
-    durations: Mapping[Path, float] = MappingProxyType({}),
+    context: Context, label: str, split: Split, choices: Sequence[ChoiceSpec], metrics: Sequence[MetricEntry] = ()
 ) -> list[TrialResult]:
-    """Run and measure all trials, and return their results in order; stored results are reused.
-
-    Trials with the longest estimated ``durations``, in seconds by the file of a result, start first.
-    """
+    """Run and measure all trials, and return their results in order; stored results are reused."""
     tasks = [_Task(split, choice, tuple(metrics)) for choice in choices]
     different = {_files(task): task for task in tasks}  # without random draws, all seeds share one trial
     missing = [task for task in different.values() if _load(task) is None]
@@ -100,47 +91,36 @@ def run_trials(
         context.progress.note(f"{label}: {len(different) - len(missing):,} of {len(different):,} trials are reused")
     selections = {_chosen_file(split, task.choice)[0]: replace(task, metrics=()) for task in missing}
     if len(selections) < len(missing):  # first, so that no two workers make the same selection
-        _map(context, f"{label}: selecting", [task for task in selections.values() if _load(task) is None], durations)
-    _map(context, label, missing, durations)
+        _map(context, f"{label}: selecting", [task for task in selections.values() if _load(task) is None])
+    _map(context, label, missing)
     return [_read(task) for task in tasks]
 
 
-def _map(context: Context, label: str, tasks: Sequence[_Task], durations: Mapping[Path, float]) -> None:
+def _map(context: Context, label: str, tasks: Sequence[_Task]) -> None:
     """Compute the missing parts of some trials on the workers."""
     if tasks:
-        tasks = sorted(tasks, key=lambda task: -sum(durations.get(file, 0.0) for file in _files(task)))
         _, failed, _ = context.map(label, _try, tasks, [1] * len(tasks), "trials")
         raise_if_failed(failed)
 
 
-@dataclass(frozen=True, slots=True)
-class MissingTrial:
-    """Trial of which a result is not stored."""
-
-    choice: ChoiceSpec
-    selection: Path | None
-    """File of the selection; None if it is stored."""
-
-    metrics: Mapping[Path, MetricEntry]
-    """Metrics without a stored result, by the file of the result."""
-
-    key: object
-    """Key that trials with equal results share."""
-
-
 def list_missing(
     split: Split, choices: Sequence[ChoiceSpec], metrics: Sequence[MetricEntry] = ()
-) -> list[MissingTrial]:
-    """Return the trials that ``run_trials`` would compute."""
+) -> list[tuple[ChoiceSpec, bool, list[MetricEntry], object]]:
+    """Return the trials that ``run_trials`` would compute.
+
+    Returns
+    -------
+    list of tuple
+        For each trial: its specification, whether the selection is missing, the metrics that are missing, and a key
+        that trials with equal results share.
+    """
     tasks = {_files(task): task for task in [_Task(split, choice, tuple(metrics)) for choice in choices]}
-    result: list[MissingTrial] = []
+    result: list[tuple[ChoiceSpec, bool, list[MetricEntry], object]] = []
     for files, task in tasks.items():
-        measured = [(*_measure_file(task, entry), entry) for entry in metrics]
-        missing = {path: entry for path, key, entry in measured if npz.load(path, key) is None}
-        selection, key = _chosen_file(split, task.choice)
-        is_chosen = npz.load(selection, key) is not None
-        if missing or not is_chosen:
-            result.append(MissingTrial(task.choice, None if is_chosen else selection, missing, files))
+        missing_metrics = [entry for entry in metrics if npz.load(*_measure_file(task, entry)) is None]
+        choosing = npz.load(*_chosen_file(split, task.choice)) is None
+        if choosing or missing_metrics:
+            result.append((task.choice, choosing, missing_metrics, files))
     return result
 
 
