@@ -524,8 +524,10 @@ def load(folder: Path) -> Summary:
             raise ConfigError("there is no completed run", where=str(folder), hint=hint)
         stages, records = {stage.name: stage for stage in PIPELINE}, []
         for step, fingerprint in data["fingerprints"].items():
-            stage, _, name = step.partition(" ")
-            record = manifest.load_intact(stages[stage].folder(folder, name), stages[stage].result)
+            stage = stages.get(step.partition(" ")[0])
+            if stage is None:
+                raise ConfigError(f"this release of curate has no stage {step!r}", where=str(folder))
+            record = manifest.load_intact(stage.folder(folder, step.partition(" ")[2]), stage.result)
             if record is None or record.fingerprint != fingerprint:
                 message = f"the results of {step} are missing, or were made by a later run that is not complete"
                 raise DataError(message, where=str(folder), hint=f"run: curate run {folder / 'config.yaml'}")

@@ -99,7 +99,7 @@ def test_a_half_written_shard_of_a_stage_that_was_done_is_seen_and_made_again(se
         again = curate.run(settings())
         assert path.read_bytes() == good
         assert [record.count for record in again.records] == [record.count for record in first.records]
-        if stage not in ("input", "select", "split"):  # these are made as a whole
+        if stage not in ("input", "select", "split"):  # these are made at once
             assert beside.stat().st_mtime_ns == untouched
     assert state() == before
 

@@ -150,7 +150,7 @@ class Images:
     """Encoded images that are read one by one, on demand, without loading all of them."""
 
     hashes: NDArray[np.uint64]
-    """The two halves of the 128-bit BLAKE2b hash of the bytes of each image, (n, 2)."""
+    """Halves of the 128-bit BLAKE2b hash of the bytes of each image, (n, 2)."""
 
     shapes: NDArray[np.int32]
     """Width and height of each image in pixels, as it is displayed, (n, 2)."""

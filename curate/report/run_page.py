@@ -148,6 +148,7 @@ def _sections(report: Report, drawn: dict[str, Figure], text: int) -> list[tuple
     return [
         ("models", "Models trained on the selection", _models(report, charts)),
         ("stages", "Rows, time and memory by stage", [tables.stages(report)]),
+        ("splits", "Splits", split_text.section(report.splits)),
         ("map", "Map of the pool", charts("map")),
         ("evidence", "Comparison with the random baseline", [_aside(BASELINE), *compared] if any(compared) else []),
         ("ground-truth", "Comparison with the ground truth", ground_truth_table.section(report.ground_truth)),
@@ -158,7 +159,6 @@ def _sections(report: Report, drawn: dict[str, Figure], text: int) -> list[tuple
         ("sources", "Rows by source", [tables.sources(report)]),
         ("examples", "Example rows", [_examples(group, text) for group in report.examples if group.rows]),
         ("decontamination", "Overlap with evaluation sets", checked),
-        ("splits", "Splits", split_text.section(report.splits)),
         ("again", "Reproduce this run", _again(report)),
     ]
 

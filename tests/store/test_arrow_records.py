@@ -1,4 +1,4 @@
-"""Arrow files: file and stream format, Feather, of every type, whole, cut off and corrupt."""
+"""Arrow files: file and stream format, Feather, of every type, complete, cut off and corrupt."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ def test_a_saved_dataset_in_a_folder_is_its_shards(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("state.json", "{", "it cannot be read"),
         ("state.json", "[]", "it is no object"),
@@ -203,8 +203,8 @@ def test_a_saved_dataset_in_a_folder_is_its_shards(tmp_path):
         ("dataset_dict.json", '{"splits": ["train"]}', "it cannot be read"),
     ],
 )
-def test_a_damaged_saved_dataset_is_an_error(tmp_path, name, content, told):
+def test_a_damaged_saved_dataset_is_an_error(tmp_path, name, content, message):
     dataset("a").save_to_disk(tmp_path / "saved")
     (tmp_path / "saved" / name).write_text(content)
-    with pytest.raises(CurateError, match=told):
+    with pytest.raises(CurateError, match=message):
         run(tmp_path, str(tmp_path / "saved"))

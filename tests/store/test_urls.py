@@ -28,7 +28,7 @@ ROWS = [{"id": f"r{number}", "text": f"a text of row {number}", "tags": [f"t{num
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """A web server that sends ranges, unless it is told not to send them, sizes, or times."""
+    """A web server that sends ranges, except those, the sizes or the times that a test turns off."""
 
     ranges = sizes = times = True
 
@@ -145,20 +145,20 @@ def test_a_url_without_rows_is_an_error(tmp_path, server, name):
 
 
 @pytest.mark.parametrize(
-    ("url", "module", "told"),
+    ("url", "module", "message"),
     [
         ("https://h.example/a.jsonl", "aiohttp", r"needs the package 'aiohttp'.*\[http\]"),
         ("hf://datasets/x/y/a.jsonl", "huggingface_hub", r"needs the package 'huggingface_hub'.*\[hf\]"),
         ("https://h.example/a.jsonl", "upath", r"needs the package 'universal_pathlib'.*\[http\]"),
     ],
 )
-def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch, url, module, told):
+def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch, url, module, message):
     for name in [name for name in sys.modules if name.split(".")[0] == module or name == "fsspec.implementations.http"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
     for protocol in [one for one in REGISTRY if one in ("http", "https", "hf")]:
         monkeypatch.delitem(REGISTRY, protocol)
-    with pytest.raises(PluginError, match=told):
+    with pytest.raises(PluginError, match=message):
         paths.parse_path(url)
 
 

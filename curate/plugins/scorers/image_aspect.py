@@ -8,14 +8,14 @@ import numpy as np
 
 from curate.kernels.types import Vector
 from curate.plugins.batches import ScoreBatch, require
-from curate.plugins.interfaces import ScoreColumn, scorer
+from curate.plugins.interfaces import OutputColumn, scorer
 
 
 @scorer(
     version=1,
     reads={"image"},
     columns=(
-        ScoreColumn(
+        OutputColumn(
             higher_is_better=False,
             unit="longer by shorter side",
             range=(1, float("inf")),

@@ -10,7 +10,7 @@ from curate.kernels.images import codec
 from curate.kernels.images.features import gray_entropy
 from curate.kernels.types import Vector
 from curate.plugins.batches import ScoreBatch, require
-from curate.plugins.interfaces import ScoreColumn, scorer
+from curate.plugins.interfaces import OutputColumn, scorer
 
 _LARGEST_SIDE = 1024
 
@@ -18,7 +18,7 @@ _LARGEST_SIDE = 1024
 @scorer(
     version=1,
     reads={"image"},
-    columns=(ScoreColumn(higher_is_better=True, unit="bits per pixel", range=(0, 8), higher_means="more varied"),),
+    columns=(OutputColumn(higher_is_better=True, unit="bits per pixel", range=(0, 8), higher_means="more varied"),),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageEntropy:

@@ -10,7 +10,7 @@ from curate.kernels.images import codec
 from curate.kernels.images.features import laplacian_variance
 from curate.kernels.types import Vector
 from curate.plugins.batches import ScoreBatch, require
-from curate.plugins.interfaces import ScoreColumn, scorer
+from curate.plugins.interfaces import OutputColumn, scorer
 
 _LARGEST_SIDE = 1024
 
@@ -19,7 +19,7 @@ _LARGEST_SIDE = 1024
     version=1,
     reads={"image"},
     columns=(
-        ScoreColumn(higher_is_better=True, unit="squared gray levels", range=(0, 1_040_400), higher_means="sharper"),
+        OutputColumn(higher_is_better=True, unit="squared gray levels", range=(0, 1_040_400), higher_means="sharper"),
     ),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

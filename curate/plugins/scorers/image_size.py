@@ -8,15 +8,15 @@ import numpy as np
 
 from curate.kernels.types import Vector
 from curate.plugins.batches import ScoreBatch, require
-from curate.plugins.interfaces import ScoreColumn, scorer
+from curate.plugins.interfaces import OutputColumn, scorer
 
 
 @scorer(
     version=1,
     reads={"image"},
     columns=(
-        ScoreColumn(higher_is_better=True, unit="pixels", range=(1, float("inf")), higher_means="larger"),
-        ScoreColumn(
+        OutputColumn(higher_is_better=True, unit="pixels", range=(1, float("inf")), higher_means="larger"),
+        OutputColumn(
             name="shorter_side", higher_is_better=True, unit="pixels", range=(1, float("inf")), higher_means="larger"
         ),
     ),

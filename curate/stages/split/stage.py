@@ -24,6 +24,7 @@ from curate.kernels.types import Codes, Counts, Rows
 from curate.pool.stage_outputs import SplitOutput
 from curate.pool.view import PoolView
 from curate.report import split_text
+from curate.report.formatting import plural
 from curate.report.report_data import SplitCount
 from curate.stages.base import (
     CompletedStages,
@@ -186,10 +187,8 @@ def _require_rows(names: Sequence[str], counts: Counts, group: Rows) -> None:
     empty = [name for name, count in zip(names, counts, strict=True) if not count]
     if not empty:
         return
-    rows, largest = len(group), int(np.bincount(group, minlength=1).max())
-    message = (
-        f"no row is in {summarize_names(empty)}: {rows:,} rows in groups of up to {largest:,} that belong together"
-    )
+    rows, largest = plural(len(group), "row"), int(np.bincount(group, minlength=1).max())
+    message = f"no row is in {summarize_names(empty)}: {rows} in groups of up to {largest:,} that belong together"
     hint = "raise its share, select more rows, or use fewer groups and a higher min_similarity"
     raise DataError(message, where=f"{SPLIT}.shares", hint=hint)
 

@@ -49,7 +49,7 @@ def test_planted_junk_is_separated_from_clean_rows():
 @pytest.mark.exhaustive
 def test_probabilities_are_those_that_texts_were_drawn_with():
     rng = RNG(1)
-    report, score = fitted(drawn(rng, 3000, 0.4), drawn(rng, 3000, 0.6), ngram=1)
+    report, score = fitted(drawn(rng, 3000, 0.4), drawn(rng, 3000, 0.6), max_ngram_size=1)
     assert report.facts["calibration_error"] < 0.03
     queries = drawn(rng, 2000, 0.5)
     second = np.array([sum(word[0] == "b" for word in text.split()) for text in queries])
@@ -83,7 +83,7 @@ def test_a_text_in_both_classes_is_positive():
     good, bad = drawn(rng, 100, 0.1), drawn(rng, 100, 0.9)
     assert fitted(good, bad + good)[0].facts == fitted(good, bad)[0].facts
     with pytest.raises(
-        DataError, match="bad: 0 distinct texts that are not positive examples, but at least 20 are needed"
+        DataError, match="negative: 0 distinct texts that are not positive examples, but at least 20 are needed"
     ):
         fitted(good, good)
 

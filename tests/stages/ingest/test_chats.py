@@ -359,10 +359,10 @@ def test_a_path_without_a_text_is_a_warning_if_another_has_one(tmp_path, command
     data = {"curate": 1, "run": str(tmp_path / "run"), "input": {"files": files, "text": text}, "select": select}
     (tmp_path / "c.yaml").write_text(json.dumps(data))
     for output in (command("check", tmp_path / "c.yaml").stdout, command("embed", tmp_path / "c.yaml").stderr):
-        told = " ".join(output.split())
-        assert "no row has a text at 'messages[role=system].content'; the values of 'role' are user, assistant" in told
-        assert "no row has a text at 'messages[0].contnet'" in told
-        assert told.count("no row has a text") == 2
+        text = " ".join(output.split())
+        assert "no row has a text at 'messages[role=system].content'; the values of 'role' are user, assistant" in text
+        assert "no row has a text at 'messages[0].contnet'" in text
+        assert text.count("no row has a text") == 2
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=["openai", "sharegpt"])
