@@ -39,6 +39,7 @@ from curate.stages.findings import Findings
 from curate.stages.ingest.stage import Ingest, survey_files
 from curate.stages.ingest.stdin_spool import is_stored_stdin, require_stdin, resolve_stdin, store_stdin
 from curate.stages.pool_sample import RowCount
+from curate.stages.proxy.held_out import HeldOutPredictions
 from curate.stages.proxy.stage import Proxy
 from curate.stages.report import ground_truth, pool_measures
 from curate.stages.report.stage import RenderedReport
@@ -67,6 +68,7 @@ PIPELINE: tuple[AnyStage, ...] = (
     Embed(),
     Cluster(),
     Proxy(),
+    HeldOutPredictions(),
     Score(),
     Decontaminate(),
     Select(),

@@ -20,6 +20,7 @@ from plugin_families import FAMILIES, Family
 
 from curate.config.model import to_plain
 from curate.config.sections import ENTRY_SECTIONS, SECTIONS, TOP_LEVEL_FIELDS, EntrySection, driver_fields
+from curate.kernels.stats.softmax_statistics import STATISTICS
 from curate.plugins import registry
 from curate.plugins.fields import Field, expand_nested, fields, format_value, required_unless
 from curate.store import schemas
@@ -184,8 +185,9 @@ def schemas_page() -> str:
         "embed": schemas.embed(256, "float32", {"model": "…"}),
         "cluster": schemas.CLUSTER,
         "cluster/centroids": schemas.centroids(256),
-        "proxy": schemas.proxy(1, 1, 150, {}),
+        "proxy": schemas.proxy(1, 1, 150, STATISTICS, {}),
         "proxy/classes": schemas.CLASSES,
+        "held_out": schemas.held_out(1, 150, {}),
         "score": schemas.score(["score_<name>"], {}),
         "decontaminate": schemas.hits(""),
         "published": schemas.published(),

@@ -51,8 +51,10 @@ FAMILIES = (
         "proxy",
         "",
         "Proxies",
-        "A proxy supplies training dynamics: the probabilities that a model gives to every row after each epoch. The "
-        "scorers `el2n`, `aum`, `forgetting` and `influence` read them. The pool needs labels.",
+        "A proxy supplies training dynamics: how well a model predicts the label of every row after each epoch. "
+        "Scorers such as `el2n`, `aum` and `forgetting` read them. The pool needs labels. For scorers that read "
+        "held-out predictions, such as `consistency`, each fifth of the rows is predicted by a proxy trained on "
+        "the others.",
     ),
     Family(
         "scorer",

@@ -23,7 +23,7 @@ from curate.config.validator import Values
 from curate.config.yaml_positions import KeyPath, PlainData
 from curate.plugins import registry
 from curate.plugins.fields import Field, fields, find_marked, format_value, iter_marks
-from curate.plugins.interfaces import ConfigReference, TemplateField
+from curate.plugins.interfaces import PROXY_READS, ConfigReference, TemplateField
 from curate.plugins.registry import Plugin
 
 
@@ -167,7 +167,8 @@ class _Checks:
         self.embeddings = [draft.name for draft in drafts["embed"]]
         clustered = drafts["cluster"][0].keys.get("embedding") if drafts["cluster"] else None
         self.clustered = clustered or (self.embeddings[0] if self.embeddings else None)
-        self.proxies = bool(drafts["proxy"]) or report.has_issue(("proxy",))
+        self.proxy = drafts["proxy"][0] if drafts["proxy"] else None
+        self.has_proxy = self.proxy is not None or report.has_issue(("proxy",))
         self.scores: dict[str, KeyPath] = {}
         self.scores_are_known = not report.has_issue(("score",))
         for draft in drafts["score"]:
@@ -199,15 +200,38 @@ class _Checks:
 
     def check_score(self, draft: Draft) -> Values:
         self.check_references(draft)
-        if draft.plugin and "dynamics" in draft.plugin.traits.reads and not self.proxies:
-            message = f"the scorer {draft.plugin.name!r} reads the training dynamics of a proxy, and there is no proxy"
-            self.report.add((*draft.path, "use"), message, "add a section proxy: {use: logistic}")
+        self._check_proxy(draft)
         embedding = self._embedding(draft)
         if draft.plugin and "cluster" in draft.plugin.traits.reads and embedding not in (None, self.clustered):
             message = f"the scorer {draft.plugin.name!r} compares vectors with cluster centers"
             hint = f"use the embedding that is clustered, {self.clustered!r}"
             self.report.add((*draft.path, "embedding"), message, hint)
         return {"embedding": embedding}
+
+    def _check_proxy(self, draft: Draft) -> None:
+        """Report a scorer that needs a proxy, or more of the proxy than it has."""
+        traits = draft.plugin.traits if draft.plugin else None
+        if traits is None or draft.plugin is None or not traits.reads & PROXY_READS:
+            return
+        use, name = (*draft.path, "use"), draft.plugin.name
+        if not self.has_proxy:
+            message = f"the scorer {name!r} reads a proxy, and there is no proxy"
+            self.report.add(use, message, "add a section proxy: {use: logistic}")
+            return
+        proxy = self.proxy
+        if proxy is None or proxy.plugin is None:
+            return
+        epochs = getattr(proxy.instance, "epochs", traits.min_epochs)
+        if "log" in proxy.plugin.traits.reads:
+            if traits.reads & PROXY_READS - {"dynamics", "features"}:
+                message = f"the scorer {name!r} needs a trained proxy, and {proxy.plugin.name!r} reads a log"
+                self.report.add(use, message, "use the proxy logistic or mlp, or another score")
+        elif "input_gradients" in traits.reads and not proxy.plugin.traits.input_gradients:
+            message = f"the scorer {name!r} needs gradients that differ by row, and {proxy.plugin.name!r} is linear"
+            self.report.add(use, message, "use the proxy mlp")
+        elif "dynamics" in traits.reads and epochs < traits.min_epochs:
+            message = f"the scorer {name!r} needs {traits.min_epochs} epochs, and the proxy has {epochs}"
+            self.report.add(use, message, f"set proxy.epochs to at least {traits.min_epochs}")
 
     def check_select(self, draft: Draft) -> Values:
         self.check_references(draft)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from curate.errors import PluginError
 from curate.kernels.types import Codes, Flags, Images, Matrix, Rows, Texts, Vector, freeze
+from curate.plugins.dynamics import Dynamics, HeldOut, Learner
 
 if TYPE_CHECKING:
     import polars as pl
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-_SUM_TOLERANCE = 1e-2  # float16 storage rounds logarithms by up to 0.05 %
 _UNIT_TOLERANCE = 1e-5  # for float32; rows stored as float16 are normalized when they are read
 
 
@@ -196,49 +196,6 @@ class Pool:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Dynamics:
-    """Training dynamics of a proxy: the probability of every class for every row after each epoch of each run."""
-
-    labels: Codes
-    """Class of each row (n,) int32; -1 for rows that the proxy was not trained on, whose scores are NaN."""
-
-    classes: int
-    runs: int
-    epochs: int
-    """Number of epochs of each run."""
-
-    read: Callable[[int, int], Matrix]
-    """Read the (n, classes) float32 probabilities after one epoch of one run, both counted from 0."""
-
-    def __post_init__(self) -> None:
-        _check_array("dynamics' labels", self.labels, np.int32, (len(self.labels),))
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def probabilities(self, run: int, epoch: int) -> Matrix:
-        """Read the probabilities after one epoch of one run, (n, classes) float32; nothing is cached.
-
-        Raises
-        ------
-        PluginError : if the rows do not sum to 1
-        """
-        probabilities = self.read(run, epoch)
-        _check_array(
-            f"dynamics of run {run}, epoch {epoch}", probabilities, np.float32, (len(self.labels), self.classes)
-        )
-        if not (np.abs(probabilities.sum(axis=1) - 1) < _SUM_TOLERANCE).all() or (probabilities < 0).any():
-            raise PluginError(f"dynamics: the probabilities after epoch {epoch} of run {run} do not sum to 1")
-        return probabilities
-
-    def take(self, rows: Rows) -> Dynamics:
-        """Return the dynamics of ``rows``, in that order."""
-        return Dynamics(
-            self.labels[rows], self.classes, self.runs, self.epochs, lambda run, epoch: self.read(run, epoch)[rows]
-        )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreBatch:
     """Rows that a scorer scores: a shard, a cluster, or the complete pool, depending on its ``within``.
@@ -266,6 +223,12 @@ class ScoreBatch:
 
     dynamics: Dynamics | None = None
     """Training dynamics of the n rows."""
+
+    held_out: HeldOut | None = None
+    """Predictions for the n rows by proxies that were not trained on them."""
+
+    learner: Learner | None = None
+    """Proxy to train on parts of the n rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

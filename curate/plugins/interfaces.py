@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol, TypeVar
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from curate.kernels.neighbors.cells import Cells, KeepOrder, SplitClusters
     from curate.kernels.neighbors.nearest_predecessor import Nearest
     from curate.kernels.neighbors.retention import RecallSample
+    from curate.kernels.stats.softmax_statistics import Statistic
     from curate.kernels.types import Codes, FittedState, Flags, Hashes, Matrix, Rows, Vector, Vectors
     from curate.plugins.batches import MetricInput, Pool, ScoreBatch
-    from curate.plugins.results import Clustering, DataFileInfo, FitReport, MetricResult, Selection
+    from curate.plugins.results import Clustering, DataFileInfo, FitReport, LogLines, MetricResult, Selection
 
 PluginClass = TypeVar("PluginClass")
 Reads = Literal[
@@ -39,8 +40,15 @@ Reads = Literal[
     "tokens",
     "test",
     "dynamics",
+    "features",
+    "input_gradients",
+    "held_out",
+    "learner",
     "log",
 ]
+PROXY_READS: frozenset[Reads] = frozenset({"dynamics", "features", "input_gradients", "held_out", "learner"})
+"""Inputs of a scorer that a proxy supplies; all but dynamics, and features, need a trained one."""
+
 Scope = Literal["row", "sketch", "group", "merge", "pool"]
 """Rows that decide together whether a row is kept, which determines where a selector runs.
 
@@ -161,16 +169,44 @@ class Clusterer(Protocol):
 
 
 class Proxy(Protocol):
-    """Small model whose training dynamics scores read, for ``epochs`` epochs in each of ``runs`` runs."""
+    """Small network that is trained on the labels: features, and a softmax layer on them.
+
+    Scorers read its dynamics, after each of ``epochs`` epochs in each of ``runs`` runs; both are counted from 0.
+    """
 
     runs: int
     epochs: int
+    learning_rate: float
+    """Step size of the gradient descent."""
 
-    def train(self, embeddings: Matrix, labels: Codes, classes: int, rng: np.random.Generator) -> FittedState:
-        """Return named arrays that, with the fields, determine every later prediction; labels are 0 … classes − 1."""
+    def train(
+        self,
+        embeddings: Matrix,
+        labels: Codes,
+        classes: int,
+        rng: np.random.Generator,
+        start: FittedState | None = None,
+    ) -> FittedState:
+        """Return named arrays that, with the fields, determine every later prediction; labels are 0 … classes − 1.
 
-    def predict(self, state: FittedState, embeddings: Matrix) -> Iterator[Matrix]:
-        """Yield float32 probabilities (m, classes) at the end of each epoch of each run, in that order."""
+        With ``start``, each run continues from the last epoch of the same run of that state.
+        """
+
+    def features(self, state: FittedState, embeddings: Matrix, run: int, epoch: int) -> Matrix:
+        """Return float32 inputs (m, h) of the last layer at the end of an epoch."""
+
+    def last_layer(self, state: FittedState, run: int, epoch: int) -> Matrix:
+        """Return float32 weights (h + 1, classes) of the last layer at the end of an epoch; the last row is the bias.
+
+        The logits are the features times the weights, plus the bias.
+        """
+
+
+class DifferentiableProxy(Proxy, Protocol):
+    """Trained proxy whose features are no linear function of the embedding, declared with ``input_gradients=True``."""
+
+    def input_gradients(self, state: FittedState, embeddings: Matrix, labels: Codes, run: int, epoch: int) -> Matrix:
+        """Return the float32 gradient (m, d) of the label's logit with respect to the embedding of each row."""
 
 
 class RecordedProxy(Protocol):
@@ -182,8 +218,8 @@ class RecordedProxy(Protocol):
     classes: tuple[str, ...]
     """Labels in the order of the log's probabilities; empty: sorted."""
 
-    def probabilities(self, lines: pa.Table) -> Matrix:
-        """Return float32 probabilities (m, classes) of m lines of the log."""
+    def read(self, lines: pa.Table) -> LogLines:
+        """Return the values of m lines of the log."""
 
 
 class Scorer(Protocol):
@@ -483,6 +519,15 @@ class Traits:
     check: bool = False
     """Whether the plugin has a method ``check``; see ``CheckedPlugin``."""
 
+    statistics: tuple[Statistic, ...] = ()
+    """Statistics of training dynamics that a scorer reads."""
+
+    min_epochs: int = 1
+    """Minimum number of epochs that a scorer needs."""
+
+    input_gradients: bool = False
+    """Whether a proxy has a method ``input_gradients``; see ``DifferentiableProxy``."""
+
     example: Mapping[str, object] = field(default_factory=dict)
     """Values for the fields without defaults, used by docs and contract tests."""
 
@@ -560,6 +605,7 @@ _OPTIONAL: Mapping[Kind, Mapping[str, tuple[str, str]]] = {
         "fidelity": ("fidelity", "fits=True, fidelity=True"),
     },
     "scorer": {"fit": ("fits", "fits=True")},
+    "proxy": {"input_gradients": ("input_gradients", "input_gradients=True")},
     "selector": {
         "sketch": ("has_sketches", "sketch=(…)"),
         "keys": ("has_links", 'scope="sketch"'),
@@ -670,6 +716,7 @@ def proxy(
     *,
     version: int,
     reads: frozenset[Reads] | set[Reads],
+    input_gradients: bool = False,
     check: bool = False,
     example: Mapping[str, object] | None = None,
 ) -> Callable[[type[PluginClass]], type[PluginClass]]:
@@ -679,11 +726,19 @@ def proxy(
     ----------
     version : version of the result, see ``Traits``
     reads : inputs
-    check : whether the class has a method ``check``
+    input_gradients, check : whether the class has the methods of these declarations, see ``Traits``
     example : values for fields without defaults
     """
-    reading = frozenset(reads)
-    return _declare(Traits(kind="proxy", version=version, reads=reading, check=check, example=example or {}))
+    return _declare(
+        Traits(
+            kind="proxy",
+            version=version,
+            reads=frozenset(reads),
+            input_gradients=input_gradients,
+            check=check,
+            example=example or {},
+        )
+    )
 
 
 def scorer(
@@ -692,6 +747,8 @@ def scorer(
     reads: frozenset[Reads] | set[Reads],
     columns: tuple[OutputColumn, ...],
     within: Literal["shard", "cluster", "corpus"] = "shard",
+    statistics: tuple[Statistic, ...] = (),
+    min_epochs: int = 1,
     fits: bool = False,
     check: bool = False,
     example: Mapping[str, object] | None = None,
@@ -704,6 +761,7 @@ def scorer(
     reads : inputs
     columns : columns of the score
     within : rows passed to one call of ``score``
+    statistics, min_epochs : statistics of training dynamics that it reads, and epochs that it needs, see ``Traits``
     fits, check : whether the class has the methods of these declarations, see ``Traits``
     example : values for fields without defaults
 
@@ -723,6 +781,8 @@ def scorer(
             reads=frozenset(reads),
             within=within,
             columns=columns,
+            statistics=statistics,
+            min_epochs=min_epochs,
             fits=fits,
             check=check,
             example=example or {},

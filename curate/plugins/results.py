@@ -18,6 +18,8 @@ from curate.kernels.types import Flags, Matrix, Rows, Vector
 if TYPE_CHECKING:
     import polars as pl
 
+    from curate.kernels.stats.softmax_statistics import Statistic
+
 _SHOWN = 8  # rows that a notebook shows of a selection
 
 
@@ -232,6 +234,17 @@ class FitReport:
 
     summary: str
     """Summary in one sentence, for the log and the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLines:
+    """Values of m lines of a training log; a line that lacks one has NaN."""
+
+    logits: Matrix | None
+    """Logits, or logarithms of probabilities, (m, classes) float32; None for a log without them."""
+
+    statistics: Mapping[Statistic, Vector]
+    """Logged statistics, (m,) float32 each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from curate.kernels.stats.softmax import softmax
-from curate.kernels.types import Matrix, freeze
-from curate.plugins.batches import Dynamics
+from curate.kernels.types import Codes, FittedState, Matrix, freeze
+from curate.plugins.dynamics import Dynamics, HeldOut, Learner, ProxyModel
+from curate.plugins.registry import PluginSpec
 from curate.pool import embedding_matrix
-from curate.store import parquet_io, schemas
+from curate.store import npz, parquet_io, schemas
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +68,116 @@ class ClusterOutput:
         return [str(number) if name is None else name for number, name in enumerate(names)]
 
 
+TRAINED = "trained.npz"
+"""Name of the file with the fitted state of a trained proxy."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProxyOutput:
-    """Training dynamics of a proxy: the probabilities of all classes after each epoch of each training run."""
+    """Training dynamics of a proxy: statistics and probabilities after each epoch of each training run."""
+
+    folder: Path
+    fingerprint: str
+    spec: PluginSpec
+    embedding: str | None
+    """Name of the embed entry that the proxy reads; None for the first."""
+
+    classes: int
+    runs: int
+    epochs: int
+    statistics: tuple[str, ...]
+    """Names of the known statistics."""
+
+    has_probabilities: bool
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the proxy was trained, rather than read from a log."""
+        return "log" not in self.spec.plugin().traits.reads
+
+    def state(self) -> FittedState:
+        """Read the fitted state of a trained proxy."""
+        return _load_state(self.folder / TRAINED, self.fingerprint)
+
+    def labels(self, numbers: Sequence[int]) -> Codes:
+        """Read the class of each row of some shards, -1 for rows that the proxy was not trained on."""
+        paths = (parquet_io.shard_path(self.folder, number) for number in numbers)
+        return freeze(np.concatenate([parquet_io.read(path, ["label"])["label"].to_numpy() for path in paths]))
+
+    def dynamics(self, numbers: Sequence[int], embeddings: Matrix | None = None) -> Dynamics:
+        """Return the dynamics of the rows of some shards; only one epoch of probabilities is in memory at a time.
+
+        Parameters
+        ----------
+        numbers : sequence of int
+            Numbers of the shards.
+        embeddings : (n, d) float32, optional
+            Embeddings of their rows, for scorers that read the network.
+        """
+        shard_paths = [parquet_io.shard_path(self.folder, number) for number in numbers]
+        names = schemas.probabilities(self.runs, self.epochs)
+
+        def read_probabilities(run: int, epoch: int) -> Matrix:
+            name = names[run * self.epochs + epoch]
+            logs = (embedding_matrix.to_stored_matrix(parquet_io.read(path, [name])[name]) for path in shard_paths)
+            return np.concatenate([softmax(each) for each in logs])
+
+        def read_statistic(statistic: str) -> Matrix:
+            columns = schemas.statistics(statistic, self.runs, self.epochs)
+            tables = [parquet_io.read(path, columns) for path in shard_paths]
+            values = np.empty((len(columns), sum(len(table) for table in tables)), np.float32)
+            for epoch, name in enumerate(columns):
+                values[epoch] = np.concatenate([table[name].to_numpy() for table in tables])
+            return values
+
+        model = None
+        if embeddings is not None:
+            model = ProxyModel(embeddings)
+            if self.is_trained:
+                model = ProxyModel(embeddings, self.spec.build(), self.state())
+        return Dynamics(
+            labels=self.labels(numbers),
+            classes=self.classes,
+            runs=self.runs,
+            epochs=self.epochs,
+            statistics=self.statistics,
+            read_statistic=read_statistic,
+            read_probabilities=read_probabilities if self.has_probabilities else None,
+            learning_rate=self.spec.build().learning_rate if self.is_trained else 1.0,
+            model=model,
+        )
+
+    def learner(self, numbers: Sequence[int], embeddings: Matrix) -> Learner:
+        """Return the trained proxy, to train it on parts of the rows of some shards."""
+        return Learner(embeddings, self.labels(numbers), self.classes, self.spec.build())
+
+
+@lru_cache(maxsize=1)
+def _load_state(path: Path, fingerprint: str) -> FittedState:
+    return npz.load_required(path, fingerprint)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutOutput:
+    """Predictions of proxies for rows that they were not trained on."""
 
     folder: Path
     fingerprint: str
     classes: int
     runs: int
-    epochs: int
 
-    def dynamics(self, numbers: Sequence[int]) -> Dynamics:
-        """Return the dynamics of the rows of some shards; only one epoch is in memory at a time."""
+    def read(self, numbers: Sequence[int]) -> HeldOut:
+        """Return the predictions for the rows of some shards; those of one run are in memory at a time."""
         shard_paths = [parquet_io.shard_path(self.folder, number) for number in numbers]
-        names = schemas.dynamics(self.runs, self.epochs)
+        names = schemas.held_out_columns(self.runs)
 
-        def read(run: int, epoch: int) -> Matrix:
-            name = names[run * self.epochs + epoch]
+        def read_probabilities(run: int) -> Matrix:
+            name = names[run]
             logs = (embedding_matrix.to_stored_matrix(parquet_io.read(path, [name])[name]) for path in shard_paths)
             return np.concatenate([softmax(each) for each in logs])
 
         labels = np.concatenate([parquet_io.read(path, ["label"])["label"].to_numpy() for path in shard_paths])
-        return Dynamics(freeze(labels), self.classes, self.runs, self.epochs, read)
+        return HeldOut(freeze(labels), self.classes, self.runs, read_probabilities)
 
 
 @dataclass(frozen=True, slots=True)

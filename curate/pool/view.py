@@ -28,6 +28,7 @@ from curate.pool.stage_outputs import (
     ClusterOutput,
     DecontaminateOutput,
     EmbedOutput,
+    HeldOutOutput,
     ProxyOutput,
     ScoreOutput,
     SelectOutput,
@@ -60,6 +61,7 @@ class PoolView:
     embed_outputs: tuple[EmbedOutput, ...] = ()
     cluster_result: ClusterOutput | None = None
     proxy_output: ProxyOutput | None = None
+    held_out_output: HeldOutOutput | None = None
     score_outputs: tuple[ScoreOutput, ...] = ()
     decontaminate_output: DecontaminateOutput | None = None
     select_result: SelectOutput | None = None

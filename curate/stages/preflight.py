@@ -575,12 +575,18 @@ def check_proxy(findings: Findings, logs: Sequence[str], labels: Collection[str]
         findings.add(("proxy", "classes"), f"the list lacks the label {strange[0]!r} of the pool", "list every label")
     for name in logs:
         try:
-            training_logs.check(built, paths.parse_path(name), labels, exact=exact)
+            logged = training_logs.check(built, paths.parse_path(name), labels, exact=exact)
         except CurateError as error:
             findings.add(
                 ("proxy", "files"), ": ".join(filter(None, (error.where, error.message))), error.hint, type(error)
             )
             return
+        for number, score in enumerate(findings.config.score):
+            missing = [one for one in score.spec.plugin().traits.statistics if logged is not None and one not in logged]
+            if missing:
+                message = f"the training log contains no {missing[0]!r}, which {score.spec.name!r} needs"
+                hint = "log the probabilities or logits of each row; see the proxy recorded"
+                findings.add(("score", number, "use"), message, hint)
 
 
 def _labels(findings: Findings) -> set[str]:

@@ -131,27 +131,62 @@ def centroids(dimensions: int) -> pa.Schema:
     )
 
 
-def dynamics(runs: int, epochs: int) -> list[str]:
-    """Return the column names of a proxy shard: one for each epoch of each run, in this order."""
-    return [f"log_probabilities_r{run:02d}_e{epoch:03d}" for run in range(runs) for epoch in range(epochs)]
+def probabilities(runs: int, epochs: int) -> list[str]:
+    """Return the columns of a proxy shard with probabilities: one for each epoch of each run, in this order."""
+    return statistics("log_probabilities", runs, epochs)
 
 
-def proxy(runs: int, epochs: int, classes: int, facts: Mapping[str, str]) -> pa.Schema:
-    """Return the schema of a proxy shard; ``facts`` describes the model.
+def statistics(name: str, runs: int, epochs: int) -> list[str]:
+    """Return the columns of a proxy shard with a statistic: one for each epoch of each run, in this order."""
+    return [f"{name}_r{run:02d}_e{epoch:03d}" for run in range(runs) for epoch in range(epochs)]
+
+
+def proxy(runs: int, epochs: int, classes: int | None, known: Sequence[str], facts: Mapping[str, str]) -> pa.Schema:
+    """Return the schema of a proxy shard.
 
     Probabilities are stored as natural logarithms: half precision represents the logarithm of any probability to one
     part in 2,000, but rounds a probability below 3e-8 to 0, which would lose the margins of mislabeled rows.
+
+    Parameters
+    ----------
+    runs, epochs : int
+        Number of runs, and of epochs in each.
+    classes : int or None
+        Number of classes; None for a log without probabilities.
+    known : sequence of str
+        Names of the statistics.
+    facts : mapping of str to str
+        Description of the model.
     """
-    metadata = {**facts, "runs": str(runs), "epochs": str(epochs), "classes": str(classes)}
-    judged = pa.list_(pa.float16(), classes)
+    metadata = {**facts, "runs": str(runs), "epochs": str(epochs), "statistics": ",".join(known)}
+    fields = [_ID, pa.field("label", pa.int32(), nullable=False)]
+    if classes is not None:
+        metadata["classes"] = str(classes)
+        logs = pa.list_(pa.float16(), classes)
+        fields += [pa.field(name, logs, nullable=False) for name in probabilities(runs, epochs)]
+    for statistic in known:
+        kind = pa.bool_() if statistic == "correct" else pa.float32()
+        fields += [pa.field(name, kind, nullable=False) for name in statistics(statistic, runs, epochs)]
+    return pa.schema(fields, metadata={f"curate.{key}": text for key, text in metadata.items()})
+
+
+def held_out(runs: int, classes: int, facts: Mapping[str, str]) -> pa.Schema:
+    """Return the schema of a shard of held-out predictions: logarithms of probabilities, as in a proxy shard."""
+    logs = pa.list_(pa.float16(), classes)
+    metadata = {**facts, "runs": str(runs), "classes": str(classes)}
     return pa.schema(
         [
             _ID,
             pa.field("label", pa.int32(), nullable=False),
-            *(pa.field(name, judged, nullable=False) for name in dynamics(runs, epochs)),
+            *(pa.field(name, logs, nullable=False) for name in held_out_columns(runs)),
         ],
         metadata={f"curate.{key}": text for key, text in metadata.items()},
     )
+
+
+def held_out_columns(runs: int) -> list[str]:
+    """Return the columns of a shard of held-out predictions, one for each run."""
+    return [f"log_probabilities_r{run:02d}" for run in range(runs)]
 
 
 CLASSES = pa.schema([pa.field("class", pa.int32(), nullable=False), pa.field("label", pa.string(), nullable=False)])

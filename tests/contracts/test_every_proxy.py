@@ -15,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.parallel import THREADS_VARIABLE
+from curate.kernels.stats.softmax import softmax
 from curate.plugins import registry
+from curate.plugins.dynamics import Dynamics, compute_logits
 
 ALL = registry.names("proxy")
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -47,7 +49,13 @@ def labeled(n, classes, seed):
 
 def judged(name, x, labels, classes, seed=0):
     proxy = build(name)
-    return np.stack(list(proxy.predict(proxy.train(x, labels, classes, np.random.default_rng(seed)), x)))
+    return predict(proxy, proxy.train(x, labels, classes, np.random.default_rng(seed)), x)
+
+
+def predict(proxy, state, x):
+    """Return the probabilities (runs × epochs, n, classes)."""
+    steps = [(run, epoch) for run in range(proxy.runs) for epoch in range(proxy.epochs)]
+    return np.stack([softmax(compute_logits(proxy, state, x, *step)) for step in steps])
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -87,9 +95,40 @@ def test_the_result_of_a_row_does_not_depend_on_other_rows(name):
     x, labels = labeled(50, 4, 3)
     proxy = build(name)
     state = proxy.train(x, labels, 4, np.random.default_rng(0))
-    complete = np.stack(list(proxy.predict(state, x)))
-    parts = [np.stack(list(proxy.predict(state, x[part]))) for part in (slice(0, 1), slice(1, 50))]
+    complete = predict(proxy, state, x)
+    parts = [predict(proxy, state, x[part]) for part in (slice(0, 1), slice(1, 50))]
     np.testing.assert_allclose(np.concatenate(parts, axis=1), complete, rtol=1e-4, atol=1e-6)
+
+
+@every_trained_proxy
+def test_training_continues_from_a_fitted_state(name):
+    x, labels = labeled(300, 5, 1)
+    proxy = build(name)
+    state = proxy.train(x, labels, 5, np.random.default_rng(0))
+    longer = proxy.train(x, labels, 5, np.random.default_rng(1), state)
+    losses = [
+        Dynamics.from_probabilities(labels, predict(proxy, each, x)[None]).statistic("loss").mean(axis=2)[0]
+        for each in (state, longer)
+    ]
+    assert losses[1][0] < losses[0][-1] + 0.05
+    assert losses[1][-1] < losses[0][-1]
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINED if declared(name).input_gradients])
+def test_input_gradients_equal_finite_differences(name):
+    x, labels = labeled(40, 4, 3)
+    proxy = build(name)
+    state = proxy.train(x, labels, 4, np.random.default_rng(0))
+    gradients = proxy.input_gradients(state, x, labels, 0, 1)
+    assert (gradients.dtype, gradients.shape) == (np.float32, x.shape)
+    rows, step = np.arange(40), 1e-3
+    for column in range(x.shape[1]):
+        moved = np.zeros_like(x)
+        moved[:, column] = step
+        up, down = (compute_logits(proxy, state, x + sign * moved, 0, 1)[rows, labels] for sign in (1, -1))
+        error = np.abs((up - down) / (2 * step) - gradients[:, column])
+        assert np.median(error) < 0.01  # a unit may switch on or off within the step
+        assert (error < 0.05).mean() > 0.9
 
 
 @every_trained_proxy
@@ -104,7 +143,7 @@ def test_a_log_of_logits_equals_one_of_their_probabilities(name):
     logits = np.random.default_rng(0).standard_normal((8, 3))
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     result = [
-        build(name).probabilities(pa.table({kind: v.tolist()}))
+        softmax(build(name).read(pa.table({kind: v.tolist()})).logits)
         for kind, v in (("logits", logits), ("probabilities", p))
     ]
     np.testing.assert_allclose(result[0], p, atol=1e-6)

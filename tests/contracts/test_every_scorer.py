@@ -21,8 +21,11 @@ from curate.kernels.parallel import THREADS_VARIABLE
 from curate.kernels.stats.softmax import softmax
 from curate.kernels.types import Images
 from curate.plugins import registry
-from curate.plugins.batches import Dynamics, ScoreBatch
+from curate.plugins.batches import ScoreBatch
+from curate.plugins.dynamics import Dynamics, HeldOut, Learner, ProxyModel, compute_logits
 from curate.plugins.interfaces import ExampleFiles
+from curate.plugins.proxies.logistic import Logistic
+from curate.plugins.proxies.mlp import MLP
 from curate.pool import embedding_matrix
 from tests.encoded_images import needs_pillow, pictures
 
@@ -35,6 +38,10 @@ SUPPLIED = {
     "cluster": ("cluster", "centroids"),
     "label": ("labels",),
     "dynamics": ("dynamics",),
+    "features": (),
+    "input_gradients": (),
+    "held_out": ("held_out",),
+    "learner": ("learner",),
 }
 TEXTS = [
     "The quick brown fox jumps over the lazy dog.",
@@ -102,22 +109,37 @@ def make_batch(name, n, seed, *, twins=False, texts=None):
     centroids = rng.standard_normal((3, 6))
     texts = texts or [TEXTS[i % len(TEXTS)] + " more" * int(rng.integers(3)) for i in range(n)]
     labels = [None, "a", "b"]
+    x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+    codes = rng.integers(-1, 3, n).astype(np.int32)[rows]
     return only_what_is_read(
         name,
         texts=[texts[row] for row in rows],
         images=pictures((rows + seed) % 50),
-        embeddings=(x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)[rows],
+        embeddings=x[rows],
         cluster=rng.integers(-1, 3, n).astype(np.int32)[rows],
         centroids=(centroids / np.linalg.norm(centroids, axis=1, keepdims=True)).astype(np.float32),
         labels=[labels[i] for i in rng.integers(0, 3, n)[rows]],
-        dynamics=judged(rng.integers(-1, 3, n), 3 * rng.standard_normal((2, 4, n, 3))).take(rows),
+        **trained(name, x[rows], codes),
     )
 
 
-def judged(labels, logits):
-    """Return training dynamics with logits of shape (runs, epochs, n, classes); -1 is no label."""
-    runs, epochs, _, classes = logits.shape
-    return Dynamics(labels.astype(np.int32), classes, runs, epochs, lambda run, epoch: softmax(logits[run, epoch]))
+def trained(name, x, labels):
+    """Return what a proxy supplies: a function of each row alone, apart from the learner.
+
+    The network is the smallest with input gradients; the dynamics have only the statistics that are declared.
+    """
+    proxy = MLP(hidden_size=5, epochs=4, runs=2, batch_size=8)
+    i = np.arange(12)
+    example = np.sin(np.outer(i + 1, np.arange(1, x.shape[1] + 1) ** 1.3)).astype(np.float32)
+    state = proxy.train(example, (i % 3).astype(np.int32), 3, np.random.default_rng(0))
+    logits = np.array([[compute_logits(proxy, state, x, run, epoch) for epoch in range(4)] for run in range(2)])
+    needs_network = {"features", "input_gradients"} & declared(name).reads
+    dynamics = Dynamics.from_logits(labels, 3 * logits, ProxyModel(x, proxy, state) if needs_network else None)
+    return {
+        "dynamics": dataclasses.replace(dynamics, statistics=declared(name).statistics),
+        "held_out": HeldOut(labels, 3, 2, lambda run: softmax(2 * logits[run, 1])),
+        "learner": Learner(x, labels, 3, Logistic(epochs=3, batch_size=16)),
+    }
 
 
 def take(batch, rows):
@@ -127,7 +149,7 @@ def take(batch, rows):
         value = getattr(batch, field)
         if value is None or field == "centroids":
             return value
-        if isinstance(value, Dynamics | Images):
+        if isinstance(value, Dynamics | HeldOut | Learner | Images):
             return value.take(rows)
         return value[rows] if isinstance(value, np.ndarray) else [value[row] for row in rows]
 
@@ -139,9 +161,14 @@ def score(name, batch, seed=0):
 
 
 def contents(batch):
-    values = [getattr(batch, field.name) for field in dataclasses.fields(batch) if field.name != "dynamics"]
+    of_proxy = ("dynamics", "held_out", "learner")
+    values = [getattr(batch, field.name) for field in dataclasses.fields(batch) if field.name not in of_proxy]
     if batch.dynamics is not None:
         values += [batch.dynamics.labels, batch.dynamics.probabilities(0, 0)]
+    if batch.held_out is not None:
+        values += [batch.held_out.labels, batch.held_out.probabilities(0)]
+    if batch.learner is not None:
+        values += [batch.learner.labels, batch.learner.embeddings]
     return [value.tobytes() if isinstance(value, np.ndarray) else repr(value) for value in values]
 
 
@@ -171,7 +198,8 @@ def test_one_float32_per_row_and_column_and_null_only_without_a_label(name, n, s
     columns = len(declared(name).columns)
     assert result.dtype == np.float32
     assert result.shape in {(n, columns)} | ({(n,)} if columns == 1 else set())
-    unlabeled = np.zeros(n, bool) if batch.dynamics is None else batch.dynamics.labels < 0
+    supplied = [one for one in (batch.dynamics, batch.held_out, batch.learner) if one is not None]
+    unlabeled = supplied[0].labels < 0 if supplied else np.zeros(n, bool)
     if "label" in declared(name).reads:
         unlabeled = np.array([label is None for label in batch.labels])
     assert np.isnan(result[unlabeled]).all()
@@ -292,16 +320,17 @@ def golden_result(name):
     i = np.arange(24)
     source = np.where(i % 6 == 5, i - 3, i)
     x = np.sin(np.outer(source + 1, [1.0, 1.7, 2.9, 4.3]))
+    x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
     centroids = np.cos(np.outer(np.arange(3), [1.0, 2.0, 3.0, 5.0]))
     batch = only_what_is_read(
         name,
         images=pictures(source),
         texts=[f"{TEXTS[row % len(TEXTS)]} {'again ' * (row // len(TEXTS))}" for row in source],
-        embeddings=(x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32),
+        embeddings=x,
         cluster=(source % 4 - 1).astype(np.int32),
         centroids=(centroids / np.linalg.norm(centroids, axis=1, keepdims=True)).astype(np.float32),
         labels=[[None, "a", "b"][row % 3] for row in source],
-        dynamics=judged(source % 4 - 1, 2 * np.sin(np.multiply.outer(np.arange(1, 11).reshape(2, 5), x[:, :3]))),
+        **trained(name, x, (source % 4 - 1).astype(np.int32)),
     )
     result = score(name, batch).astype(float).round(5)
     return np.where(np.isnan(result), None, result).tolist()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,8 +12,6 @@ from curate.kernels.parallel import block_slices, map_blocks
 from curate.kernels.stats.softmax import softmax
 from curate.kernels.types import Codes, FittedState, Matrix
 from curate.plugins.interfaces import proxy
-
-_ROWS = 4096
 
 
 def train_softmax_regression(
@@ -28,12 +25,13 @@ def train_softmax_regression(
     momentum: float,
     batch_size: int,
     weight_decay: float,
+    start: Matrix | None = None,
 ) -> Matrix:
     """Train a softmax regression by stochastic gradient descent, and return the weights after each epoch.
 
-    Weights start at zero, so the only randomness is the order of the rows: a new permutation each epoch, cut into
-    batches. The gradient is that of the mean cross-entropy of a batch; weight decay is added to it, but not for the
-    bias; the step is classical (heavy-ball) momentum at a constant rate.
+    Weights start at zero by default, so the only randomness is the order of the rows: a new permutation each epoch, cut
+    into batches. The gradient is that of the mean cross-entropy of a batch; weight decay is added to it, but not for
+    the bias; the step is classical (heavy-ball) momentum at a constant rate.
 
     Parameters
     ----------
@@ -42,6 +40,7 @@ def train_softmax_regression(
     n_classes : number of classes
     rng : random generator
     epochs, learning_rate, momentum, batch_size, weight_decay : see ``Logistic``
+    start : (d + 1, n_classes) float32 initial weights; zeros by default
 
     Returns
     -------
@@ -61,7 +60,7 @@ def train_softmax_regression(
     [[0.25, -0.25], [-0.25, 0.25], [0.0, 0.0]]
     """
     n, d = embeddings.shape
-    weights = np.zeros((d + 1, n_classes), np.float32)
+    weights = np.zeros((d + 1, n_classes), np.float32) if start is None else start.copy()
     velocity = np.zeros_like(weights)
     snapshots = np.empty((epochs, d + 1, n_classes), np.float32)
     for epoch in range(epochs):
@@ -80,7 +79,7 @@ def train_softmax_regression(
     return snapshots
 
 
-@proxy(version=1, reads={"embedding", "label"})
+@proxy(version=2, reads={"embedding", "label"})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logistic:
     """Logistic regression on the embeddings by mini-batch gradient descent, recorded after every epoch.
@@ -122,8 +121,16 @@ class Logistic:
     weight_decay: Annotated[float, Ge(0)] = 0.0
     """Strength of the decay of weights to zero: the weights times this are added to the gradient."""
 
-    def train(self, embeddings: Matrix, labels: Codes, classes: int, rng: np.random.Generator) -> FittedState:
-        def run(run_rng: np.random.Generator) -> Matrix:
+    def train(
+        self,
+        embeddings: Matrix,
+        labels: Codes,
+        classes: int,
+        rng: np.random.Generator,
+        start: FittedState | None = None,
+    ) -> FittedState:
+        def run(number_and_rng: tuple[int, np.random.Generator]) -> Matrix:
+            number, run_rng = number_and_rng
             return train_softmax_regression(
                 embeddings,
                 labels,
@@ -134,22 +141,14 @@ class Logistic:
                 momentum=self.momentum,
                 batch_size=self.batch_size,
                 weight_decay=self.weight_decay,
+                start=None if start is None else start["weights"][number, -1],
             )
 
-        return {"weights": np.stack(list(map_blocks(run, rng.spawn(self.runs))))}
+        return {"weights": np.stack(list(map_blocks(run, enumerate(rng.spawn(self.runs)))))}
 
-    def predict(self, state: FittedState, embeddings: Matrix) -> Iterator[Matrix]:
-        for run_weights in state["weights"]:
-            for weights in run_weights:
-                yield _probabilities(embeddings, weights)
+    def features(self, state: FittedState, embeddings: Matrix, run: int, epoch: int) -> Matrix:  # noqa: ARG002 - the same after every epoch
+        return embeddings
 
-
-def _probabilities(embeddings: Matrix, weights: Matrix) -> Matrix:
-    probabilities = np.empty((len(embeddings), weights.shape[1]), np.float32)
-
-    def block(rows: slice) -> None:
-        probabilities[rows] = softmax(embeddings[rows] @ weights[:-1] + weights[-1])
-
-    for _ in map_blocks(block, block_slices(len(embeddings), _ROWS)):
-        pass
-    return probabilities
+    def last_layer(self, state: FittedState, run: int, epoch: int) -> Matrix:
+        weights: Matrix = state["weights"][run, epoch]
+        return weights

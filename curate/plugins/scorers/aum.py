@@ -7,75 +7,35 @@ from typing import Literal
 
 import numpy as np
 
-from curate.kernels.types import Codes, Matrix, Vector
-from curate.plugins.batches import Dynamics, ScoreBatch, require
+from curate.kernels.types import Vector
+from curate.plugins.batches import ScoreBatch, require
+from curate.plugins.dynamics import Dynamics
 from curate.plugins.interfaces import OutputColumn, scorer
 
-_LEAST = np.finfo(np.float32).tiny
 
-
-def margin(probabilities: Matrix, labels: Codes) -> tuple[Vector, Vector]:
-    """Return the probability of each row's label, and the highest of any other class.
-
-    Parameters
-    ----------
-    probabilities : (n, classes) float32, at least two classes
-    labels : (n,) int32 in 0 … classes − 1
-
-    Returns
-    -------
-    label_probability, other_probability : (n,) float32 each
-
-    Notes
-    -----
-    Cost: O(n classes) time and memory.
-
-    Examples
-    --------
-    >>> own, other = margin(np.array([[0.7, 0.2, 0.1]], np.float32), np.array([1], np.int32))
-    >>> own.tolist(), other.tolist()
-    ([0.20000000298023224], [0.699999988079071])
-    """
-    rows = np.arange(len(labels))
-    label_probability = probabilities[rows, labels]
-    other_probabilities = probabilities.copy()
-    other_probabilities[rows, labels] = -1
-    return label_probability, other_probabilities.max(axis=1)
-
-
-def aum(dynamics: Dynamics, margins: Literal["logits", "probabilities"]) -> Vector:
-    """Compute the mean margin over all epochs of all runs; NaN for rows without a label.
+def aum(dynamics: Dynamics, margin: Literal["logits", "probabilities"]) -> Vector:
+    """Compute the mean margin of each row over all epochs of all runs; NaN for rows without a label.
 
     Parameters
     ----------
     dynamics : training dynamics of n rows
-    margins : "logits" or "probabilities"
+    margin : "logits" or "probabilities"
 
     Returns
     -------
     (n,) float32
     """
-    labeled = np.flatnonzero(dynamics.labels >= 0)
-    sums = np.zeros(len(labeled), np.float64)
-    for run in range(dynamics.runs):
-        for epoch in range(dynamics.epochs):
-            label_probability, other_probability = margin(
-                dynamics.probabilities(run, epoch)[labeled], dynamics.labels[labeled]
-            )
-            if margins == "logits":
-                label_probability, other_probability = (
-                    np.log(np.maximum(label_probability, _LEAST)),
-                    np.log(np.maximum(other_probability, _LEAST)),
-                )
-            sums += label_probability - other_probability
-    score = np.full(len(dynamics), np.nan, np.float32)
-    score[labeled] = sums / (dynamics.runs * dynamics.epochs)
+    values = dynamics.statistic("margin").astype(np.float64)
+    if margin == "probabilities":  # p − q = p (1 − q / p)
+        values = np.exp(-dynamics.statistic("loss").astype(np.float64)) * -np.expm1(-values)
+    score: Vector = values.mean(axis=(0, 1)).astype(np.float32)
     return score
 
 
 @scorer(
-    version=1,
+    version=2,
     reads={"dynamics"},
+    statistics=("margin", "loss"),
     columns=(OutputColumn(higher_is_better=True, unit="margin of the label", higher_means="the label fits better"),),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +50,8 @@ class AUM:
 
     Notes
     -----
-    Deviations: logits are computed from probabilities; they differ by a constant per row, so the margin is the same.
-    Probabilities below 1e-38 are clipped to that. The mean is over runs as well.
+    Deviations: the mean is over runs as well. Logits of a log of probabilities are their logarithms, which differ by a
+    constant per row, so the margin is the same; probabilities below 1e-38 are clipped to that.
 
     References
     ----------

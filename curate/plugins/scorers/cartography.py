@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.kernels.types import Matrix
-from curate.plugins.batches import Dynamics, ScoreBatch, require
+from curate.plugins.batches import ScoreBatch, require
+from curate.plugins.dynamics import Dynamics
 from curate.plugins.interfaces import OutputColumn, scorer
 
 
@@ -25,30 +26,19 @@ def cartography(dynamics: Dynamics) -> Matrix:
 
     Notes
     -----
-    Cost: O(runs epochs n classes) time; O(n classes) memory.
+    Cost: O(runs epochs n) time and memory.
     """
-    labeled = np.flatnonzero(dynamics.labels >= 0)
-    labels = dynamics.labels[labeled]
-    rows, t = np.arange(len(labeled)), dynamics.epochs
-    sums = np.zeros((len(labeled), 3))
-    for run in range(dynamics.runs):
-        mean, deviations, correct = np.zeros(len(labeled)), np.zeros(len(labeled)), np.zeros(len(labeled))
-        for epoch in range(t):
-            probabilities = dynamics.probabilities(run, epoch)[labeled]
-            own = probabilities[rows, labels].astype(np.float64)
-            difference = own - mean
-            mean += difference / (epoch + 1)  # Welford: the sum of squares would lose the digits of small deviations
-            deviations += difference * (own - mean)
-            correct += probabilities.argmax(axis=1) == labels
-        sums += np.stack([np.sqrt(deviations / t), mean, correct / t], axis=1)
-    score = np.full((len(dynamics), 3), np.nan, np.float32)
-    score[labeled] = np.clip(sums / dynamics.runs, 0, [0.5, 1, 1])
+    probability = np.exp(-dynamics.statistic("loss").astype(np.float64))
+    parts = probability.std(axis=1), probability.mean(axis=1), dynamics.statistic("correct").mean(axis=1)
+    score: Matrix = np.stack([part.mean(axis=0) for part in parts], axis=1).clip(0, [0.5, 1, 1]).astype(np.float32)
     return score
 
 
 @scorer(
-    version=1,
+    version=2,
     reads={"dynamics"},
+    statistics=("loss", "correct"),
+    min_epochs=2,
     columns=(
         OutputColumn(higher_is_better=True, unit="standard deviation", range=(0, 0.5), higher_means="more ambiguous"),
         OutputColumn(

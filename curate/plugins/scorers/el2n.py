@@ -8,40 +8,14 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Le
 
-from curate.kernels.types import Codes, Matrix, Vector
-from curate.plugins.batches import Dynamics, ScoreBatch, require
+from curate.kernels.types import Vector
+from curate.plugins.batches import ScoreBatch, require
+from curate.plugins.dynamics import Dynamics
 from curate.plugins.interfaces import OutputColumn, scorer
 
 
-def error_norm(probabilities: Matrix, labels: Codes) -> Vector:
-    """Compute the Euclidean distance between each row's probabilities and its one-hot label.
-
-    Parameters
-    ----------
-    probabilities : (n, classes) float32
-    labels : (n,) int32 in 0 … classes − 1
-
-    Returns
-    -------
-    (n,) float32 in [0, √2]
-
-    Notes
-    -----
-    Cost: O(n classes) time and memory.
-
-    Examples
-    --------
-    >>> round(float(error_norm(np.array([[0.7, 0.2, 0.1]], np.float32), np.array([1], np.int32))[0]), 5)
-    1.06771
-    """
-    error = probabilities.copy()
-    error[np.arange(len(labels)), labels] -= 1
-    length: Vector = np.sqrt(np.einsum("ij,ij->i", error, error))
-    return length
-
-
 def el2n(dynamics: Dynamics, epochs: int) -> Vector:
-    """Compute the mean of ``error_norm`` over all runs and first ``epochs`` epochs; NaN for rows without a label.
+    """Compute the mean error of each row over all runs and first ``epochs`` epochs; NaN for rows without a label.
 
     Parameters
     ----------
@@ -50,22 +24,17 @@ def el2n(dynamics: Dynamics, epochs: int) -> Vector:
 
     Returns
     -------
-    (n,) float32
+    (n,) float32 in [0, √2]
     """
-    labeled = np.flatnonzero(dynamics.labels >= 0)
-    n_epochs = min(epochs, dynamics.epochs)
-    sums = np.zeros(len(labeled), np.float64)
-    for run in range(dynamics.runs):
-        for epoch in range(n_epochs):
-            sums += error_norm(dynamics.probabilities(run, epoch)[labeled], dynamics.labels[labeled])
-    score = np.full(len(dynamics), np.nan, np.float32)
-    score[labeled] = np.minimum(sums / (dynamics.runs * n_epochs), np.sqrt(2))
+    error = dynamics.statistic("error")[:, :epochs]
+    score: Vector = np.minimum(error.mean(axis=(0, 1), dtype=np.float64), np.sqrt(2)).astype(np.float32)
     return score
 
 
 @scorer(
-    version=1,
+    version=2,
     reads={"dynamics"},
+    statistics=("error",),
     columns=(
         OutputColumn(
             higher_is_better=True,

@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from curate.kernels.types import Flags, Rows, Vector
-from curate.plugins.batches import Dynamics, ScoreBatch, require
+from curate.plugins.batches import ScoreBatch, require
+from curate.plugins.dynamics import Dynamics
 from curate.plugins.interfaces import OutputColumn, scorer
 
 
@@ -32,13 +33,13 @@ def count_forgetting(is_correct: Flags) -> Rows:
     return events
 
 
-def forgetting(dynamics: Dynamics, never_learned: Literal["most", "none"]) -> Vector:
+def forgetting(dynamics: Dynamics, never_learned: Literal["infinite", "most", "none"]) -> Vector:
     """Compute the mean of ``count_forgetting`` over the runs; NaN for rows without a label.
 
     Parameters
     ----------
     dynamics : training dynamics of n rows
-    never_learned : "most" or "none", see ``Forgetting``
+    never_learned : see ``Forgetting``
 
     Returns
     -------
@@ -46,25 +47,22 @@ def forgetting(dynamics: Dynamics, never_learned: Literal["most", "none"]) -> Ve
 
     Notes
     -----
-    Cost: O(runs epochs n classes) time; O(n (classes + epochs)) memory.
+    Cost: O(runs epochs n) time and memory.
     """
-    labeled = np.flatnonzero(dynamics.labels >= 0)
-    labels = dynamics.labels[labeled]
-    sums = np.zeros(len(labeled), np.float64)
-    for run in range(dynamics.runs):
-        probabilities_by_epoch = (dynamics.probabilities(run, epoch)[labeled] for epoch in range(dynamics.epochs))
-        is_correct = np.array([probabilities.argmax(axis=1) == labels for probabilities in probabilities_by_epoch])
-        sums += count_forgetting(is_correct)
-        if never_learned == "most":
-            sums[~is_correct.any(axis=0)] += dynamics.epochs // 2 + 1
-    score = np.full(len(dynamics), np.nan, np.float32)
-    score[labeled] = sums / dynamics.runs
+    correct = dynamics.statistic("correct")
+    counts_of_never_learned = {"infinite": np.inf, "most": dynamics.epochs // 2 + 1, "none": 0}
+    sums = np.zeros(len(dynamics))
+    for is_correct in correct == 1:
+        sums += np.where(is_correct.any(axis=0), count_forgetting(is_correct), counts_of_never_learned[never_learned])
+    score: Vector = np.where(dynamics.labels >= 0, sums / dynamics.runs, np.nan).astype(np.float32)
     return score
 
 
 @scorer(
-    version=1,
+    version=2,
     reads={"dynamics"},
+    statistics=("correct",),
+    min_epochs=2,
     columns=(
         OutputColumn(
             higher_is_better=True, unit="times forgotten", range=(0, float("inf")), higher_means="harder to learn"
@@ -84,7 +82,8 @@ class Forgetting:
     Notes
     -----
     Deviations: the mean over the runs; all rows are evaluated after an epoch, not during it. The paper assigns an
-    infinite count to rows that were never learned, which no selector can divide into strata: see ``never_learned``.
+    infinite count to rows that were never learned, which no selector can divide into strata: see ``never_learned``. A
+    row starts as not learned, so its first correct epoch is no event.
 
     References
     ----------
@@ -92,10 +91,11 @@ class Forgetting:
     arXiv:1812.05159, section 3.
     """
 
-    never_learned: Literal["most", "none"] = "most"
-    """Count of a row that a run was never right about: ``most``, one more than any other row can have, so that it comes
-    first as in the paper and the score stays finite; or ``none``, 0, as in the code of CCS, where the hardest rows then
-    count as easy."""
+    never_learned: Literal["infinite", "most", "none"] = "most"
+    """Count of a row that a run was never right about: ``infinite``, as in the paper, for filters and reports, since no
+    selector takes infinite values; ``most``, one more than any other row can have, so that it comes first as in the
+    paper and the score stays finite; or ``none``, 0, as in the code of CCS, where the hardest rows then count as
+    easy."""
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn
         return forgetting(require(batch.dynamics), self.never_learned)

@@ -11,7 +11,8 @@ from annotated_types import Ge, Gt
 from curate.kernels.linalg.kronecker import kronecker_solve
 from curate.kernels.parallel import block_slices, map_blocks
 from curate.kernels.types import Codes, Matrix, Numbers, Vector
-from curate.plugins.batches import Dynamics, ScoreBatch, require
+from curate.plugins.batches import ScoreBatch, require
+from curate.plugins.dynamics import Dynamics
 from curate.plugins.interfaces import OutputColumn, scorer
 
 _ROWS = 4096

@@ -8,49 +8,50 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge
 
-from curate.kernels.types import Vector
-from curate.plugins.batches import Dynamics, ScoreBatch, require
+from curate.kernels.types import Codes, Matrix, Numbers
+from curate.plugins.batches import ScoreBatch, require
 from curate.plugins.interfaces import OutputColumn, scorer
 
-_LEAST = np.finfo(np.float32).tiny
 
-
-def pointwise_v_information(dynamics: Dynamics, epoch: int) -> Vector:
-    """Compute log₂ f(label | row) − log₂ f(label) of each row after an epoch; NaN for rows without a label.
+def pointwise_v_information(loss: Numbers, labels: Codes) -> Matrix:
+    """Compute log₂ f(label | row) − log₂ f(label) of each row, and its mean over the rows of each label.
 
     A model without input that is trained to convergence predicts the shares of the labels, so these are f(label).
 
     Parameters
     ----------
-    dynamics : training dynamics of n rows
-    epoch : number of the epoch from 1; the last one if there are fewer
+    loss : (n,) float64, −log f(label | row) in nats
+    labels : (n,) int32; -1 for rows without a label
 
     Returns
     -------
-    (n,) float32, in bits; the mean over the runs. The mean over rows is the V-information of the rows
+    (n, 2) float32, in bits; NaN for rows without a label
 
-    Notes
-    -----
-    Cost: O(runs n classes) time and memory for one run.
+    Examples
+    --------
+    >>> pointwise_v_information(-np.log([0.8, 0.8]), np.array([0, 1], np.int32))[0].round(5).tolist()
+    [0.6780700087547302, 0.6780700087547302]
     """
-    labeled = np.flatnonzero(dynamics.labels >= 0)
-    labels = dynamics.labels[labeled]
-    counts = np.bincount(labels, minlength=dynamics.classes)
-    bits = np.zeros(len(labeled))
-    for run in range(dynamics.runs):
-        probabilities = dynamics.probabilities(run, min(epoch, dynamics.epochs) - 1)[labeled]
-        bits += np.log2(np.maximum(probabilities[np.arange(len(labels)), labels].astype(np.float64), _LEAST))
-    score = np.full(len(dynamics), np.nan, np.float32)
-    if len(labeled):
-        score[labeled] = bits / dynamics.runs - np.log2(counts[labels] / len(labeled))
-    return score
+    labeled = labels >= 0
+    bits = np.full((len(labels), 2), np.nan)
+    if labeled.any():
+        codes = labels[labeled]
+        counts = np.bincount(codes)
+        bits[labeled, 0] = -loss[labeled] / np.log(2) - np.log2(counts[codes] / len(codes))
+        sums = np.bincount(codes, bits[labeled, 0])
+        bits[labeled, 1] = sums[codes] / counts[codes]
+    return bits.astype(np.float32)
 
 
 @scorer(
-    version=1,
+    version=2,
     reads={"dynamics"},
     within="corpus",
-    columns=(OutputColumn(higher_is_better=True, unit="bits", higher_means="tells more about its label"),),
+    statistics=("loss",),
+    columns=(
+        OutputColumn(higher_is_better=True, unit="bits", higher_means="tells more about its label"),
+        OutputColumn(name="label", higher_is_better=True, unit="bits", higher_means="its label is easier to predict"),
+    ),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PVI:
@@ -60,14 +61,14 @@ class PVI:
     keep hard rows, invert it: ``quality: "-pvi"``.
 
     It is 0 if the row tells nothing about the label, and at most the surprise of the label without the row: rows of
-    rare classes can have more bits. Its mean is the V-information, by which data sets can be compared. NaN for a row
-    without a label.
+    rare classes can have more bits. ``pvi_label`` is the mean over the rows of the same label, the V-information of
+    that part of the pool, by which labels and data sets can be compared. NaN for a row without a label.
 
     Notes
     -----
     Deviations: the model without input is not trained; its optimum, the shares of the labels, is known. The proxy has
-    seen the row in training, where the paper takes held-out rows; an early epoch is closer to that. The mean over the
-    runs of the proxy.
+    seen the row in training, where the paper takes held-out rows; an early epoch is closer to that, and the score
+    ``consistency`` has the loss of held-out rows. The mean over the runs of the proxy.
 
     References
     ----------
@@ -78,5 +79,7 @@ class PVI:
     epoch: Annotated[int, Ge(1)] = 2
     """Epoch of the proxy after which its probabilities are read; the last epoch, if it has fewer."""
 
-    def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn
-        return pointwise_v_information(require(batch.dynamics), self.epoch)
+    def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Matrix:  # noqa: ARG002 - nothing is drawn
+        dynamics = require(batch.dynamics)
+        loss = dynamics.statistic("loss")[:, min(self.epoch, dynamics.epochs) - 1].mean(axis=0, dtype=np.float64)
+        return pointwise_v_information(loss, dynamics.labels)

@@ -1,5 +1,8 @@
 """Proxy stage: train a small model on the labels, and store its predictions for every row after each epoch.
 
+A shard has the probabilities of every class (16 bits each) and a few statistics per row, from which most scores are
+computed without the probabilities.
+
 The model is trained again whenever the pool or a label changes: predictions of a model that never saw a row would be a
 different quantity, and so would the scores. A row without a label (or, with a recorded proxy, without a line in the
 log) is not used for training; its label is stored as -1, and its scores are NaN.
@@ -11,7 +14,7 @@ any number of classes and epochs; a recorded log is read into memory-mapped file
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -24,13 +27,14 @@ from numpy.typing import NDArray
 from curate import paths
 from curate.errors import DataError, PluginError
 from curate.kernels.arrow_categories import encode_categories, unique_categories
-from curate.kernels.parallel import block_slices
-from curate.kernels.stats.softmax import half_precision_logs
-from curate.kernels.types import Codes, FittedState, Matrix, Vectors, freeze
+from curate.kernels.parallel import block_slices, map_blocks
+from curate.kernels.stats.softmax import half_precision_logs, softmax
+from curate.kernels.stats.softmax_statistics import STATISTICS, Statistic, softmax_statistics
+from curate.kernels.types import AnyArray, Codes, FittedState, Matrix, Vectors, freeze
 from curate.paths import FileInfo
 from curate.plugins.registry import PluginSpec
 from curate.pool import embedding_matrix
-from curate.pool.stage_outputs import ProxyOutput
+from curate.pool.stage_outputs import TRAINED, ProxyOutput
 from curate.pool.view import PoolView
 from curate.seeds import rng_for
 from curate.stages.base import (
@@ -54,13 +58,14 @@ if TYPE_CHECKING:
     from curate.config.model import ProxyEntry
 
 CLASSES = "classes.parquet"
-TRAINED = "trained.npz"
+
+_ROWS = 4096
 
 _GROUP = 64 << 20
 """Size of a row group in bytes."""
 
-Blocks = Callable[[slice], Iterable[NDArray[np.float16]]]
-"""Function from rows of a shard to their stored values: (m, classes) logarithms for each epoch of each run."""
+Columns = Callable[[slice], Mapping[str, AnyArray]]
+"""Function from rows of a shard to the values of its columns: (m, classes) float16 or (m,) float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +80,12 @@ class ProxyResult(StageResult):
 
     unknown: int
     """Number of log lines about rows that are not in the pool."""
+
+    statistics: tuple[str, ...]
+    """Names of the statistics that the shards contain."""
+
+    has_probabilities: bool
+    """Whether the shards contain probabilities."""
 
     files: tuple[FileInfo, ...]
     """Path, stamp and sha256 of each file of a recorded log."""
@@ -113,7 +124,18 @@ def proxy(context: Context, pool: PoolView, entry: ProxyEntry) -> tuple[ProxyOut
         lambda key: _work(context, pool, entry, files, key),
     )
     result = record.result
-    return ProxyOutput(folder, record.fingerprint, result.classes, result.runs, result.epochs), record
+    output = ProxyOutput(
+        folder=folder,
+        fingerprint=record.fingerprint,
+        spec=entry.spec,
+        embedding=entry.embedding,
+        classes=result.classes,
+        runs=result.runs,
+        epochs=result.epochs,
+        statistics=result.statistics,
+        has_probabilities=result.has_probabilities,
+    )
+    return output, record
 
 
 def _trains(spec: PluginSpec) -> bool:
@@ -149,12 +171,14 @@ def _work(
     labels = freeze(np.concatenate([encode_categories(values, names) for values in labels_by_shard]))
     _write_classes(context.folder / "proxy" / CLASSES, fingerprint, names)
     peak = unknown = 0
+    statistics, has_probabilities = tuple[str, ...](STATISTICS), True
     if _trains(entry.spec):
         runs, epochs, peak = _train_and_predict(context, pool, entry, labels, len(names), fingerprint)
         unlabeled = int((labels < 0).sum())
     else:
         log = _write_log(context, pool, entry, labels, names, files, fingerprint)
         runs, epochs, unknown = log.runs, log.epochs, log.unknown
+        statistics, has_probabilities = log.statistics, log.has_probabilities
         unlabeled = int(((labels < 0) | ~log.seen).sum())
     if unlabeled:
         log_note = "" if _trains(entry.spec) else ", or no line in the log"
@@ -171,6 +195,8 @@ def _work(
             epochs=epochs,
             unlabeled=unlabeled,
             unknown=unknown,
+            statistics=statistics,
+            has_probabilities=has_probabilities,
             files=tuple(files),
         ),
     )
@@ -220,7 +246,7 @@ def _train_and_predict(
     if npz.load(folder / TRAINED, fingerprint) is None:
         context.progress.begin(f"training {entry.name}", len(labels))
         has_label = labels >= 0
-        x = _embeddings(context, pool.stream_embeddings(entry.embedding), has_label)
+        x = gather_rows(context, pool.stream_embeddings(entry.embedding), has_label)
         labels = freeze(labels[has_label])
         with plugin_call(entry.spec, entry.name):
             trained = plugin.train(x, labels, classes, rng_for(context.config.seed, f"proxy/{entry.name}"))
@@ -234,7 +260,7 @@ def _train_and_predict(
     return plugin.runs, plugin.epochs, peak
 
 
-def _embeddings(context: Context, vectors: Vectors, keep: NDArray[np.bool_]) -> Matrix:
+def gather_rows(context: Context, vectors: Vectors, keep: NDArray[np.bool_]) -> Matrix:
     """Return the vectors of some rows, (m, d) float32: in memory within ``memory_limit``, memory-mapped beyond."""
 
     def blocks() -> Iterator[Matrix]:
@@ -250,10 +276,7 @@ def _embeddings(context: Context, vectors: Vectors, keep: NDArray[np.bool_]) -> 
 
 @lru_cache(maxsize=1)
 def _trained_state(path: Path, fingerprint: str) -> FittedState:
-    trained = npz.load(path, fingerprint)
-    if trained is None:
-        raise DataError("the trained proxy is missing or corrupt", where=str(path), hint="run again to train it again")
-    return trained
+    return npz.load_required(path, fingerprint)
 
 
 def _predict(task: _Task) -> None:
@@ -265,18 +288,43 @@ def _predict(task: _Task) -> None:
     x = shard.vectors(task.embedding)
     names = parquet_io.read(task.folder / CLASSES, ["label"])["label"].combine_chunks()
     labels = encode_categories(shard.read(("label",))["label"], names)
+    steps = [(run, epoch) for run in range(plugin.runs) for epoch in range(plugin.epochs)]
 
-    def blocks(rows: slice) -> Iterator[NDArray[np.float16]]:
-        expected = (len(x[rows]), task.classes)
+    def describe(rows: slice) -> list[tuple[AnyArray, Mapping[Statistic, AnyArray]]]:
+        """Return the probabilities and statistics of some rows, step by step."""
+        described = []
+        for run, epoch in steps:
+            features, weights = plugin.features(trained, x[rows], run, epoch), plugin.last_layer(trained, run, epoch)
+            _check_layer(task, features, weights, len(x[rows]))
+            logits = features @ weights[:-1] + weights[-1]
+            norms = np.einsum("ij,ij->i", features, features) + np.float32(1)
+            statistics = softmax_statistics(logits, labels[rows], norms)
+            described.append((half_precision_logs(softmax(logits)), statistics))
+        return described
+
+    def columns(rows: slice) -> Mapping[str, AnyArray]:
+        blocks = [slice(rows.start + one.start, rows.start + one.stop) for one in block_slices(len(x[rows]), _ROWS)]
         with plugin_call(task.spec, task.spec.name):
-            for predictions in plugin.predict(trained, x[rows]):
-                if predictions.dtype != np.float32 or predictions.shape != expected:
-                    got = f"{predictions.dtype} {predictions.shape}"
-                    raise PluginError(f"proxy {task.spec.name!r} returned {got}, expected float32 {expected}")
-                yield half_precision_logs(predictions)
+            parts = list(map_blocks(describe, blocks))
+        values: dict[str, AnyArray] = {}
+        for step, name in enumerate(schemas.probabilities(plugin.runs, plugin.epochs)):
+            values[name] = np.concatenate([part[step][0] for part in parts])
+        for statistic in STATISTICS:
+            for step, name in enumerate(schemas.statistics(statistic, plugin.runs, plugin.epochs)):
+                values[name] = np.concatenate([part[step][1][statistic] for part in parts])
+        return values
 
-    schema = schemas.proxy(plugin.runs, plugin.epochs, task.classes, {"model": task.spec.name})
-    _write(path, task.fingerprint, schema, shard.ids, labels, blocks)
+    schema = schemas.proxy(plugin.runs, plugin.epochs, task.classes, STATISTICS, {"model": task.spec.name})
+    _write(path, task.fingerprint, schema, shard.ids, labels, columns)
+
+
+def _check_layer(task: _Task, features: Matrix, weights: Matrix, rows: int) -> None:
+    """Raise a PluginError if the features and weights of a proxy do not fit."""
+    expected = ((rows, weights.shape[0] - 1), (weights.shape[0], task.classes))
+    if features.dtype != np.float32 or weights.dtype != np.float32 or (features.shape, weights.shape) != expected:
+        got = f"features {features.dtype} {features.shape} and a last layer {weights.dtype} {weights.shape}"
+        message = f"proxy {task.spec.name!r} returned {got}; expected float32 ({rows}, h) and (h + 1, {task.classes})"
+        raise PluginError(message)
 
 
 # ---------------------------------------------------------------- recorded proxy
@@ -298,37 +346,37 @@ def _write_log(
     with plugin_call(entry.spec, entry.name):
         log = training_logs.read(entry.spec.build(), logs, pool.ids, len(names), context.scratch)
     known_labels = np.where(log.seen, labels, np.int32(-1))
-    schema = schemas.proxy(log.runs, log.epochs, len(names), {"model": entry.name})
+    classes = len(names) if log.has_probabilities else None
+    schema = schemas.proxy(log.runs, log.epochs, classes, log.statistics, {"model": entry.name})
     start = 0
     for shard, ids in enumerate(pool.ids.chunks):
         end = start + len(ids)
-        parts = [each[start:end] for each in log.steps]
         path = parquet_io.shard_path(folder, shard)
-        _write(path, fingerprint, schema, ids, known_labels[start:end], partial(_parts, parts))
+        _write(path, fingerprint, schema, ids, known_labels[start:end], partial(log.columns, known_labels, start))
         context.progress.advance(len(ids))
         start = end
     return log
 
 
-def _parts(steps: Sequence[NDArray[np.float16]], rows: slice) -> Iterator[NDArray[np.float16]]:
-    return (np.asarray(step[rows]) for step in steps)
-
-
 # ---------------------------------------------------------------- writing
 
 
-def _write(path: Path, fingerprint: str, schema: pa.Schema, ids: pa.Array, labels: Codes, blocks: Blocks) -> None:
+def _write(path: Path, fingerprint: str, schema: pa.Schema, ids: pa.Array, labels: Codes, columns: Columns) -> None:
     """Write one shard, a row group at a time."""
-    width = sum(field.type.list_size for field in schema if pa.types.is_fixed_size_list(field.type))
+    width = sum(2 * field.type.list_size if pa.types.is_fixed_size_list(field.type) else 4 for field in schema)
 
     def tables() -> Iterator[pa.Table]:
-        for rows in block_slices(len(ids), max(1, _GROUP // (2 * width))):
-            arrays = [pa.FixedSizeListArray.from_arrays(pa.array(each.ravel()), each.shape[1]) for each in blocks(rows)]
-            columns = [ids[rows.start : rows.stop], pa.array(labels[rows]), *arrays]
-            if len(columns) != len(schema):
-                raise PluginError(
-                    f"proxy: got predictions for {len(arrays)} epochs, expected {len(schema) - 2}", where=str(path)
-                )
-            yield schemas.check(pa.table(columns, names=schema.names), schema, str(path))
+        for rows in block_slices(len(ids), max(1, _GROUP // width)):
+            values = {"id": ids[rows.start : rows.stop], "label": pa.array(labels[rows])}
+            values |= {name: _to_arrow(array, schema.field(name).type) for name, array in columns(rows).items()}
+            if values.keys() != set(schema.names):
+                raise PluginError(f"proxy: got the columns {sorted(values)}, expected {schema.names}", where=str(path))
+            yield schemas.check(pa.table([values[name] for name in schema.names], schema.names), schema, str(path))
 
     parquet_io.write_row_groups(tables(), schema, path, fingerprint)
+
+
+def _to_arrow(values: AnyArray, kind: pa.DataType) -> pa.Array:
+    if values.ndim == 2:
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+    return pa.array(values == 1 if pa.types.is_boolean(kind) else values)

@@ -14,11 +14,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.errors import DataError
-from curate.kernels.stats.softmax import half_precision_logs
-from curate.kernels.types import Half, Matrix
+from curate.kernels.stats.softmax import half_precision_logs, softmax
+from curate.kernels.stats.softmax_statistics import STATISTICS, Statistic, softmax_statistics
+from curate.kernels.types import AnyArray, Codes, Half, Vector
 from curate.plugins.interfaces import RecordedProxy
+from curate.plugins.results import LogLines
 from curate.pool import embedding_matrix
-from curate.store import readers
+from curate.store import readers, schemas
 from curate.store.inputs import as_text
 from curate.store.readers import BadRecord, Piece
 
@@ -27,8 +29,11 @@ from curate.store.readers import BadRecord, Piece
 class _Step:
     """Values of one epoch of one run."""
 
-    logs: Half
-    """Logarithms of probabilities, shape (n, classes)."""
+    logs: Half | None
+    """Logarithms of probabilities, shape (n, classes), memory-mapped; None for a log without probabilities."""
+
+    statistics: Mapping[Statistic, Vector]
+    """Logged statistics, shape (n,) each."""
 
     line: NDArray[np.int32]
     """Line of each row in the log, shape (n,); 0 for a missing row."""
@@ -38,8 +43,8 @@ class _Step:
 class Log:
     """Content of a training log."""
 
-    steps: Sequence[Half]
-    """Logarithms of probabilities for each epoch of each run in order, memory-mapped, shape (n, classes), float16."""
+    steps: Sequence[_Step]
+    """Values of each epoch of each run, in order."""
 
     runs: int
     """Number of runs."""
@@ -52,6 +57,40 @@ class Log:
 
     unknown: int
     """Number of lines about rows that are not in the pool."""
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether the log has probabilities."""
+        return self.steps[0].logs is not None
+
+    @property
+    def statistics(self) -> tuple[Statistic, ...]:
+        """Names of the statistics that are logged, or computed from the probabilities."""
+        return _known_statistics(self.steps[0].statistics, has_probabilities=self.has_probabilities)
+
+    def columns(self, labels: Codes, start: int, rows: slice) -> Mapping[str, AnyArray]:
+        """Return the columns of a proxy shard for some rows.
+
+        Parameters
+        ----------
+        labels : (n,) int32
+            Classes of the rows of the pool, -1 for rows without a label or a line.
+        start : int
+            First row of the shard in the pool.
+        rows : slice
+            Rows of the shard.
+        """
+        pool_rows, columns = slice(start + rows.start, start + rows.stop), dict[str, AnyArray]()
+        probabilities = schemas.probabilities(self.runs, self.epochs)
+        for number, step in enumerate(self.steps):
+            values: dict[Statistic, AnyArray] = {name: array[pool_rows] for name, array in step.statistics.items()}
+            if step.logs is not None:
+                logs = np.asarray(step.logs[pool_rows])
+                columns[probabilities[number]] = logs
+                values |= softmax_statistics(logs.astype(np.float32), labels[pool_rows], None)
+            for name, array in values.items():
+                columns[schemas.statistics(name, self.runs, self.epochs)[number]] = array
+        return columns
 
 
 def read(proxy: RecordedProxy, files: Sequence[Path], ids: pa.ChunkedArray, classes: int, scratch: Path) -> Log:
@@ -71,8 +110,10 @@ def read(proxy: RecordedProxy, files: Sequence[Path], ids: pa.ChunkedArray, clas
     return reader.done(files, ids)
 
 
-def check(proxy: RecordedProxy, path: Path, labels: Collection[str], *, exact: bool) -> None:
+def check(proxy: RecordedProxy, path: Path, labels: Collection[str], *, exact: bool) -> tuple[Statistic, ...] | None:
     """Read the first lines of one file of a log, and compare its classes with the labels of the pool.
+
+    Return the statistics that the log provides; None for an empty file.
 
     Parameters
     ----------
@@ -86,19 +127,45 @@ def check(proxy: RecordedProxy, path: Path, labels: Collection[str], *, exact: b
     """
     batch = next(readers.read(Piece(str(path), 0)), None)
     if batch is None:
-        return
+        return None
     if batch.bad_records:
         raise _bad_line_error(batch.bad_records[0], path)
     _keys(batch.table, f"{path}:{batch.lines[0]}")
-    classes = proxy.probabilities(batch.table).shape[1]
+    values = _read_lines(proxy, batch.table, batch.lines, path)
+    if values.logits is None:
+        return _known_statistics(values.statistics, has_probabilities=False)
+    classes = values.logits.shape[1]
     expected = len(proxy.classes) or len(labels)
     is_exact = exact or bool(proxy.classes)
     if classes < expected or (is_exact and classes != expected):
         message = f"the log has {classes} classes, but the pool has {expected} labels"
         raise DataError(message, where=str(path), hint=_CLASSES_HINT)
+    return _known_statistics(values.statistics, has_probabilities=True)
+
+
+def _known_statistics(logged: Collection[Statistic], *, has_probabilities: bool) -> tuple[Statistic, ...]:
+    """Return the statistics that are logged, or computed from the probabilities."""
+    computed = set(STATISTICS) - {"gradient"} if has_probabilities else set()
+    return tuple(name for name in STATISTICS if name in {*logged, *computed})
 
 
 _CLASSES_HINT = "list all classes of the model in its order: proxy.classes"
+
+
+def _read_lines(proxy: RecordedProxy, table: pa.Table, lines: Sequence[int], path: Path) -> LogLines:
+    """Return the values of some lines; raise a DataError that names the line if one is no number."""
+    try:
+        values = proxy.read(table)
+    except DataError as error:
+        raise DataError(error.message, where=f"{path}, lines {lines[0]} to {lines[-1]}", hint=error.hint) from error
+    logits = [] if values.logits is None else [("logits or probabilities", values.logits)]
+    for name, array in [*values.statistics.items(), *logits]:
+        finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
+        if not finite.all():
+            hint = "log a number for every row, or leave the row out of the log"
+            message = f"{name}: the line contains NaN, infinity or null"
+            raise DataError(message, where=f"{path}:{lines[int(finite.argmin())]}", hint=hint)
+    return values
 
 
 def _bad_line_error(record: BadRecord, path: Path) -> DataError:
@@ -114,6 +181,9 @@ class _LogReader:
     classes: int
     scratch: Path
     steps: dict[tuple[str, float], _Step] = field(default_factory=dict)
+    contents: set[str] = field(default_factory=set)
+    """Names of what the lines contain."""
+
     unknown: int = 0
 
     def take(self, table: pa.Table, lines: NDArray[np.int32], path: Path) -> None:
@@ -122,33 +192,39 @@ class _LogReader:
         names, epochs, runs = _keys(table, where)
         rows = np.array([self.rows.get(name, -1) for name in names], np.intp)
         self.unknown += int((rows < 0).sum())
-        try:
-            probabilities = self.proxy.probabilities(table)
-        except DataError as error:
-            raise DataError(error.message, where=f"{path}, lines {lines[0]} to {lines[-1]}", hint=error.hint) from error
-        if probabilities.shape[1] != self.classes:
+        values = _read_lines(self.proxy, table, lines.tolist(), path)
+        if values.logits is not None and values.logits.shape[1] != self.classes:
             raise DataError(
-                f"the log has {probabilities.shape[1]} classes, but the pool has {self.classes} labels",
+                f"the log has {values.logits.shape[1]} classes, but the pool has {self.classes} labels",
                 where=where,
                 hint=_CLASSES_HINT,
             )
+        contents = {*values.statistics, *([] if values.logits is None else ["probabilities"])}
+        self.contents = self.contents or contents
+        if contents != self.contents:
+            message = f"the log has {', '.join(sorted(contents))} here, and {', '.join(sorted(self.contents))} before"
+            raise DataError(message, where=where, hint="log the same columns in all files")
         for run in np.unique(runs):
             for epoch in np.unique(epochs[runs == run]):
                 selected = np.flatnonzero((runs == run) & (epochs == epoch) & (rows >= 0))
-                self._store((str(run), float(epoch)), rows[selected], probabilities[selected], lines[selected], path)
+                self._store((str(run), float(epoch)), rows[selected], values, selected, lines[selected], path)
 
     def _store(
         self,
         key: tuple[str, float],
         rows: NDArray[np.intp],
-        probabilities: Matrix,
+        values: LogLines,
+        selected: NDArray[np.intp],
         lines: NDArray[np.int32],
         path: Path,
     ) -> None:
+        """Store the values of the ``selected`` lines, which are about ``rows`` and have the numbers ``lines``."""
         if key not in self.steps:
-            n = len(self.rows)
-            logs = embedding_matrix.allocate_mapped(self.scratch, np.float16, (n, self.classes))
-            self.steps[key] = _Step(logs, np.zeros(n, np.int32))
+            n, logs = len(self.rows), None
+            if values.logits is not None:
+                logs = embedding_matrix.allocate_mapped(self.scratch, np.float16, (n, self.classes))
+            statistics = {name: np.zeros(n, np.float32) for name in values.statistics}
+            self.steps[key] = _Step(logs, statistics, np.zeros(n, np.int32))
         step = self.steps[key]
         order = np.argsort(rows, kind="stable")
         repeated = order[1:][rows[order[1:]] == rows[order[:-1]]]
@@ -159,7 +235,10 @@ class _LogReader:
                 where=f"{path}:{lines[duplicates[0]]}",
                 hint="if the log has several runs, add a column 'run'",
             )
-        step.logs[rows] = half_precision_logs(probabilities)
+        if step.logs is not None and values.logits is not None:
+            step.logs[rows] = half_precision_logs(softmax(values.logits[selected]))
+        for name, array in values.statistics.items():
+            step.statistics[name][rows] = array[selected]
         step.line[rows] = lines
 
     def done(self, files: Sequence[Path], ids: pa.ChunkedArray) -> Log:
@@ -177,13 +256,14 @@ class _LogReader:
                 message = f"the log has no row {ids[int(lost[0])].as_py()!r} in epoch {epoch:g}"
                 message += f" of run {run!r}" if run else ""
                 raise DataError(message, where=where, hint="log all rows in every epoch")
-            step.logs[~seen] = half_precision_logs(np.full((1, self.classes), 1 / self.classes))
+            if step.logs is not None:
+                step.logs[~seen] = half_precision_logs(np.full((1, self.classes), 1 / self.classes))
         lengths = {run: sum(other == run for other, _ in self.steps) for run, _ in self.steps}
         if len(set(lengths.values())) > 1:
             counts = ", ".join(f"{run!r} has {length}" for run, length in sorted(lengths.items()))
             message = f"the runs of the log have different numbers of epochs: {counts}"
             raise DataError(message, where=where, hint="log the same epochs for all runs")
-        steps = [self.steps[key].logs for key in sorted(self.steps)]
+        steps = [self.steps[key] for key in sorted(self.steps)]
         return Log(steps, len(lengths), len(steps) // len(lengths), seen, self.unknown)
 
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from curate.errors import PluginError
-from curate.kernels.types import Codes, Vector
+from curate.errors import DataError, PluginError
+from curate.kernels.types import Codes, Matrix, Vector
 from curate.plugins.batches import ScoreBatch
-from curate.plugins.interfaces import Traits
+from curate.plugins.interfaces import PROXY_READS, Traits
 from curate.plugins.registry import PluginSpec
-from curate.pool.stage_outputs import ScoreOutput
+from curate.pool.stage_outputs import ProxyOutput, ScoreOutput
 from curate.pool.view import PoolShard, PoolView
 from curate.seeds import rng_for
 from curate.stages import fitted_state
@@ -89,9 +89,26 @@ def fingerprint_inputs(context: Context, pool: PoolView, entry: ScoreEntry) -> d
 
 
 def _proxy(entry: ScoreEntry, pool: PoolView) -> dict[str, str]:
-    """Return the fingerprint of the proxy, if the scorer reads dynamics."""
-    reads = "dynamics" in entry.spec.plugin().traits.reads
-    return {"proxy": pool.proxy_output.fingerprint} if reads and pool.proxy_output is not None else {}
+    """Return the fingerprints of what the scorer reads of the proxy."""
+    reads = entry.spec.plugin().traits.reads
+    parts = {}
+    if reads & (PROXY_READS - {"held_out"}) and pool.proxy_output is not None:
+        parts["proxy"] = pool.proxy_output.fingerprint
+    if "held_out" in reads and pool.held_out_output is not None:
+        parts["held_out"] = pool.held_out_output.fingerprint
+    return parts
+
+
+def check_dynamics(entry: ScoreEntry, proxy: ProxyOutput) -> None:
+    """Raise a DataError if a scorer needs statistics or epochs that a training log lacks."""
+    traits = entry.spec.plugin().traits
+    missing = [name for name in traits.statistics if name not in proxy.statistics]
+    if missing:
+        message = f"score {entry.name}: the training log contains no {missing[0]!r}"
+        raise DataError(message, hint="log the probabilities or logits of each row; see the proxy recorded")
+    if proxy.epochs < traits.min_epochs and "dynamics" in traits.reads:
+        message = f"score {entry.name}: it needs {traits.min_epochs} epochs, and the training log has {proxy.epochs}"
+        raise DataError(message, hint="log more epochs, or use another score")
 
 
 def embedding_of(entry: ScoreEntry, pool: PoolView) -> str | None:
@@ -110,6 +127,8 @@ def score(context: Context, pool: PoolView, entry: ScoreEntry) -> tuple[ScoreOut
     """Run one entry of the score section."""
     folder = context.folder / "score" / entry.name
     traits = entry.spec.plugin().traits
+    if pool.proxy_output is not None:
+        check_dynamics(entry, pool.proxy_output)
     names = score_column_names(entry.name, traits)
     inputs = fingerprint_inputs(context, pool, entry)
     fit_of_scorer = scorer_fit.create_scorer_fit(context, entry)
@@ -203,19 +222,30 @@ class _Job:
         reads, name = self.spec.plugin().traits.reads, self.embedding
         roles = tuple(role for role in ("text", "label") if role in reads)
         table = rows.read(roles) if roles else None
-        proxied = self.pool.proxy_output if "dynamics" in reads else None
         images = rows.images() if "image" in reads else None
-        vectors = None
-        if "embedding" in reads:
-            vectors = rows.embeddings(name) if isinstance(rows, PoolView) else rows.vectors(name)
+
+        def vectors(name: str | None) -> Matrix:
+            return rows.embeddings(name) if isinstance(rows, PoolView) else rows.vectors(name)
+
+        dynamics = held_out = learner = None
+        proxied, predicted = self.pool.proxy_output, self.pool.held_out_output
+        if proxied is not None and "dynamics" in reads:
+            needs_network = reads & {"features", "input_gradients"}
+            dynamics = proxied.dynamics(shards, vectors(proxied.embedding) if needs_network else None)
+        if proxied is not None and "learner" in reads:
+            learner = proxied.learner(shards, vectors(proxied.embedding))
+        if predicted is not None and "held_out" in reads:
+            held_out = predicted.read(shards)
         return ScoreBatch(
             texts=table["text"].to_pylist() if table is not None and "text" in reads else None,
             labels=table["label"].to_pylist() if table is not None and "label" in reads else None,
             images=images,
-            embeddings=vectors,
+            embeddings=vectors(name) if "embedding" in reads else None,
             cluster=cluster,
             centroids=self.pool.cluster_output.centroids() if "cluster" in reads else None,
-            dynamics=None if proxied is None else proxied.dynamics(shards),
+            dynamics=dynamics,
+            held_out=held_out,
+            learner=learner,
         )
 
 
@@ -263,6 +293,8 @@ def _score_pool(job: _Job) -> Vector:
             cluster=clusters[rows],
             centroids=batch.centroids,
             dynamics=None if batch.dynamics is None else batch.dynamics.take(rows),
+            held_out=None if batch.held_out is None else batch.held_out.take(rows),
+            learner=None if batch.learner is None else batch.learner.take(rows),
         )
         rng = rng_for(job.seed, f"score/{job.name}", int(cluster) + 1)
         scores[rows] = _scores(job, part, rng, len(rows))

@@ -2,16 +2,15 @@ import numpy as np
 import pytest
 
 from curate.kernels.stats.softmax import softmax
-from curate.plugins.batches import Dynamics, ScoreBatch
+from curate.plugins.batches import ScoreBatch
+from curate.plugins.dynamics import Dynamics
 from curate.plugins.scorers.aum import AUM
 
 
 def score(probabilities, labels, **fields):
     """Score (runs, epochs, n, classes) probabilities."""
     p = np.asarray(probabilities, np.float32)
-    judged = Dynamics(
-        np.asarray(labels, np.int32), p.shape[-1], p.shape[0], p.shape[1], lambda run, epoch: p[run, epoch]
-    )
+    judged = Dynamics.from_probabilities(np.asarray(labels, np.int32), p)
     return AUM(**fields).score(ScoreBatch(dynamics=judged), np.random.default_rng(0))
 
 

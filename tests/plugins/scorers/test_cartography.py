@@ -6,15 +6,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.plugins.batches import Dynamics, ScoreBatch
+from curate.plugins.batches import ScoreBatch
+from curate.plugins.dynamics import Dynamics
 from curate.plugins.scorers.cartography import Cartography
 
 
 def dynamics(probabilities, labels):
     """Return dynamics from an array (runs, epochs, n, classes)."""
-    runs, epochs, _, classes = probabilities.shape
-    values = probabilities.astype(np.float32)
-    return Dynamics(np.asarray(labels, np.int32), classes, runs, epochs, lambda run, epoch: values[run, epoch])
+    return Dynamics.from_probabilities(np.asarray(labels, np.int32), probabilities.astype(np.float32))
 
 
 def score(judged):

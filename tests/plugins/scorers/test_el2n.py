@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from curate.plugins.batches import Dynamics, ScoreBatch
-from curate.plugins.scorers.el2n import EL2N, error_norm
+from curate.plugins.batches import ScoreBatch
+from curate.plugins.dynamics import Dynamics
+from curate.plugins.scorers.el2n import EL2N
 
 LABELS = np.array([1, 0, -1], np.int32)
 
@@ -10,25 +11,25 @@ LABELS = np.array([1, 0, -1], np.int32)
 def dynamics(*runs):
     """Return two-class dynamics from the probability of class 0 by run, epoch and row."""
     p = np.array(runs, np.float32)
-
-    def read(run, epoch):
-        return np.stack([p[run, epoch], 1 - p[run, epoch]], axis=1)
-
-    return Dynamics(LABELS, 2, p.shape[0], p.shape[1], read)
+    return Dynamics.from_probabilities(LABELS, np.stack([p, 1 - p], axis=-1))
 
 
 def score(judged, **fields):
     return EL2N(**fields).score(ScoreBatch(dynamics=judged), np.random.default_rng(0))
 
 
+def error_norm(p, labels):
+    return np.linalg.norm(p - np.eye(p.shape[1])[labels], axis=1)
+
+
 def test_the_published_figure():
-    norm = error_norm(np.array([[0.7, 0.2, 0.1]], np.float32), np.array([1], np.int32))
-    np.testing.assert_allclose(norm, [1.06771], atol=1e-5)
+    judged = Dynamics.from_probabilities(np.array([1], np.int32), np.array([[[[0.7, 0.2, 0.1]]]], np.float32))
+    np.testing.assert_allclose(score(judged), [1.06771], atol=1e-5)
 
 
 def test_a_right_and_sure_row_scores_0_and_a_wrong_and_sure_one_root_2():
-    result = error_norm(np.array([[1, 0], [1, 0]], np.float32), np.array([0, 1], np.int32))
-    assert result.tolist() == [0, np.float32(np.sqrt(2))]
+    result = score(dynamics([[0.0, 0.0, 0.5]]))
+    assert result[:2].tolist() == [0, np.float32(np.sqrt(2))]
 
 
 def test_it_is_the_mean_over_runs_and_their_first_epochs():
@@ -59,4 +60,5 @@ def test_what_is_no_probability_is_refused(wrong):
     from curate.errors import PluginError
 
     with pytest.raises(PluginError, match="dynamics: the probabilities after epoch 0 of run 0 do not sum to 1"):
-        score(dynamics([[wrong, 0.9, 0.5]]))
+        p = np.full((3, 2), wrong, np.float32)
+        Dynamics(LABELS, 2, 1, 1, (), lambda name: p, lambda run, epoch: p).probabilities(0, 0)

@@ -1,19 +1,18 @@
 import numpy as np
 import pytest
 
-from curate.plugins.batches import Dynamics, ScoreBatch
+from curate.plugins.batches import ScoreBatch
+from curate.plugins.dynamics import Dynamics
 from curate.plugins.scorers.forgetting import Forgetting
 
 
 def score(*runs, **fields):
     """Score rows given as strings of correct (1) and wrong (0) epochs; the last row has no label."""
     right = np.array([[[int(epoch) for epoch in row] for row in run.split()] for run in runs], np.float32)
-    n, epochs = right.shape[1:]
+    n = right.shape[1]
     labels = np.append(np.zeros(n - 1, np.int32), np.int32(-1))
     p = 0.25 + 0.5 * right
-    judged = Dynamics(
-        labels, 2, len(runs), epochs, lambda run, epoch: np.stack([p[run, :, epoch], 1 - p[run, :, epoch]], axis=1)
-    )
+    judged = Dynamics.from_probabilities(labels, np.stack([p, 1 - p], axis=-1).transpose(0, 2, 1, 3))
     return Forgetting(**fields).score(ScoreBatch(dynamics=judged), np.random.default_rng(0)).tolist()
 
 
@@ -33,6 +32,11 @@ def test_a_never_learned_row_ranks_first_or_has_no_score():
     assert score("00000 10101 11111", never_learned="most")[:2] == [3, 2]
     assert score("00000 10101 11111", never_learned="none")[:2] == [0, 2]
     assert score("00000 11111", "10101 11111", never_learned="most")[0] == 2.5
+
+
+def test_a_never_learned_row_is_forgotten_infinitely_often_as_published():
+    assert score("00000 10101 11111", never_learned="infinite")[:2] == [np.inf, 2]
+    assert score("00000 11111", "10101 11111", never_learned="infinite")[0] == np.inf
 
 
 def test_a_row_without_a_label_has_no_score():

@@ -70,11 +70,11 @@ def test_the_mean_over_runs_after_the_requested_or_the_last_epoch():
     x, _, labels = setting()
     labels[:5] = -1
     p = softmax(np.random.default_rng(2).standard_normal((2 * 3 * 60, 3))).reshape(2, 3, 60, 3)
-    dynamics = Dynamics(labels, 3, 2, 3, lambda run, epoch: p[run, epoch])
+    dynamics = Dynamics.from_probabilities(labels, p)
     for epoch, queries in ((2, 1), (9, 2)):
         result = influence(x, dynamics, epoch, 0.1)
         runs = [layer_influence(x[5:], p[run, queries, 5:], labels[5:], 0.1) for run in range(2)]
         assert np.isnan(result[:5]).all()
-        np.testing.assert_allclose(result[5:], np.mean(runs, axis=0), rtol=1e-6)
-    unlabeled = Dynamics(np.full(60, -1, np.int32), 3, 2, 3, lambda run, epoch: p[run, epoch])
+        np.testing.assert_allclose(result[5:], np.mean(runs, axis=0), rtol=1e-5)
+    unlabeled = Dynamics.from_probabilities(np.full(60, -1, np.int32), p)
     assert np.isnan(influence(x, unlabeled, 1, 0.1)).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,17 @@ import pytest
 
 import curate
 from curate.config.loader import config_from_dict
-from curate.errors import DataError, PluginError
+from curate.config.model import RunConfig
+from curate.errors import ConfigError, DataError, PluginError
 from curate.executors.base import Executor
 from curate.executors.processes import Processes
 from curate.executors.serial import Serial
 from curate.pipeline import plan, run
+from curate.plugins.dynamics import Dynamics
 from curate.pool.stage_outputs import ProxyOutput
+from curate.stages.preflight import check_without_run as check
 from curate.stages.proxy import stage as proxy_stage
+from curate.stages.proxy.held_out import assign_folds
 
 LOGISTIC = {"use": "logistic", "epochs": 4, "runs": 2, "batch_size": 8}
 SCORES = [{"use": "el2n"}, {"use": "aum"}, {"use": "forgetting"}]
@@ -64,21 +69,32 @@ def test_every_row_has_a_label_and_probabilities_after_each_epoch_of_each_run(po
     assert lines["id"].to_list() == [f"r{number:04d}" for number in range(60)]
     names = dict(pl.read_parquet("run/proxy/classes.parquet").iter_rows())
     assert [names[label] for label in lines["label"]] == [f"t{number % 4}" for number in range(60)]
-    judged = ProxyOutput(Path("run/proxy"), "", 4, 2, 4).dynamics(range(len(list(Path("run/proxy").glob("part-*")))))
+    judged = output(config_from_dict(config(**READS))).dynamics(range(len(list(Path("run/proxy").glob("part-*")))))
     assert (judged.labels == lines["label"].to_numpy()).all()
     found = np.array([[judged.probabilities(run, epoch) for epoch in range(4)] for run in range(2)])
     np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-5)
     right = (found.argmax(axis=-1) == judged.labels).mean(axis=-1)
     assert (right[:, -1] > 0.7).all()
     assert not np.array_equal(found[0, 0], found[1, 0])
+    stored = Dynamics.from_probabilities(judged.labels, found)
+    for name in ("loss", "margin", "error", "correct", "gradient"):
+        np.testing.assert_allclose(judged.statistic(name), stored.statistic(name), atol=0.02)
+
+
+def output(config: RunConfig) -> ProxyOutput:
+    """Return the output of the proxy of a run in the folder ``run``."""
+    every = ("loss", "margin", "error", "correct", "gradient")
+    return ProxyOutput(Path("run/proxy"), "", config.proxy.spec, None, 4, 2, 4, every, True)
 
 
 def test_the_schema_says_what_stands_in_it(pool, config):
     scored(config(**READS))
     schema = pq.read_schema("run/proxy/part-00000.parquet")
     assert schema.names[:3] == ["id", "label", "log_probabilities_r00_e000"]
-    assert schema.names[-1] == "log_probabilities_r01_e003"
-    assert str(schema.field(2).type) == "fixed_size_list<element: halffloat>[4]"
+    names = ["log_probabilities", "loss", "margin", "error", "correct", "gradient"]
+    kinds = ["fixed_size_list<element: halffloat>[4]", "float", "float", "float", "bool", "float"]
+    assert schema.names[2::8] == [f"{name}_r00_e000" for name in names]
+    assert [str(kind) for kind in schema.types[2::8]] == kinds
     assert not any(field.nullable for field in schema)
     told = {key: schema.metadata[f"curate.{key}".encode()] for key in ("classes", "runs", "epochs", "model")}
     assert told == {"classes": b"4", "runs": b"2", "epochs": b"4", "model": b"logistic"}
@@ -86,7 +102,8 @@ def test_the_schema_says_what_stands_in_it(pool, config):
 
 def test_a_row_group_is_no_larger_than_it_may_be_and_changes_no_value(pool, config, monkeypatch):
     scored(config(**READS))
-    monkeypatch.setattr(proxy_stage, "_GROUP", 5 * 4 * 8 * 2)  # five rows of four classes, eight epochs, two bytes
+    row = 8 * (4 * 2 + 5 * 4) + 2 * 4  # eight epochs of four classes in two bytes and five statistics; id and label
+    monkeypatch.setattr(proxy_stage, "_GROUP", 5 * row)
     scored(config(run="small", **READS))
     metadata = pq.read_metadata("small/proxy/part-00000.parquet")
     assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [5, 5, 5, 1]
@@ -292,6 +309,7 @@ WRONG = [
         r"probabilities: every line of the log needs a list with one number for each class",
     ),
     ({"probabilities": None}, r"probabilities: every line of the log needs a list with one number for each class"),
+    ({"probabilities": [0.5, 0.5, 0, float("nan")]}, r"log\.jsonl:1: .*the line contains NaN, infinity or null"),
     ({"id": "r0001"}, r"log\.jsonl:\d+: the log has a second line for this row in epoch 0"),
     ({"epoch": 7}, r"the log has no row 'r00\d\d' in epoch"),
 ]
@@ -308,6 +326,128 @@ def test_a_log_that_is_wrong_is_told_where(pool, config, wrong, told):
         log(Path("logs"), "jsonl", lines)
     with pytest.raises(DataError, match=told):
         scored(config(**READS | {"proxy": {"use": "recorded", "files": files}}))
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+def test_a_log_of_losses_and_correctness_gives_the_scores_of_them(pool, config, kind):
+    rng = np.random.default_rng(1)
+    lines = [
+        {"id": f"r{row:04d}", "epoch": epoch, "loss": round(rng.random(), 3), "correct": bool(rng.integers(2))}
+        for epoch in range(5)
+        for row in range(60)
+    ]
+    files = log(Path("logs"), kind, lines)
+    recorded = {"use": "recorded", "files": files}
+    scored(config(**READS | {"proxy": recorded, "score": [{"use": "training_loss"}, {"use": "forgetting"}]}))
+    loss, forgotten = (
+        pl.concat([pl.read_parquet(path) for path in sorted(Path().glob(f"run/score/{name}/part-*"))])[f"score_{name}"]
+        for name in ("training_loss", "forgetting")
+    )
+    frame = pl.DataFrame(lines)
+    expected = frame.group_by("id", maintain_order=True).agg(pl.col("loss").mean(), pl.col("correct"))
+    np.testing.assert_allclose(loss, expected["loss"], rtol=1e-5)
+    events = [sum(a and not b for a, b in pairwise(row)) if any(row) else 3 for row in expected["correct"]]
+    assert forgotten.to_list() == events
+    data = config(**READS | {"proxy": recorded, "score": [{"use": "aum"}]})
+    with pytest.raises(DataError, match="training log contains no 'margin'"):
+        scored(data)
+    [finding] = check(config_from_dict(data)).errors
+    assert "the training log contains no 'margin', which 'aum' needs" in str(finding)
+
+
+def test_a_loss_that_is_no_number_is_reported_with_its_line(pool, config):
+    lines = [{"id": f"r{row:04d}", "epoch": 0, "loss": 0.5} for row in range(60)]
+    lines[7]["loss"] = None
+    files = log(Path("logs"), "jsonl", lines)
+    data = config(**READS | {"proxy": {"use": "recorded", "files": files}, "score": [{"use": "training_loss"}]})
+    with pytest.raises(DataError, match=r"log\.jsonl:8: loss: the line contains NaN, infinity or null"):
+        scored(data)
+
+
+def test_files_of_a_log_with_different_columns_are_refused(pool, config):
+    log(Path("logs"), "jsonl", [{"id": f"r{row:04d}", "epoch": 0, "loss": 0.5} for row in range(60)])
+    files = log(Path("logs"), "jsonl", [{"id": f"r{row:04d}", "epoch": 0, "loss": 0.5} for row in range(60)])
+    Path("logs/more.jsonl").write_text(json.dumps({"id": "r0001", "epoch": 1, "correct": True}) + "\n")
+    data = config(**READS | {"proxy": {"use": "recorded", "files": files}, "score": [{"use": "training_loss"}]})
+    with pytest.raises(DataError, match="the training log contains no 'loss', which 'training_loss' needs"):
+        scored(data)
+
+
+def test_a_score_that_needs_more_epochs_than_the_log_has_is_refused(pool, config):
+    files = log(Path("logs"), "jsonl", logged(epochs=(1,)))
+    with pytest.raises(DataError, match="score forgetting: it needs 2 epochs, and the training log has 1"):
+        scored(config(**READS | {"proxy": {"use": "recorded", "files": files}}))
+
+
+# ---------------------------------------------------------------- held-out predictions
+
+
+HELD_OUT = {"proxy": LOGISTIC, "score": [{"use": "consistency"}], "select": [{"use": "uniform", "keep": 5}]}
+
+
+def test_held_out_predictions_are_of_models_that_never_saw_the_row_or_a_copy(pool, config):
+    """A row with a label that no other row has is never predicted."""
+    edit(pool, topic={"r0003": "odd"})
+    scored(config(**HELD_OUT))
+    lines = pl.read_parquet("run/held_out/part-*.parquet")
+    assert lines["id"].to_list() == [f"r{number:04d}" for number in range(60)]
+    found = pl.read_parquet("run/score/consistency/part-*.parquet")
+    assert found["score_consistency"][3] == 0
+    assert found["score_consistency_loss"][3] == found["score_consistency_loss"].max()
+    assert found["score_consistency"].mean() > 0.7
+    result = json.loads(Path("run/held_out/manifest.json").read_text())["facts"]
+    assert result["accuracy"] == pytest.approx(found["score_consistency"].mean(), abs=1e-6)
+
+
+def test_held_out_predictions_are_made_only_if_a_scorer_reads_them_and_again_with_the_proxy(pool, config):
+    scored(config(**READS))
+    assert not Path("run/held_out").exists()
+    scored(config(**HELD_OUT))
+    before = bytes_of("run/held_out/part-*.parquet")
+    assert {
+        step.state for step in plan(config_from_dict(config(**HELD_OUT)), Serial()) if step.stage == "held_out"
+    } == {"fresh"}
+    scored(config(**HELD_OUT | {"proxy": {**LOGISTIC, "epochs": 5}}))
+    assert bytes_of("run/held_out/part-*.parquet") != before
+
+
+def test_copies_share_a_fold():
+    x = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
+    x = np.concatenate([x, x])
+    folds = assign_folds(x, np.arange(0, 100, 2), 5, np.random.default_rng(1))
+    assert (folds[:50] == folds[50:]).all()
+    assert np.bincount(folds[:50:2], minlength=5).tolist() == [5] * 5 or np.bincount(folds).min() > 0
+
+
+def test_a_pool_of_copies_of_one_row_has_uniform_predictions(pool, config):
+    for path in pool.iterdir():
+        path.unlink()
+    lines = [{"id": f"r{row}", "text": "x", "topic": f"t{row % 2}", "v": [1.0, 0.0]} for row in range(6)]
+    (pool / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    data = config(embed={"use": "column", "column": "v"}, cluster={"use": "kmeans", "n_clusters": 1}, **HELD_OUT)
+    data["input"].pop("source")
+    scored(data)
+    found = pl.read_parquet("run/score/consistency/part-*.parquet")["score_consistency_loss"]
+    np.testing.assert_allclose(found, np.log(2), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "score", "message"),
+    [
+        ({"use": "logistic"}, "vog", "needs gradients that differ by row, and 'logistic' is linear; use the proxy mlp"),
+        ({"use": "logistic", "epochs": 1}, "forgetting", "needs 2 epochs, and the proxy has 1; set proxy.epochs"),
+        ({"use": "recorded", "files": "logs/*"}, "consistency", "needs a trained proxy, and 'recorded' reads a log"),
+        (None, "consistency", "reads a proxy, and there is no proxy; add a section proxy"),
+    ],
+)
+def test_a_scorer_that_needs_another_proxy_is_an_error_of_the_configuration(pool, config, proxy, score, message):
+    Path("logs").mkdir()
+    log(Path("logs"), "jsonl", logged())
+    data = config(**READS | {"score": [{"use": score}]} | ({} if proxy is None else {"proxy": proxy}))
+    if proxy is None:
+        data.pop("proxy")
+    with pytest.raises(ConfigError, match=message):
+        config_from_dict(data)
 
 
 def test_a_log_whose_runs_differ_in_length_or_of_other_rows_is_refused(pool, config):

@@ -14,9 +14,9 @@ from scipy.optimize import nnls
 
 from curate.errors import PluginError
 from curate.plugins.batches import Pool
+from curate.plugins.dynamics import Dynamics, compute_logits
 from curate.plugins.embedders.lsa import Lsa
 from curate.plugins.proxies.logistic import Logistic
-from curate.plugins.scorers.el2n import error_norm
 from curate.plugins.selectors.coverage.grad_match import GradMatch, grad_match
 
 INTENTS = Path(os.environ.get("CURATE_DATA", "data")) / "intents" / "clinc150_data_full.json"
@@ -131,7 +131,9 @@ def test_within_the_labels_of_clinc150_less_is_unexplained_than_with_an_absolute
     x = lsa.restore(lsa.fit(texts, rng)).encode(texts)
     codes = np.array([names.index(label) for label in labels], np.int32)
     proxy = Logistic(epochs=10)
-    errors = [error_norm(p, codes) for p in proxy.predict(proxy.train(x, codes, len(names), rng), x)]
+    state = proxy.train(x, codes, len(names), rng)
+    logits = np.stack([compute_logits(proxy, state, x, 0, epoch) for epoch in range(10)])
+    errors = Dynamics.from_logits(codes, logits[None]).statistic("error")[0]
     gradient = x * np.mean(errors, axis=0, dtype=np.float32)[:, None]
     shares = []
     for label in range(len(names)):
