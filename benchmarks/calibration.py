@@ -29,6 +29,7 @@ from curate.config.loader import config_from_dict
 from curate.errors import CurateError
 from curate.executors.serial import Serial
 from curate.plugins import registry
+from curate.plugins.interfaces import PROXY_READS
 from curate.progress import NullProgress
 from curate.stages import machine_speed
 from curate.stages.cost_table import TABLE
@@ -113,8 +114,8 @@ def variants() -> list[tuple[str, dict[str, Any]]]:
                 entry["keep_rate"] = 0.3
             if name == "where":
                 entry["drop"] = "score_length < 300"
-            if section == "score" and "dynamics" in plugin.traits.reads:
-                more["proxy"] = {"use": "logistic"}
+            if section == "score" and plugin.traits.reads & PROXY_READS:
+                more["proxy"] = {"use": "mlp" if "input_gradients" in plugin.traits.reads else "logistic"}
             if (kind, name) == ("embedder", "column"):
                 entry = {"use": "column"}
                 more["input"] = {**config()["input"], "vectors": ".npy"}
@@ -124,6 +125,9 @@ def variants() -> list[tuple[str, dict[str, Any]]]:
                 more["input"] = {**config()["input"], "image": "image"}
             found.append((section, config(**more, **{section: [entry] if section in ("score", "select") else entry})))
     found.append(("decontaminate", config(decontaminate={"files": "good.jsonl"})))
+    for name in registry.names("proxy"):
+        if ("proxy", name) not in LEFT_OUT:
+            found.append(("held_out", config(proxy={"use": name}, score=[{"use": "consistency"}])))
     found.append(("split", config(split={})))
     return found
 

@@ -85,7 +85,7 @@ def filled(page: str, parts: dict[str, str]) -> tuple[Path, str]:
 
 
 BASE = """\
-Each example is one section of a configuration. It replaces that section in this one:
+Each example has one or two sections of a configuration. They replace those sections in this one:
 
 ```yaml
 curate: 1
@@ -133,7 +133,8 @@ def family_page(family: Family) -> str:
         keys = {"use": name, **budget, **plugin.traits.example}
         example = ", ".join(f"{key}: {_yaml(value)}" for key, value in keys.items())
         entry = f"[{{{example}}}]" if section.must_be_list else f"{{{example}}}"
-        parts.append(f"```yaml\n{section.name}: {entry}\n```\n")
+        proxy = "proxy: {use: mlp}\n" if "input_gradients" in plugin.traits.reads else ""
+        parts.append(f"```yaml\n{proxy}{section.name}: {entry}\n```\n")
     return "\n".join(parts)
 
 

@@ -22,6 +22,11 @@ from tests import tiny_clip
 from tests.encoded_images import HAS_PILLOW
 
 ROOT = Path(__file__).parents[1]
+GENERATED = {
+    "precomputed": ("input.files", "with_embeddings"),
+    "recorded": ("proxy.files", "training_log"),
+}
+"""Recipes that read a file which a script of data_samples writes: the key of the file, and the script."""
 RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
 
 pytestmark = pytest.mark.xdist_group("configs")  # they share a run
@@ -42,10 +47,11 @@ def overrides(name: str, folder: Path) -> list[str]:
         lines = [json.dumps(row) + "\n" for row in islice(rows, 4_000)]
         (folder / "docstrings.jsonl").write_text("".join(lines))
         return [f"input.files={folder / 'docstrings.jsonl'}"]
-    if name == "precomputed":
-        made = runpy.run_path(str(ROOT / "data_samples" / "with_embeddings.py"))
-        made["main"](folder / "with_embeddings.parquet")
-        return [f"input.files={folder / 'with_embeddings.parquet'}"]
+    if name in GENERATED:
+        key, script = GENERATED[name]
+        out = folder / f"{script}.parquet"
+        runpy.run_path(str(ROOT / "data_samples" / f"{script}.py"))["main"](out)
+        return [f"{key}={out}"]
     if name.startswith("images"):
         if not HAS_PILLOW:
             pytest.skip("needs the extra images")
@@ -101,6 +107,13 @@ def test_a_recipe_runs(ran, name):
     assert lines.filter(~pl.col("selected"))["reason"].null_count() == 0
     card = (run / "export" / "current" / "README.md").read_text()
     assert card.startswith("---\n")
+
+
+def test_the_cutoff_by_a_recorded_margin_takes_the_planted_wrong_labels(ran):
+    run = Path(ran("recorded").run)
+    cut = pl.read_parquet(run / "select" / "part-*.parquet").filter(pl.col("reason").str.starts_with("cut off"))["id"]
+    wrong = pl.read_parquet(ROOT / "data_samples" / "key.parquet").filter(pl.col("kind") == "wrong_label")["id"]
+    assert len(set(wrong) & set(cut)) >= 0.95 * len(wrong)
 
 
 def test_what_was_planted_among_images_is_found(ran):

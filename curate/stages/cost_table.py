@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.kernels.parallel import thread_count
+from curate.plugins.interfaces import PROXY_READS
 from curate.stages.entry_tasks import ONE_PROCESS, describe_tasks
 
 if TYPE_CHECKING:
@@ -85,11 +86,8 @@ def estimate(
     memory, disk = measured["memory"], measured["disk"]
     main, threads = (interpolate(measured["rows"], measured[part], rows) for part in ("main", "threads"))
     epochs = 1.0 if proxy is None else _count_epochs(proxy)
-    if stage == "proxy":
+    if stage in ("proxy", "held_out") or (entry is not None and entry.spec.plugin().traits.reads & PROXY_READS):
         main, threads = main * epochs, threads * epochs
-    elif entry is not None and "dynamics" in entry.spec.plugin().traits.reads:
-        opening = measured["main"][0] * epochs * (epochs - 1)  # a shard is opened per epoch, and its footer lists all
-        main, threads = main * epochs + opening, threads * epochs
     if stage == "cluster" and entry is not None:
         threads *= _count_products(entry, rows)
     rows_at_once, parallel, driver = rows, 1, 0

