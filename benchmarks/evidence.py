@@ -88,12 +88,25 @@ SELECTORS = (
     {"use": "quad", "name": "quad_aum", "by": "aum"},
     {"use": "ccs", "name": "ccs_el2n", "by": "el2n"},
     {"use": "ccs", "name": "ccs_el2n_cut_10", "by": "el2n", "cutoff_by": "aum", "cutoff_rate": 0.1},
+    {"use": "ccs", "name": "ccs_el2n_cut_20", "by": "el2n", "cutoff_by": "aum", "cutoff_rate": 0.2},
     {"use": "ccs", "name": "ccs_el2n_cut_30", "by": "el2n", "cutoff_by": "aum", "cutoff_rate": 0.3},
     {"use": "ccs", "name": "ccs_forgetting", "by": "forgetting"},
+    {"use": "ccs", "name": "ccs_consistency", "by": "consistency_loss"},
     {"use": "ccs", "name": "ccs_prototypicality", "by": "prototypicality"},
+    {"use": "optidel", "name": "optidel_pvi", "quality": "-pvi"},
     {"use": "top_k", "name": "top_k_el2n", "quality": "el2n"},
+    {"use": "top_k", "name": "top_k_forgetting", "quality": "forgetting"},
+    {"use": "top_k", "name": "top_k_ambiguous", "quality": "cartography"},
+    {"use": "top_k", "name": "top_k_small_loss", "quality": "training_loss"},
     {"use": "top_k", "name": "top_k_aum", "quality": "aum"},
+    {"use": "top_k", "name": "top_k_consistency", "quality": "consistency_loss"},
+    {"use": "top_k", "name": "top_k_influence", "quality": "influence"},
+    {"use": "top_k", "name": "top_k_knn_shapley", "quality": "knn_shapley"},
     {"use": "top_k", "name": "top_k_prototypicality", "quality": "prototypicality"},
+)
+SCORES = (
+    *("el2n", "aum", "forgetting", "cartography", "training_loss", "pvi", "consistency", "influence", "knn_shapley"),
+    "prototypicality",
 )
 FILTERED = (
     (
@@ -201,7 +214,7 @@ def settings(name: str, train: str, test: str, select: Sequence[Mapping[str, Any
         "embed": {"use": "column", "column": "vector"} if name == "MNIST" else of_texts,
         "cluster": {"use": "kmeans"},
         "proxy": {"use": "logistic"},
-        "score": [{"use": score} for score in ("el2n", "aum", "forgetting", "prototypicality")],
+        "score": [{"use": score} for score in SCORES],
         "select": select,
         "export": {"use": "parquet"},
         "metrics": [{"use": metric} for metric in METRICS],
