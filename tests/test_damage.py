@@ -23,7 +23,7 @@ from curate.progress import NullProgress
 from curate.store import parquet_io, versions
 from curate.store.explain import explain
 
-STAGES = ("input", "embed/column", "cluster", "score/length", "select", "split")
+STAGES = ("input", "embed/column", "cluster", "proxy", "held_out", "score/length", "select", "split")
 
 
 def truncated(data: bytes) -> bytes:
@@ -59,7 +59,8 @@ def settings(pool, config):
     def made(keep=20):
         data = config(
             embed={"use": "column"},
-            score=[{"use": "length"}, {"use": "prototypicality"}],
+            proxy={"use": "logistic", "epochs": 2},
+            score=[{"use": "length"}, {"use": "prototypicality"}, {"use": "consistency"}],
             select=[{"use": "top_k", "keep": keep, "quality": "length"}],
             split={"shares": {"train": 0.6, "test": 0.4}},
             guard={"max_quarantine_rate": 0.2},
@@ -99,7 +100,7 @@ def test_a_half_written_shard_of_a_stage_that_was_done_is_seen_and_made_again(se
         again = curate.run(settings())
         assert path.read_bytes() == good
         assert [record.count for record in again.records] == [record.count for record in first.records]
-        if stage not in ("input", "select", "split"):  # these are made at once
+        if stage not in ("input", "held_out", "select", "split"):  # these are made at once
             assert beside.stat().st_mtime_ns == untouched
     assert state() == before
 
@@ -173,6 +174,8 @@ def test_bytes_that_changed_in_a_shard_are_reported_when_they_are_read_and_delet
     changed = settings() | {"export": {"use": "parquet", "add": ["cluster", "scores"]}}  # reads the ledger and scores
     if stage not in ("select", "split"):
         changed["select"] = [{"use": "k_center", "keep": 20}]  # reads vectors; writes the ledger
+    if stage in ("proxy", "held_out"):
+        changed["score"] = [{"use": "aum"}, {"use": "consistency", "name": "other"}]
     with pytest.raises(
         DataError,
         match=rf"{path}: cannot read the shard: .*CRC.*; delete the file and run again; the next run rewrites it",
@@ -275,7 +278,7 @@ def test_nothing_is_quoted_where_it_is_not_known_what_is_masked(settings, pool, 
     assert command("explain", "run", "r0000").returncode == 0
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage not in ("proxy", "held_out")])
 def test_commands_that_only_read_report_what_is_damaged(settings, command, stage):
     curate.run(settings())
     for path in (Path("run") / stage / "manifest.json", Path("run") / stage / "part-00001.parquet"):

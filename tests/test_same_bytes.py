@@ -17,7 +17,12 @@ import curate
 
 SECTIONS: dict[str, Any] = {  # what computes with BLAS, in more than one block and shard, and a selector of every scope
     "embed": {"use": "lsa", "dimensions": 24},
-    "score": [{"use": "prototypicality"}, {"use": "density", "n_neighbors": 5}],
+    "proxy": {"use": "mlp", "hidden_size": 16, "epochs": 3, "runs": 2},
+    "score": [
+        {"use": "prototypicality"},
+        {"use": "density", "n_neighbors": 5},
+        *({"use": name} for name in ("el2n", "vog", "consistency", "second_split_forgetting")),
+    ],
     "select": [
         {"use": "where", "drop": "score_prototypicality > 0.99"},
         {"use": "fineweb_quality", "min_terminal_line_rate": None, "max_short_line_rate": None},

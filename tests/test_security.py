@@ -441,7 +441,7 @@ def test_a_link_in_any_folder_of_a_run_is_refused(pool, config, home):
     (pool.parent / "held.jsonl").write_text('{"text": "a text that no row of the pool shares anything with at all"}\n')
     settings = config(
         proxy={"use": "logistic", "epochs": 2},
-        score=[{"use": "el2n"}],
+        score=[{"use": "el2n"}, {"use": "consistency"}],
         decontaminate={"files": "held.jsonl", "text": "text"},
         select=[{"use": "exact_duplicates", "against": "published"}, {"use": "top_k", "keep": 20}],
         split={"shares": {"train": 0.6, "test": 0.4}},

@@ -65,7 +65,13 @@ CONFIG: dict[str, Any] = {
     "embed": [{"use": "lsa", "dimensions": 8}, {"use": "column"}],
     "cluster": {"use": "kmeans", "n_clusters": 3},
     "proxy": {"use": "logistic", "epochs": 3},
-    "score": [{"use": "prototypicality"}, {"use": "length"}, {"use": "el2n"}, {"use": "perplexity"}],
+    "score": [
+        {"use": "prototypicality"},
+        {"use": "length"},
+        {"use": "el2n"},
+        {"use": "consistency"},
+        {"use": "perplexity"},
+    ],
     "decontaminate": {"files": {"held": "held.jsonl"}, "ngram_size": 4, "min_words": 3, "min_similarity": 0.999},
     "select": [
         {"use": "exact_duplicates", "against": "published"},

@@ -47,7 +47,7 @@ FLIGHT = 0.03
 """Seconds that a process may fly on after the moment."""
 
 EXECUTORS = {"serial": ["--executor", "serial"], "processes": ["--workers", "2"]}
-STAGES = ("input", "embed", "cluster", "score", "select", "split", "export", "run")
+STAGES = ("input", "embed", "cluster", "proxy", "held_out", "score", "select", "split", "export", "run")
 ENDED = {"group": [-9], "driver": [-9], "worker": [0], "sigterm": [143, -15], "sigint": [130, -2]}
 """The kinds of kill, and how a run that met one ends: when Python itself is shutting down, by the signal."""
 
@@ -84,7 +84,8 @@ CONFIG: dict[str, Any] = {
     "plugins": ["./letters.py"],
     "embed": [{"use": "column"}, {"use": "letters"}],
     "cluster": {"use": "kmeans", "n_clusters": 3},
-    "score": [{"use": "prototypicality"}, {"use": "length"}, {"use": "density"}],
+    "proxy": {"use": "logistic", "epochs": 2},
+    "score": [{"use": "prototypicality"}, {"use": "length"}, {"use": "density"}, {"use": "consistency"}],
     "select": [
         {"use": "where", "drop": "stars = 4"},
         {"use": "semdedup", "min_similarity": 0.95, "embedding": "letters", "n_probe": 1},
@@ -98,7 +99,7 @@ CONFIG: dict[str, Any] = {
 FROZEN = CONFIG | {"refresh": {"refit": "never"}}
 CHANGED = CONFIG | {
     "cluster": {"use": "kmeans", "n_clusters": 4},
-    "score": [*CONFIG["score"][:2], {"use": "density", "n_neighbors": 3}],
+    "score": [*CONFIG["score"][:2], {"use": "density", "n_neighbors": 3}, {"use": "consistency"}],
     "export": CONFIG["export"] | {"use": "jsonl"},
 }
 
