@@ -175,9 +175,11 @@ class _Grid:
         specs = {position: [self._choice(*position, seed) for seed in self.seeds] for position in self.grid_positions}
         all_row_specs = [ChoiceSpec(seed=seed) for seed in self.seeds]
         flat = [*all_row_specs, *(choice for own_trials in specs.values() for choice in own_trials)]
-        results = iter(trials.run_trials(self.context, "comparing", self.rows, flat, metrics))
+        removed = [self._choice(*position, self.seeds[0], REMOVED) for position in specs]
+        results = iter(trials.run_trials(self.context, "comparing", self.rows, flat, metrics, removed))
         full = [next(results) for _ in all_row_specs]
         cells = {position: [next(results) for _ in own_trials] for position, own_trials in specs.items()}
+        repeated = dict(zip(specs, results, strict=True))
         plans = {contender.name for contender in self.candidates if contender.entry.epochs > 1}
         plan_cells = {position: own_trials for position, own_trials in cells.items() if position[0] in plans}
         baseline_specs = [
@@ -189,9 +191,7 @@ class _Grid:
             trials.run_trials(self.context, "comparing with epoch plans", self.rows, baseline_specs, metrics)
         )
         baseline = {position: [next(results) for _ in own_trials] for position, own_trials in plan_cells.items()}
-        removed = [self._choice(*position, self.seeds[0], REMOVED) for position in specs]
-        repeated = trials.run_trials(self.context, "removing rows", self.rows, removed)
-        return _Trials(cells, baseline, full, dict(zip(specs, repeated, strict=True)))
+        return _Trials(cells, baseline, full, repeated)
 
     def works(self, metrics: Sequence[MetricEntry]) -> list[Work]:
         """Return all trials of the grid, as if the filters dropped no row."""

@@ -81,10 +81,19 @@ class _Task:
 
 
 def run_trials(
-    context: Context, label: str, split: Split, choices: Sequence[ChoiceSpec], metrics: Sequence[MetricEntry] = ()
+    context: Context,
+    label: str,
+    split: Split,
+    choices: Sequence[ChoiceSpec],
+    metrics: Sequence[MetricEntry] = (),
+    unmeasured: Sequence[ChoiceSpec] = (),
 ) -> list[TrialResult]:
-    """Run and measure all trials, and return their results in order; stored results are reused."""
+    """Run all trials, and measure all but the ``unmeasured`` ones; stored results are reused.
+
+    Return the results of ``choices``, followed by those of ``unmeasured``.
+    """
     tasks = [_Task(split, choice, tuple(metrics)) for choice in choices]
+    tasks += [_Task(split, choice, ()) for choice in unmeasured]
     different = {_files(task): task for task in tasks}  # without random draws, all seeds share one trial
     missing = [task for task in different.values() if _load(task) is None]
     if len(missing) < len(different):
@@ -92,6 +101,7 @@ def run_trials(
     selections = {_chosen_file(split, task.choice)[0]: replace(task, metrics=()) for task in missing}
     if len(selections) < len(missing):  # first, so that no two workers make the same selection
         _map(context, f"{label}: selecting", [task for task in selections.values() if _load(task) is None])
+        missing = [task for task in missing if task.metrics]
     _map(context, label, missing)
     return [_read(task) for task in tasks]
 
