@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from curate.kernels.stats.softmax_statistics import Statistic
     from curate.kernels.types import Codes, FittedState, Flags, Hashes, Matrix, Rows, Vector, Vectors
     from curate.plugins.batches import MetricInput, Pool, ScoreBatch
-    from curate.plugins.results import Clustering, DataFileInfo, FitReport, LogLines, MetricResult, Selection
+    from curate.plugins.results import Clustering, DataFileInfo, FitReport, LogLines, MetricResult, Scores, Selection
 
 PluginClass = TypeVar("PluginClass")
 Reads = Literal[
@@ -225,8 +225,11 @@ class RecordedProxy(Protocol):
 class Scorer(Protocol):
     """Assigns one or several numbers to each row."""
 
-    def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:
-        """Return scores (n,) float32, or (n, m) for a scorer that declares m columns."""
+    def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector | Scores:
+        """Return scores (n,) float32, or (n, m) for a scorer that declares m columns.
+
+        A scorer that is declared with ``within="corpus"`` may return ``Scores``, with warnings about them.
+        """
 
 
 class LearningScorer(Protocol):

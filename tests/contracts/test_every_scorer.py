@@ -26,6 +26,7 @@ from curate.plugins.dynamics import Dynamics, HeldOut, Learner, ProxyModel, comp
 from curate.plugins.interfaces import ExampleFiles
 from curate.plugins.proxies.logistic import Logistic
 from curate.plugins.proxies.mlp import MLP
+from curate.plugins.results import Scores
 from curate.pool import embedding_matrix
 from tests.encoded_images import needs_pillow, pictures
 
@@ -157,7 +158,8 @@ def take(batch, rows):
 
 
 def score(name, batch, seed=0):
-    return build(name).score(batch, np.random.default_rng(seed))
+    result = build(name).score(batch, np.random.default_rng(seed))
+    return result.values if isinstance(result, Scores) else result
 
 
 def contents(batch):

@@ -20,6 +20,7 @@ from curate.kernels.types import Codes, Matrix, Vector
 from curate.plugins.batches import ScoreBatch
 from curate.plugins.interfaces import PROXY_READS, Traits
 from curate.plugins.registry import PluginSpec
+from curate.plugins.results import Scores
 from curate.pool.stage_outputs import ProxyOutput, ScoreOutput
 from curate.pool.view import PoolShard, PoolView
 from curate.seeds import rng_for
@@ -52,7 +53,10 @@ class ScoreResult(StageResult):
     """Quality of the scorer's fit as a sentence; empty for a scorer that is not fitted."""
 
     measured: Mapping[str, float] = field(default_factory=dict)
-    """Quality of the scorer's fit in numbers."""
+    """Quality of the scorer's fit, and its findings about the pool, in numbers."""
+
+    warnings: tuple[str, ...] = ()
+    """Warnings of the scorer about its scores."""
 
 
 class Score(Stage["ScoreEntry", ScoreOutput]):
@@ -73,6 +77,15 @@ class Score(Stage["ScoreEntry", ScoreOutput]):
     def extend(self, context: Context, done: CompletedStages, results: Sequence[ScoreOutput]) -> CompletedStages:
         done.pool.release_embeddings()
         return replace(done, view=replace(done.pool, score_outputs=tuple(results)))
+
+    def guard(self, context: Context, done: CompletedStages) -> Sequence[str]:
+        results = [(record.name, record.result) for record in done.records_of(self.name)]
+        return [
+            f"score {name}: {warning}"
+            for name, result in results
+            if isinstance(result, ScoreResult)
+            for warning in result.warnings
+        ]
 
 
 def fingerprint_inputs(context: Context, pool: PoolView, entry: ScoreEntry) -> dict[str, object]:
@@ -185,7 +198,9 @@ def _work(
         raise_if_failed(failed)
     else:
         context.progress.begin(f"scoring {entry.name}", len(pool))
-        _write_all(tasks, _score_pool(job))
+        scores = _score_pool(job)
+        _write_all(tasks, scores.values)
+        result = replace(result, warnings=scores.warnings, measured={**result.measured, **scores.facts})
         context.progress.advance(len(pool))
     return Outcome(sources=count_all_kept(pool.source_counts()), shards=len(tasks), peak_memory=peak, result=result)
 
@@ -270,13 +285,13 @@ def _score_shard(task: _Task) -> None:
     reads = job.spec.plugin().traits.reads
     cluster = job.pool.cluster_output.read(task.number)["cluster"].to_numpy() if "cluster" in reads else None
     rng = rng_for(job.seed, f"score/{job.name}", task.number)
-    _write(task, shard.ids, _scores(job, job.batch(shard, cluster, [task.number]), rng, len(shard)))
+    _write(task, shard.ids, _scores(job, job.batch(shard, cluster, [task.number]), rng, len(shard)).values)
 
 
 # ---------------------------------------------------------------- scorers that see more than a shard
 
 
-def _score_pool(job: _Job) -> Vector:
+def _score_pool(job: _Job) -> Scores:
     traits, pool = job.spec.plugin().traits, job.pool
     n, clusters = len(pool), pool.cluster
     batch = job.batch(pool, clusters, range(len(pool.shard_sizes)))
@@ -297,24 +312,32 @@ def _score_pool(job: _Job) -> Vector:
             learner=None if batch.learner is None else batch.learner.take(rows),
         )
         rng = rng_for(job.seed, f"score/{job.name}", int(cluster) + 1)
-        scores[rows] = _scores(job, part, rng, len(rows))
-    return scores
+        scores[rows] = _scores(job, part, rng, len(rows)).values
+    return Scores(scores)
 
 
 # ---------------------------------------------------------------- writing
 
 
-def _scores(job: _Job, batch: ScoreBatch, rng: np.random.Generator, n: int) -> Vector:
-    """Return the scores of a batch of n rows, shape (n, columns)."""
-    m = len(job.spec.plugin().traits.columns)
+def _scores(job: _Job, batch: ScoreBatch, rng: np.random.Generator, n: int) -> Scores:
+    """Return the scores of a batch of n rows, with values of shape (n, columns)."""
+    traits = job.spec.plugin().traits
+    m = len(traits.columns)
     with plugin_call(job.spec, job.name):
         plugin = job.spec.build() if job.state is None else fitted_state.build_fitted(job.spec, job.state)
-        scores: object = plugin.score(batch, rng)
-    if not isinstance(scores, np.ndarray) or scores.dtype != np.float32 or scores.shape not in ((n,), (n, m)):
-        got = f"{scores.dtype} {scores.shape}" if isinstance(scores, np.ndarray) else type(scores).__name__
+        returned: object = plugin.score(batch, rng)
+    if isinstance(returned, Scores) and traits.within != "corpus":
+        raise PluginError(
+            f"scorer {job.name!r} returned Scores, but sees less than the pool",
+            hint='return an array, or declare within="corpus"',
+        )
+    scores = returned if isinstance(returned, Scores) else None
+    values: object = returned if scores is None else scores.values
+    if not isinstance(values, np.ndarray) or values.dtype != np.float32 or values.shape not in ((n,), (n, m)):
+        got = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
         raise PluginError(f"scorer {job.name!r} returned {got}, expected float32 ({n}, {m})")
-    columns: Vector = scores.reshape(n, m)
-    return columns
+    columns: Vector = values.reshape(n, m)
+    return Scores(columns) if scores is None else replace(scores, values=columns)
 
 
 def _write_all(tasks: Sequence[_Task], scores: Vector) -> None:
