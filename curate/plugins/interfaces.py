@@ -45,6 +45,8 @@ Reads = Literal[
     "held_out",
     "learner",
     "log",
+    "group",
+    "retrievals",
 ]
 PROXY_READS: frozenset[Reads] = frozenset({"dynamics", "features", "input_gradients", "held_out", "learner"})
 """Inputs of a scorer that a proxy supplies; all but dynamics, and features, need a trained one."""
@@ -230,6 +232,20 @@ class Scorer(Protocol):
 
         A scorer that is declared with ``within="corpus"`` may return ``Scores``, with warnings about them.
         """
+
+
+class GroupScorer(Scorer, Protocol):
+    """Scorer of groups of rows, declared with ``reads={"group", …}``."""
+
+    group: str | None
+    """Column that groups the rows; None: every row is a group of its own."""
+
+
+class RetrievalScorer(Scorer, Protocol):
+    """Scorer of a retrieval corpus, declared with ``reads={"retrievals", …}``: the driver reads the log."""
+
+    files: str
+    """Path of the log, or a glob pattern of its files."""
 
 
 class LearningScorer(Protocol):

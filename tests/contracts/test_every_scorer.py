@@ -21,7 +21,7 @@ from curate.kernels.parallel import THREADS_VARIABLE
 from curate.kernels.stats.softmax import softmax
 from curate.kernels.types import Images
 from curate.plugins import registry
-from curate.plugins.batches import ScoreBatch
+from curate.plugins.batches import Retrievals, ScoreBatch
 from curate.plugins.dynamics import Dynamics, HeldOut, Learner, ProxyModel, compute_logits
 from curate.plugins.interfaces import ExampleFiles
 from curate.plugins.proxies.logistic import Logistic
@@ -43,6 +43,8 @@ SUPPLIED = {
     "input_gradients": (),
     "held_out": ("held_out",),
     "learner": ("learner",),
+    "group": ("groups", "group_names"),
+    "retrievals": ("retrievals",),
 }
 TEXTS = [
     "The quick brown fox jumps over the lazy dog.",
@@ -120,8 +122,17 @@ def make_batch(name, n, seed, *, twins=False, texts=None):
         cluster=rng.integers(-1, 3, n).astype(np.int32)[rows],
         centroids=(centroids / np.linalg.norm(centroids, axis=1, keepdims=True)).astype(np.float32),
         labels=[labels[i] for i in rng.integers(0, 3, n)[rows]],
+        groups=rng.integers(-1, 3, n).astype(np.int32)[rows],
+        group_names=("a", "b", "c"),
+        retrievals=retrieved(rng, n),
         **trained(name, x[rows], codes),
     )
+
+
+def retrieved(rng, n):
+    """Return the log of four queries that retrieve all rows in some order."""
+    rows = np.concatenate([rng.permutation(n) for _ in range(4)])
+    return Retrievals(rows, np.arange(5) * n, rng.random(4 * n), n)
 
 
 def trained(name, x, labels):
@@ -148,9 +159,9 @@ def take(batch, rows):
 
     def part(field):
         value = getattr(batch, field)
-        if value is None or field == "centroids":
+        if value is None or field in ("centroids", "group_names"):
             return value
-        if isinstance(value, Dynamics | HeldOut | Learner | Images):
+        if isinstance(value, Dynamics | HeldOut | Learner | Images | Retrievals):
             return value.take(rows)
         return value[rows] if isinstance(value, np.ndarray) else [value[row] for row in rows]
 
@@ -242,9 +253,10 @@ def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
     assert len(runs) == 1
 
 
-@every_scorer
+@pytest.mark.parametrize("name", [one for one in IN_GROUPS if "retrievals" not in declared(one.values[0]).reads])
 @given(n=st.integers(2, 40), seed=seeds)
 def test_rows_that_are_the_same_score_the_same(name, n, seed):
+    """A log of retrievals knows copies by their ids, and may rank them differently."""
     result = score(name, make_batch(name, n, seed, twins=True))
     half = (n + 1) // 2
     same(result[half:], result[: n - half])
@@ -334,6 +346,14 @@ def golden_result(name):
         centroids=(centroids / np.linalg.norm(centroids, axis=1, keepdims=True)).astype(np.float32),
         labels=[[None, "a", "b"][row % 3] for row in source],
         **trained(name, x, (source % 4 - 1).astype(np.int32)),
+        groups=(source % 4 - 1).astype(np.int32),
+        group_names=("a", "b", "c"),
+        retrievals=Retrievals(
+            np.argsort(np.sin(np.outer(i[:6] + 1, 7 * i + 1)), axis=1).ravel(),
+            np.arange(7) * 24,
+            np.cos(np.arange(144.0)),
+            24,
+        ),
     )
     result = score(name, batch).astype(float).round(5)
     return np.where(np.isnan(result), None, result).tolist()

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 
 from curate.errors import DataError, PluginError
 from curate.kernels.types import Codes, Matrix, Vector
-from curate.plugins.batches import ScoreBatch
-from curate.plugins.interfaces import PROXY_READS, Traits
+from curate.plugins.batches import Retrievals, ScoreBatch
+from curate.plugins.interfaces import PROXY_READS, GroupScorer, RetrievalScorer, Traits
 from curate.plugins.registry import PluginSpec
 from curate.plugins.results import Scores
 from curate.pool.stage_outputs import ProxyOutput, ScoreOutput
@@ -37,7 +38,7 @@ from curate.stages.base import (
     raise_if_failed,
     run_step,
 )
-from curate.stages.score import scorer_fit
+from curate.stages.score import retrieval_log, scorer_fit
 from curate.store import manifest, parquet_io, schemas
 from curate.store.manifest import Record, StageResult
 
@@ -91,14 +92,24 @@ class Score(Stage["ScoreEntry", ScoreOutput]):
 def fingerprint_inputs(context: Context, pool: PoolView, entry: ScoreEntry) -> dict[str, object]:
     """Return the inputs of the fingerprint of an entry: only the earlier stages that it reads."""
     reads = entry.spec.plugin().traits.reads
+    group = group_of(entry.spec)
+    reads_columns = "label" in reads or group is not None
     return {
         **entry.fingerprint_parts(),
         "seed": context.config.seed,
         "embed": [embedded.fingerprint for embedded in pool.embed_outputs],
-        "cluster": pool.cluster_output.fingerprint if "cluster" in reads else None,
-        "input": pool.inputs.fingerprint if "label" in reads else pool.inputs.text_fingerprint,
+        "cluster": pool.cluster_output.fingerprint if "cluster" in reads or group == "cluster" else None,
+        "input": pool.inputs.fingerprint if reads_columns else pool.inputs.text_fingerprint,
         **_proxy(entry, pool),
     }
+
+
+def group_of(spec: PluginSpec) -> str | None:
+    """Return the column by which a scorer groups the rows; None if it does not."""
+    if "group" not in spec.plugin().traits.reads:
+        return None
+    plugin: GroupScorer = spec.build()
+    return plugin.group
 
 
 def _proxy(entry: ScoreEntry, pool: PoolView) -> dict[str, str]:
@@ -198,7 +209,7 @@ def _work(
         raise_if_failed(failed)
     else:
         context.progress.begin(f"scoring {entry.name}", len(pool))
-        scores = _score_pool(job)
+        scores = _score_pool(job, _read_retrievals(context, pool, entry))
         _write_all(tasks, scores.values)
         result = replace(result, warnings=scores.warnings, measured={**result.measured, **scores.facts})
         context.progress.advance(len(pool))
@@ -233,7 +244,7 @@ class _Job:
     """Fitted state of the scorer; None for a scorer that is not fitted."""
 
     def batch(self, rows: PoolView | PoolShard, cluster: Codes | None, shards: Sequence[int]) -> ScoreBatch:
-        """Return the inputs of the scorer for some rows, which are those of ``shards``."""
+        """Return the inputs of the scorer for some rows, which are those of ``shards``; see also ``_score_pool``."""
         reads, name = self.spec.plugin().traits.reads, self.embedding
         roles = tuple(role for role in ("text", "label") if role in reads)
         table = rows.read(roles) if roles else None
@@ -291,10 +302,31 @@ def _score_shard(task: _Task) -> None:
 # ---------------------------------------------------------------- scorers that see more than a shard
 
 
-def _score_pool(job: _Job) -> Scores:
+def _read_retrievals(context: Context, pool: PoolView, entry: ScoreEntry) -> Retrievals | None:
+    """Return the log of retrievals of a scorer that reads one."""
+    if "retrievals" not in entry.spec.plugin().traits.reads:
+        return None
+    plugin: RetrievalScorer = entry.spec.build()
+    return retrieval_log.read(context.progress, entry.name, plugin.files, pool.ids)
+
+
+def _groups(pool: PoolView, name: str) -> tuple[Codes, tuple[str, ...]]:
+    """Return the group of each row by a column, -1 for none, and the sorted names of the groups."""
+    values = pool.groups(name).cast(pl.String)
+    if name == "cluster":
+        values = values.set(values == "-1", None)
+    names = values.unique().drop_nulls().sort()
+    codes: Codes = values.cast(pl.Enum(names)).to_physical().cast(pl.Int32).fill_null(-1).to_numpy()
+    return codes, tuple(names)
+
+
+def _score_pool(job: _Job, retrievals: Retrievals | None) -> Scores:
     traits, pool = job.spec.plugin().traits, job.pool
     n, clusters = len(pool), pool.cluster
-    batch = job.batch(pool, clusters, range(len(pool.shard_sizes)))
+    batch = replace(job.batch(pool, clusters, range(len(pool.shard_sizes))), retrievals=retrievals)
+    if (group := group_of(job.spec)) is not None:
+        codes, names = _groups(pool, group)
+        batch = replace(batch, groups=codes, group_names=names)
     if traits.within == "corpus":
         return _scores(job, batch, rng_for(job.seed, f"score/{job.name}"), n)
     scores = np.empty((n, len(traits.columns)), np.float32)
