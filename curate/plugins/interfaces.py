@@ -238,7 +238,7 @@ class GroupScorer(Scorer, Protocol):
     """Scorer of groups of rows, declared with ``reads={"group", …}``."""
 
     group: str | None
-    """Column that groups the rows; None: every row is a group of its own."""
+    """Column that groups the rows; None: each row is a separate group."""
 
 
 class RetrievalScorer(Scorer, Protocol):

@@ -18,7 +18,7 @@ _BLOCK = 1 << 20  # probabilities that a thread keeps: 8 MiB
 def utility_gradient(p: Numbers, utility: Numbers, k: int, tolerance: float = 0.0) -> Numbers:
     """Compute the gradient of the expected utility of ranked rows with respect to their existence probabilities.
 
-    Every row of a ranked list exists with a probability of its own. The utility of a query is the sum of the
+    Each row of a ranked list exists with a probability. The utility of a query is the sum of the
     contributions of the first K existing rows, divided by K, also if fewer exist.
 
     Parameters
