@@ -114,6 +114,8 @@ def make_batch(name, n, seed, *, twins=False, texts=None):
     labels = [None, "a", "b"]
     x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
     codes = rng.integers(-1, 3, n).astype(np.int32)[rows]
+    groups = rng.integers(-1, 3, n).astype(np.int32)
+    groups[0] = 0  # the buyer
     return only_what_is_read(
         name,
         texts=[texts[row] for row in rows],
@@ -122,7 +124,7 @@ def make_batch(name, n, seed, *, twins=False, texts=None):
         cluster=rng.integers(-1, 3, n).astype(np.int32)[rows],
         centroids=(centroids / np.linalg.norm(centroids, axis=1, keepdims=True)).astype(np.float32),
         labels=[labels[i] for i in rng.integers(0, 3, n)[rows]],
-        groups=rng.integers(-1, 3, n).astype(np.int32)[rows],
+        groups=groups[rows],
         group_names=("a", "b", "c"),
         retrievals=retrieved(rng, n),
         **trained(name, x[rows], codes),
@@ -205,7 +207,7 @@ def same(found, expected):
 
 @every_scorer
 @given(n=sizes, seed=seeds, twins=st.booleans())
-def test_one_float32_per_row_and_column_and_null_only_without_a_label(name, n, seed, twins):
+def test_one_float32_per_row_and_column_and_null_only_without_a_label_or_group(name, n, seed, twins):
     batch = make_batch(name, n, seed, twins=twins)
     result = score(name, batch)
     columns = len(declared(name).columns)
@@ -215,6 +217,10 @@ def test_one_float32_per_row_and_column_and_null_only_without_a_label(name, n, s
     unlabeled = supplied[0].labels < 0 if supplied else np.zeros(n, bool)
     if "label" in declared(name).reads:
         unlabeled = np.array([label is None for label in batch.labels])
+    if {"embedding", "group"} <= declared(name).reads:  # compares groups with the first one
+        unlabeled = batch.groups < 0
+        if len(np.unique(batch.embeddings[batch.groups == 0], axis=0)) < 2:
+            return  # which does not vary
     assert np.isnan(result[unlabeled]).all()
     x = batch.embeddings if batch.learner is None else batch.learner.embeddings
     if {"label", "learner"} & declared(name).reads and len(np.unique(x[~unlabeled], axis=0)) < 2:
