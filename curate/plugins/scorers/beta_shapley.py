@@ -35,7 +35,7 @@ class BetaShapley:
     """Beta-Shapley: mean gain of held-out accuracy when a row, or a group of rows, joins a random set of others.
 
     Use it to value groups, such as sources, by what they add to a trained model, or the rows of a small pool. With
-    ``group``, every row has the value of its whole group. Values of single rows are small, and need many trainings:
+    ``group``, every row has the value of its group. Values of single rows are small, and need many trainings:
     ``beta_shapley_error`` is the standard error, and the run warns if most values are smaller than it. To value many
     rows, use ``knn_shapley`` or ``data_oob``.
 

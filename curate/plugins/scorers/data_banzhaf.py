@@ -35,7 +35,7 @@ class DataBanzhaf:
     """Data Banzhaf: mean gain of held-out accuracy when a row, or a group of rows, joins a random half of the others.
 
     Use it in place of ``beta_shapley`` for a ranking that changes least when trainings are noisy. With ``group``, every
-    row has the value of its whole group. Values of single rows are small, and need many trainings:
+    row has the value of its group. Values of single rows are small, and need many trainings:
     ``data_banzhaf_error`` is the standard error, and the run warns if most values are smaller than it. To value many
     rows, use ``knn_shapley`` or ``data_oob``.
 
