@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import betaln, gammaln
 
 from curate.kernels.parallel import map_blocks
 from curate.kernels.types import Counts, Flags, Numbers
@@ -40,6 +39,8 @@ def beta_weights(n: int, alpha: float, beta: float) -> Numbers:
     >>> beta_weights(4, 16, 1).round(3).tolist()
     [0.842, 0.14, 0.017, 0.001]
     """
+    from scipy.special import betaln
+
     size = np.arange(n)
     logs = _log_binomials(n - 1) + betaln(size + beta, n - 1 - size + alpha) - betaln(alpha, beta)
     return _normalized(np.exp(logs))
@@ -72,6 +73,8 @@ def banzhaf_weights(n: int) -> Numbers:
 
 def _log_binomials(n: int) -> Numbers:
     """Return the logarithms of the numbers of sets of each size 0 … n."""
+    from scipy.special import gammaln
+
     size = np.arange(n + 1)
     logs: Numbers = gammaln(n + 1) - gammaln(size + 1) - gammaln(n - size + 1)
     return logs

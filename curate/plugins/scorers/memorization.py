@@ -32,27 +32,34 @@ def removal_cost(learner: Learner, memorized: Flags, rng: np.random.Generator) -
     Returns
     -------
     Accuracy in five folds by content of models trained on all rows of the other folds (``accuracy``), on those that are
-    not memorized (``accuracy_without_memorized``), and on a random set of the same size (``accuracy_without_random``);
-    empty without memorized rows, or if all labeled vectors are the same. The number of memorized rows in any case.
+    not memorized (``accuracy_without_memorized``), and on a random set of the same size (``accuracy_without_random``),
+    and the difference of the last two with its standard error over the n rows (``removal_cost``,
+    ``removal_cost_error``). Without memorized rows, without others, or if all labeled vectors are the same, only the
+    numbers of rows.
     """
     found = {"memorized": float(memorized.sum()), "labeled": float(len(memorized))}
     fold, evaluate = content_folds(learner, _FOLDS, rng), evaluator(learner, "correct")
-    if not memorized.any() or not fold.any():
+    if not memorized.any() or memorized.all() or not fold.any():
         return found
-    tasks: list[tuple[str, Rows, Rows, np.random.Generator]] = []
+    tasks: list[tuple[int, Rows, Rows, np.random.Generator]] = []
     for number in range(int(fold.max()) + 1):
-        others, test, own_rng = np.flatnonzero(fold != number), np.flatnonzero(fold == number), rng.spawn(1)[0]
+        others, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         rest = others[~memorized[others]]
-        as_many = np.sort(own_rng.permutation(others)[: len(rest)])
         if not len(rest):
             return found
-        for name, training in (("", others), ("_without_memorized", rest), ("_without_random", as_many)):
-            tasks.append((f"accuracy{name}", training, test, own_rng.spawn(1)[0]))
-    correct = dict.fromkeys((task[0] for task in tasks), 0.0)
-    results = map_blocks(lambda task: (task[0], evaluate(*task[1:]).sum(dtype=np.float64)), tasks)
-    for name, count in results:
-        correct[name] += float(count) / len(learner)
-    return found | correct
+        as_many = np.sort(rng.permutation(others)[: len(rest)])
+        tasks += [(kind, rows, test, rng.spawn(1)[0]) for kind, rows in enumerate((others, rest, as_many))]
+    correct = np.zeros((3, len(learner)))
+    for task, values in zip(tasks, map_blocks(lambda task: evaluate(*task[1:]), tasks), strict=True):
+        correct[task[0], task[2]] = values
+    difference = correct[2] - correct[1]
+    return found | {
+        "accuracy": float(correct[0].mean()),
+        "accuracy_without_memorized": float(correct[1].mean()),
+        "accuracy_without_random": float(correct[2].mean()),
+        "removal_cost": float(difference.mean()),
+        "removal_cost_error": float(difference.std(ddof=1) / np.sqrt(len(difference))),
+    }
 
 
 @scorer(
@@ -83,7 +90,7 @@ class Memorization:
 
     Lower counts as better. Keep the tail with ``quality: "-memorization"``. ``memorization_error`` is the standard
     error. Copies of a row with the same label share the mean of their values; a row with a copy is hardly memorized, as
-    the copy is in most subsets. NaN for a row without a label.
+    the copy is in most subsets. NaN for a row without a label, and for a row that no subset contains or leaves out.
 
     Notes
     -----

@@ -37,7 +37,10 @@ def test_the_cost_of_removing_memorized_rows_is_measured():
     facts = score(x, labels, 5, subsets=100).facts
     assert facts["labeled"] == 124
     assert 2 <= facts["memorized"] <= 10
-    assert facts["accuracy_without_random"] >= facts["accuracy_without_memorized"]
+    difference = facts["accuracy_without_random"] - facts["accuracy_without_memorized"]
+    assert facts["removal_cost"] == pytest.approx(difference)
+    assert 0 <= difference <= 4 / 124
+    assert 0 <= facts["removal_cost_error"] < 0.02
     assert 0.9 < facts["accuracy"] <= 1
 
 
