@@ -101,7 +101,7 @@ def score_by_semivalues(
     own, rows = order_by_content(learner, rng)
     n, fold, evaluate = len(own), content_folds(own, 2, rng), evaluator(own, measure)
     player = np.arange(n) if groups is None else groups[rows]
-    m = int(player.max(initial=-1)) + 1
+    m = max(1, int(player.max(initial=-1)) + 1)
     sums, squared_errors, counts, utilities = np.zeros(m), np.zeros(m), np.zeros(m), []
     for half in (0, 1):
         candidates = np.flatnonzero((fold == half) & (player >= 0))

@@ -59,6 +59,8 @@ def read(progress: Progress, name: str, pattern: str, ids: pa.ChunkedArray) -> R
     rows = {identifier: row for row, identifier in enumerate(ids.to_pylist())}
     queries: dict[str, int] = {}
     parts = [part for number, path in enumerate(files) for part in _read_file(path, number, queries, rows)]
+    if not parts:
+        raise DataError("the log has no lines", where=", ".join(map(str, files[:3])), hint=_COLUMNS_HINT)
     lines = _Lines(*(np.concatenate(each) for each in zip(*(part.parts() for part in parts), strict=True)))
     known = lines.row >= 0
     if not known.any():
@@ -73,6 +75,17 @@ def read(progress: Progress, name: str, pattern: str, ids: pa.ChunkedArray) -> R
     _refuse_repetitions(lines, files)
     starts = np.searchsorted(lines.query, np.arange(len(queries) + 1))
     return Retrievals(lines.row, starts, lines.utility, len(rows))
+
+
+def check(path: Path) -> None:
+    """Read the first lines of one file of a log.
+
+    Raises
+    ------
+    DataError
+        A line is invalid; the error names it.
+    """
+    next(_read_file(path, 0, {}, {}), None)
 
 
 def _read_file(path: Path, number: int, queries: dict[str, int], rows: dict[str, int]) -> Iterator[_Lines]:

@@ -115,6 +115,14 @@ def test_rows_without_label_or_group_have_no_value():
     assert np.isfinite(values[~missing]).all()
 
 
+def test_a_pool_without_labels_or_groups_has_no_values():
+    x, labels = mixture(20, 2)
+    for parts in ({"labels": np.full(20, -1, np.int32)}, {"labels": labels, "groups": np.full(20, -1, np.int32)}):
+        batch = batch_of(x, parts["labels"], 2, groups=parts.get("groups", labels), group_names=("a", "b"))
+        result = BetaShapley(group="source", trainings=4).score(batch, np.random.default_rng(0))
+        assert np.isnan(result.values).all()
+
+
 def test_one_vector_cannot_be_divided():
     x = np.repeat(mixture(1, 1)[0], 6, axis=0)
     result = DataBanzhaf(trainings=4).score(batch_of(x, np.zeros(6, np.int32), 2), np.random.default_rng(0))

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 import curate
-from curate.errors import ConfigErrors, DataError
+from curate.errors import CurateError, DataError
 from curate.kernels.valuation.retrieval_importance import retrieval_importance
 from curate.progress import NullProgress
 from curate.stages.score import retrieval_log
@@ -107,6 +107,12 @@ def test_an_infinite_number_and_a_broken_line_are_errors():
         read()
 
 
+def test_an_empty_log_is_an_error():
+    Path("log.jsonl").write_text("")
+    with pytest.raises(DataError, match="the log has no lines"):
+        read()
+
+
 def scores(run="run"):
     table = pl.read_parquet(f"{run}/score/retrieval_importance/*.parquet").sort("id")
     return table["score_retrieval_importance"].to_numpy(), table["score_retrieval_importance_queries"].to_list()
@@ -133,11 +139,14 @@ def test_a_run_computes_the_importance_by_group(pool, config):
         ({"group": "label"}, "input.label is not set"),
         ({"group": "tpic"}, "no input file has a column 'tpic'; did you mean 'topic'?"),
         ({"files": "none/*.jsonl"}, "no file matches 'none/*.jsonl'"),
+        ({"files": "bad.jsonl"}, "score.0.files: bad.jsonl:1: the log has no column 'utility'"),
     ],
 )
 def test_a_wrong_entry_is_found_before_the_run(pool, config, entry, message):
     data = config(score=[{"use": "retrieval_importance", "files": write(LINES), **entry}])
     data["input"].pop("label", None)
-    with pytest.raises((ConfigErrors, DataError, curate.errors.CurateError)) as error:
+    write([{"query": "a", "id": "r0000", "rank": 1}], "bad.jsonl")
+    with pytest.raises(CurateError) as error:
         curate.run(data)
+    assert not Path("run/embed").exists()
     assert message in str(error.value)
