@@ -133,7 +133,7 @@ def make_batch(name, n, seed, *, twins=False, texts=None):
         centroids=(centroids / np.linalg.norm(centroids, axis=1, keepdims=True)).astype(np.float32),
         labels=[labels[i] for i in rng.integers(0, 3, n)[rows]],
         groups=groups[rows],
-        group_names=("a", "b", "c"),
+        group_names=("manual", "tickets", "web"),
         retrievals=retrieved(rng, n),
         **trained(name, x[rows], codes),
     )
@@ -363,7 +363,7 @@ def golden_result(name):
         labels=[[None, "a", "b"][row % 3] for row in source],
         **trained(name, x, (source % 4 - 1).astype(np.int32)),
         groups=(source % 4 - 1).astype(np.int32),
-        group_names=("a", "b", "c"),
+        group_names=("manual", "tickets", "web"),
         retrievals=Retrievals(
             np.argsort(np.sin(np.outer(i[:6] + 1, 7 * i + 1)), axis=1).ravel(),
             np.arange(7) * 24,

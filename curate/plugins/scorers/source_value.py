@@ -36,7 +36,7 @@ _LISTED = 5  # groups that an error lists
             higher_means="a source that varies unlike the buyer's data",
         ),
     ),
-    example={"buyer": "a"},
+    example={"buyer": "manual"},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceValue:
