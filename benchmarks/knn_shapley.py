@@ -74,7 +74,7 @@ PEERS = ("vectorized", "loop")
 
 
 def run(variant: str, size: argparse.Namespace) -> dict[str, object]:
-    """Return the time of one variant, in a process of its own."""
+    """Return the time of one variant, in a separate process."""
     x = mixture(size.rows + size.tests)
     y = np.random.default_rng(1).integers(0, CLASSES, len(x)).astype(np.int32)
     data = (x[: size.rows], y[: size.rows], x[size.rows :], y[size.rows :])
