@@ -259,7 +259,7 @@ class ScoreBatch:
     """Index of each row's group in ``group_names`` (n,) int32, -1 for rows without a group."""
 
     group_names: tuple[str, ...] | None = None
-    """Names of the groups, sorted."""
+    """Names of the groups, in the order of their values."""
 
     retrievals: Retrievals | None = None
     """Log of the rows that queries retrieved."""

@@ -41,6 +41,15 @@ def to_pool(learner: Learner, rows: Rows, n: int, columns: tuple[Numbers, ...]) 
     return result
 
 
+def describe_missing(values: Vector, field: str) -> tuple[str, ...]:
+    """Return a warning if labeled rows have no value, because ``field`` is too small for every row to be left out."""
+    missing = int(np.count_nonzero(np.isnan(values)))
+    if not missing:
+        return ()
+    remedy = f"increase `{field}`" if len(values) > 1 else "it is the only row with a label"
+    return (f"{missing:,} of {len(values):,} rows with a label have no value, as no model left them out; {remedy}",)
+
+
 def _content(learner: Learner) -> Matrix:
     return np.column_stack([learner.embeddings, learner.labels.astype(np.float32)])
 
@@ -129,8 +138,11 @@ def score_by_semivalues(
     with np.errstate(invalid="ignore", divide="ignore"):
         value, error = sums / counts, np.sqrt(squared_errors) / counts
     there = player >= 0
+    ungrouped = ("no row with a label has a group, so that no row has a value",) if n and not there.any() else ()
     result = to_pool(own, rows, len(learner), tuple(np.where(there, each[player], np.nan) for each in (value, error)))
-    return Scores(result, warnings=_noise(value[counts > 0], error[counts > 0], trainings, groups is not None))
+    return Scores(
+        result, warnings=ungrouped + _noise(value[counts > 0], error[counts > 0], trainings, groups is not None)
+    )
 
 
 def _noise(values: Numbers, errors: Numbers, trainings: int, grouped: bool) -> tuple[str, ...]:

@@ -8,11 +8,11 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Le
 
-from curate.kernels.types import Matrix
 from curate.kernels.valuation.memorization import out_of_bag
 from curate.plugins.batches import ScoreBatch, require
 from curate.plugins.interfaces import OutputColumn, scorer
-from curate.plugins.subset_trainings import Measure, evaluator, order_by_content, to_pool
+from curate.plugins.results import Scores
+from curate.plugins.subset_trainings import Measure, describe_missing, evaluator, order_by_content, to_pool
 
 
 @scorer(
@@ -62,10 +62,11 @@ class DataOob:
     """Value of a prediction: 1 if the label is the most probable class and 0 if not ("correct", as published), or the
     probability of the label ("probability"), which is finer with few models."""
 
-    def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Matrix:
+    def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Scores:
         learner = require(batch.learner)
         own, rows = order_by_content(learner, rng)
         if not len(own):
-            return np.full((len(learner), 2), np.nan, np.float32)
+            return Scores(np.full((len(learner), 2), np.nan, np.float32))
         values = out_of_bag(len(own), evaluator(own, self.measure), bags=self.models, rng=rng)
-        return to_pool(own, rows, len(learner), values)
+        result = to_pool(own, rows, len(learner), values)
+        return Scores(result, warnings=describe_missing(result[rows, 0], "models"))

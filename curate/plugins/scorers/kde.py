@@ -7,7 +7,7 @@ from math import sqrt
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
 
 from curate.kernels.neighbors.equal_rows import first_equal_rows
 from curate.kernels.neighbors.kernel_density import critical_bandwidths, kernel_density
@@ -71,7 +71,7 @@ class Kde:
     "Maximum likelihood estimation of intrinsic dimension", NIPS 17, eq. 8.
     """
 
-    bandwidth: Annotated[float, Gt(0)] | Literal["auto"] = "auto"
+    bandwidth: Annotated[float, Ge(MIN_DISTANCE), Le(1_000)] | Literal["auto"] = "auto"
     """Standard deviation of the kernel, as Euclidean distance between unit vectors (two random vectors are about 1.4
     apart); auto: wide enough for 30 contributors, see the notes."""
 

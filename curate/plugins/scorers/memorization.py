@@ -15,7 +15,14 @@ from curate.plugins.batches import ScoreBatch, require
 from curate.plugins.dynamics import Learner
 from curate.plugins.interfaces import OutputColumn, scorer
 from curate.plugins.results import Scores
-from curate.plugins.subset_trainings import Measure, content_folds, evaluator, order_by_content, to_pool
+from curate.plugins.subset_trainings import (
+    Measure,
+    content_folds,
+    describe_missing,
+    evaluator,
+    order_by_content,
+    to_pool,
+)
 
 _FOLDS = 5
 
@@ -130,4 +137,9 @@ class Memorization:
             len(own), evaluator(own, self.measure), share=self.share, subsets=self.subsets, rng=rng.spawn(1)[0]
         )
         result = to_pool(own, rows, len(learner), values)
-        return Scores(result, facts=removal_cost(own, result[rows, 0] > self.threshold, rng))
+        values_of_labeled = result[rows, 0]
+        return Scores(
+            result,
+            warnings=describe_missing(values_of_labeled, "subsets"),
+            facts=removal_cost(own, values_of_labeled > self.threshold, rng),
+        )

@@ -310,13 +310,20 @@ def _read_retrievals(context: Context, pool: PoolView, entry: ScoreEntry) -> Ret
     return retrieval_log.read(context.progress, entry.name, plugin.files, pool.ids)
 
 
-def _groups(pool: PoolView, name: str) -> tuple[Codes, tuple[str, ...]]:
-    """Return the group of each row by a column, -1 for none, and the sorted names of the groups."""
-    values = pool.groups(name).cast(pl.String)
-    if name == "cluster":
-        values = values.set(values == "-1", None)
-    names = values.unique().drop_nulls().sort()
-    codes: Codes = values.cast(pl.Enum(names)).to_physical().cast(pl.Int32).fill_null(-1).to_numpy()
+def build_groups(values: pl.Series) -> tuple[Codes, tuple[str, ...]]:
+    """Return the group of each row by its value, -1 for null, and the names of the groups in the order of the values.
+
+    >>> codes, names = build_groups(pl.Series([10, 9, None, 10]))
+    >>> codes.tolist(), names
+    ([1, 0, -1, 1], ('9', '10'))
+    """
+    codes: Codes = (values.rank("dense").cast(pl.Int32) - 1).fill_null(-1).to_numpy()
+    groups, rows = np.unique(codes, return_index=True)
+    first = values[rows[groups >= 0]]
+    try:
+        names = first.cast(pl.String).to_list()
+    except pl.exceptions.PolarsError:  # lists and objects
+        names = [str(value) for value in first.to_list()]
     return codes, tuple(names)
 
 
@@ -325,7 +332,8 @@ def _score_pool(job: _Job, retrievals: Retrievals | None) -> Scores:
     n, clusters = len(pool), pool.cluster
     batch = replace(job.batch(pool, clusters, range(len(pool.shard_sizes))), retrievals=retrievals)
     if (group := group_of(job.spec)) is not None:
-        codes, names = _groups(pool, group)
+        values = pool.groups(group)
+        codes, names = build_groups(values.replace(-1, None) if group == "cluster" else values)
         batch = replace(batch, groups=codes, group_names=names)
     if traits.within == "corpus":
         return _scores(job, batch, rng_for(job.seed, f"score/{job.name}"), n)

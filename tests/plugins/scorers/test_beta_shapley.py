@@ -121,6 +121,7 @@ def test_a_pool_without_labels_or_groups_has_no_values():
         batch = batch_of(x, parts["labels"], 2, groups=parts.get("groups", labels), group_names=("a", "b"))
         result = BetaShapley(group="source", trainings=4).score(batch, np.random.default_rng(0))
         assert np.isnan(result.values).all()
+    assert result.warnings == ("no row with a label has a group, so that no row has a value",)
 
 
 def test_one_vector_cannot_be_divided():

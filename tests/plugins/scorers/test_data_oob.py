@@ -9,6 +9,10 @@ from tests.plugins.scorers.learners import batch_of, mixture
 
 
 def score(x, labels, **fields):
+    return result_of(x, labels, **fields).values
+
+
+def result_of(x, labels, **fields):
     return DataOob(**{"models": 30, **fields}).score(batch_of(x, labels, 3), np.random.default_rng(0))
 
 
@@ -35,6 +39,19 @@ def test_rows_without_a_label_have_no_value_and_change_no_other():
     values, alone = score(x, some), score(x[some >= 0], some[some >= 0])
     assert np.isnan(values[::5]).all()
     np.testing.assert_array_equal(values[some >= 0], alone)
+
+
+def test_rows_that_no_model_left_out_get_a_warning():
+    x, labels = mixture(40, 3)
+    result = result_of(x, labels, models=1)
+    missing = int(np.isnan(result.values[:, 0]).sum())
+    assert 15 < missing < 35
+    assert result.warnings == (
+        f"{missing} of 40 rows with a label have no value, as no model left them out; increase `models`",
+    )
+    assert not result_of(x, labels).warnings
+    (warning,) = result_of(x[:1], labels[:1]).warnings
+    assert warning.endswith("it is the only row with a label")
 
 
 def test_a_pool_without_labels_has_no_values():

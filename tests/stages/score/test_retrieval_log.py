@@ -15,6 +15,7 @@ from curate.errors import CurateError, DataError
 from curate.kernels.valuation.retrieval_importance import retrieval_importance
 from curate.progress import NullProgress
 from curate.stages.score import retrieval_log
+from curate.stages.score.stage import build_groups
 
 LINES = [
     {"query": "a", "id": "r0003", "rank": 2, "utility": 0},
@@ -131,6 +132,22 @@ def test_a_run_computes_the_importance_by_group(pool, config):
     curate.run(config(score=[entry | {"group": "topic"}], run="grouped"))
     expected = retrieval_importance(rows, starts, utility, 60, **options, groups=groups)
     np.testing.assert_allclose(scores("grouped")[0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "names", "codes"),
+    [
+        (["b", None, "a", "b"], ("a", "b"), [1, -1, 0, 1]),
+        ([10, 9, None, 10], ("9", "10"), [1, 0, -1, 1]),
+        ([True, False], ("false", "true"), [1, 0]),
+        ([["x"], ["a", "b"], None, ["x"]], ("['a', 'b']", "['x']"), [1, 0, -1, 1]),
+        ([None, None], (), [-1, -1]),
+    ],
+)
+def test_groups_are_those_of_equal_values(values, names, codes):
+    found, found_names = build_groups(pl.Series(values))
+    assert found.dtype == np.int32
+    assert (found.tolist(), found_names) == (codes, names)
 
 
 @pytest.mark.parametrize(
