@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import PluginError
-from curate.kernels.types import Codes, Flags, Images, Matrix, Numbers, Positions, Rows, Texts, Vector, freeze
+from curate.kernels.types import Advance, Codes, Flags, Images, Matrix, Numbers, Positions, Rows, Texts, Vector, freeze
 from curate.plugins.dynamics import Dynamics, HeldOut, Learner
 
 if TYPE_CHECKING:
@@ -263,6 +263,9 @@ class ScoreBatch:
 
     retrievals: Retrievals | None = None
     """Log of the rows that queries retrieved."""
+
+    advance: Advance | None = None
+    """Receives the progress of a scorer with ``within="corpus"``, which need not report it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

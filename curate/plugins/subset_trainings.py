@@ -9,7 +9,7 @@ import numpy as np
 
 from curate.kernels.neighbors.equal_rows import first_equal_rows
 from curate.kernels.stats.hash_sampling import content_order, hash_vectors
-from curate.kernels.types import Codes, Counts, Matrix, Numbers, Rows, Vector
+from curate.kernels.types import Advance, Codes, Counts, Matrix, Numbers, Rows, Vector
 from curate.kernels.valuation.memorization import Evaluate
 from curate.kernels.valuation.semivalues import semivalues
 from curate.plugins.dynamics import Learner
@@ -86,6 +86,7 @@ def score_by_semivalues(
     test_rows: int,
     measure: Measure,
     rng: np.random.Generator,
+    advance: Advance | None = None,
 ) -> Scores:
     """Value rows, or groups of rows, by a semivalue of their utility for the prediction of held-out rows.
 
@@ -101,6 +102,7 @@ def score_by_semivalues(
     test_rows : maximum number of test rows of each half
     measure : utility: mean of this measure over the test rows
     rng : random generator
+    advance : receives the progress
 
     Returns
     -------
@@ -129,7 +131,13 @@ def score_by_semivalues(
             return float(evaluate(candidates[members[code]], test, own_rng).mean(dtype=np.float64))
 
         values, errors = semivalues(
-            len(present), weights(len(present)), utility, 1 / own.classes, max(1, trainings // 2), rng
+            len(present),
+            weights(len(present)),
+            utility,
+            1 / own.classes,
+            max(1, trainings // 2),
+            rng,
+            None if advance is None else lambda share: advance(share / 2),
         )
         sums[present] += values
         squared_errors[present] += errors**2

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from curate.kernels.parallel import map_blocks
-from curate.kernels.types import Flags, Numbers, Rows, Vector
+from curate.kernels.types import Advance, Flags, Numbers, Rows, Vector
 
 Evaluate = Callable[[Rows, Rows, np.random.Generator], Vector]
 """Train on the first rows (with repetitions), and return for each of the second rows how well it is predicted."""
@@ -46,7 +46,13 @@ class _Moments:
 
 
 def memorization(
-    n: int, evaluate: Evaluate, *, share: float, subsets: int, rng: np.random.Generator
+    n: int,
+    evaluate: Evaluate,
+    *,
+    share: float,
+    subsets: int,
+    rng: np.random.Generator,
+    advance: Advance | None = None,
 ) -> tuple[Numbers, Numbers]:
     """Estimate how much better each row is predicted by models that were trained on it than by others.
 
@@ -57,6 +63,7 @@ def memorization(
     share : share of the rows in a subset, in (0, 1)
     subsets : number of random subsets that a model is trained on
     rng : random generator
+    advance : receives the progress
 
     Returns
     -------
@@ -90,6 +97,8 @@ def memorization(
     for inside, values in map_blocks(of_subset, samples):
         seen.add(inside, values[inside])
         unseen.add(~inside, values[~inside])
+        if advance is not None:
+            advance(1 / subsets)
     return seen.means - unseen.means, np.sqrt(seen.squared_errors + unseen.squared_errors)
 
 
@@ -104,7 +113,9 @@ def _parts(n: int, size: int, number: int, rng: np.random.Generator) -> Iterator
         start += size
 
 
-def out_of_bag(n: int, evaluate: Evaluate, *, bags: int, rng: np.random.Generator) -> tuple[Numbers, Numbers]:
+def out_of_bag(
+    n: int, evaluate: Evaluate, *, bags: int, rng: np.random.Generator, advance: Advance | None = None
+) -> tuple[Numbers, Numbers]:
     """Estimate how well each row is predicted by models that were trained on bootstrap samples without it.
 
     Parameters
@@ -114,6 +125,7 @@ def out_of_bag(n: int, evaluate: Evaluate, *, bags: int, rng: np.random.Generato
         predicted; called from several threads
     bags : number of bootstrap samples of n rows
     rng : random generator
+    advance : receives the progress
 
     Returns
     -------
@@ -139,4 +151,6 @@ def out_of_bag(n: int, evaluate: Evaluate, *, bags: int, rng: np.random.Generato
     unseen = _Moments(n)
     for outside, values in map_blocks(of_bag, rng.spawn(bags)):
         unseen.add(outside, values)
+        if advance is not None:
+            advance(1 / bags)
     return unseen.means, np.sqrt(unseen.squared_errors)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.kernels.parallel import map_blocks
-from curate.kernels.types import Counts, Flags, Numbers
+from curate.kernels.types import Advance, Counts, Flags, Numbers
 
 _BINS = 10  # ranges of sizes in which the baseline is measured
 Utility = Callable[[Flags, np.random.Generator], float]
@@ -114,7 +114,13 @@ class _Estimator:
 
 
 def semivalues(
-    n: int, weights: Numbers, utility: Utility, empty: float, samples: int, rng: np.random.Generator
+    n: int,
+    weights: Numbers,
+    utility: Utility,
+    empty: float,
+    samples: int,
+    rng: np.random.Generator,
+    advance: Advance | None = None,
 ) -> tuple[Numbers, Numbers]:
     """Estimate semivalues from utilities of random sets, each of which counts for all players.
 
@@ -129,6 +135,7 @@ def semivalues(
     empty : utility of the empty set
     samples : number of random sets
     rng : random generator
+    advance : receives the progress
 
     Returns
     -------
@@ -167,6 +174,8 @@ def semivalues(
 
     for number, (members, value) in enumerate(map_blocks(of_sample, enumerate(rng.spawn(samples)))):
         masks[number], utilities[number] = np.packbits(members), value
+        if advance is not None:
+            advance(1 / samples)
     constant, residuals = _subtract_baselines(sizes, utilities, weights, empty, every)
     total, squares = np.zeros((2, n))
     for known, part in zip(constant, _contributions(masks, sizes, residuals, estimator, n), strict=True):

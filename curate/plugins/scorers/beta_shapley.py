@@ -92,4 +92,5 @@ class BetaShapley:
             test_rows=self.test_rows,
             measure=self.measure,
             rng=rng,
+            advance=batch.advance,
         )

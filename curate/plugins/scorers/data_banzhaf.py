@@ -85,4 +85,5 @@ class DataBanzhaf:
             test_rows=self.test_rows,
             measure=self.measure,
             rng=rng,
+            advance=batch.advance,
         )

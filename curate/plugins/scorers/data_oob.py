@@ -67,6 +67,6 @@ class DataOob:
         own, rows = order_by_content(learner, rng)
         if not len(own):
             return Scores(np.full((len(learner), 2), np.nan, np.float32))
-        values = out_of_bag(len(own), evaluator(own, self.measure), bags=self.models, rng=rng)
+        values = out_of_bag(len(own), evaluator(own, self.measure), bags=self.models, rng=rng, advance=batch.advance)
         result = to_pool(own, rows, len(learner), values)
         return Scores(result, warnings=describe_missing(result[rows, 0], "models"))

@@ -134,7 +134,12 @@ class Memorization:
         if not len(own):
             return Scores(np.full((len(learner), 2), np.nan, np.float32))
         values = memorization(
-            len(own), evaluator(own, self.measure), share=self.share, subsets=self.subsets, rng=rng.spawn(1)[0]
+            len(own),
+            evaluator(own, self.measure),
+            share=self.share,
+            subsets=self.subsets,
+            rng=rng.spawn(1)[0],
+            advance=batch.advance,
         )
         result = to_pool(own, rows, len(learner), values)
         values_of_labeled = result[rows, 0]

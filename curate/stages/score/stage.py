@@ -17,13 +17,14 @@ import polars as pl
 import pyarrow as pa
 
 from curate.errors import DataError, PluginError
-from curate.kernels.types import Codes, Matrix, Vector
+from curate.kernels.types import Advance, Codes, Matrix, Vector
 from curate.plugins.batches import Retrievals, ScoreBatch
 from curate.plugins.interfaces import PROXY_READS, GroupScorer, RetrievalScorer, Traits
 from curate.plugins.registry import PluginSpec
 from curate.plugins.results import Scores
 from curate.pool.stage_outputs import ProxyOutput, ScoreOutput
 from curate.pool.view import PoolShard, PoolView
+from curate.progress import Progress
 from curate.seeds import rng_for
 from curate.stages import fitted_state
 from curate.stages.base import (
@@ -209,10 +210,11 @@ def _work(
         raise_if_failed(failed)
     else:
         context.progress.begin(f"scoring {entry.name}", len(pool))
-        scores = _score_pool(job, _read_retrievals(context, pool, entry))
+        rows = _RowProgress(context.progress, len(pool))
+        scores = _score_pool(job, _read_retrievals(context, pool, entry), rows.advance)
         _write_all(tasks, scores.values)
         result = replace(result, warnings=scores.warnings, measured={**result.measured, **scores.facts})
-        context.progress.advance(len(pool))
+        rows.advance(1)
     return Outcome(sources=count_all_kept(pool.source_counts()), shards=len(tasks), peak_memory=peak, result=result)
 
 
@@ -327,10 +329,28 @@ def build_groups(values: pl.Series) -> tuple[Codes, tuple[str, ...]]:
     return codes, tuple(names)
 
 
-def _score_pool(job: _Job, retrievals: Retrievals | None) -> Scores:
+@dataclass(slots=True)
+class _RowProgress:
+    """Progress in rows of a scorer that reports shares of its work."""
+
+    progress: Progress
+    rows: int
+    share: float = 0.0
+    reported: int = 0
+
+    def advance(self, share: float) -> None:
+        """Report a further share; more than all of it counts as all."""
+        self.share = min(1.0, self.share + share)
+        rows = round(self.share * self.rows)
+        self.progress.advance(rows - self.reported)
+        self.reported = rows
+
+
+def _score_pool(job: _Job, retrievals: Retrievals | None, advance: Advance) -> Scores:
     traits, pool = job.spec.plugin().traits, job.pool
     n, clusters = len(pool), pool.cluster
-    batch = replace(job.batch(pool, clusters, range(len(pool.shard_sizes))), retrievals=retrievals)
+    batch = job.batch(pool, clusters, range(len(pool.shard_sizes)))
+    batch = replace(batch, retrievals=retrievals, advance=advance)
     if (group := group_of(job.spec)) is not None:
         values = pool.groups(group)
         codes, names = build_groups(values.replace(-1, None) if group == "cluster" else values)
