@@ -47,7 +47,7 @@ WORDS = 60
 """Words of a text, some 400 characters."""
 
 FILES = {"quality_classifier": {"positive": "good.jsonl"}}
-OWN = {"column": {"column": "topic"}, "markov": {"column": "states"}}
+OWN = {"column": {"column": "topic"}, "markov": {"column": "states"}, "source_value": {"buyer": "s0"}}
 NEEDED = ("input", "embed lsa")
 """Steps that the others need, which are measured in any case."""
 
@@ -74,6 +74,16 @@ def write_pool(path: Path, rows: int) -> None:
             row |= {"image": f"{number % IMAGES}.jpg"}
             row |= {"states": draw.choices("abcd", k=5)}
             file.write(json.dumps(row) + "\n")
+
+
+def write_retrievals(rows: int) -> None:
+    """Write a log in which a query for every tenth row retrieves thirty rows."""
+    draw = np.random.default_rng(0)
+    with Path("retrievals.jsonl").open("w") as file:
+        for query in range(rows // 10):
+            for rank, row in enumerate(draw.choice(rows, 30, replace=False)):
+                line = {"query": query, "id": f"r{row}", "rank": rank, "utility": int(draw.integers(2))}
+                file.write(json.dumps(line) + "\n")
 
 
 def write_images() -> None:
@@ -164,6 +174,7 @@ def _measured(rows: int, earlier: Figures, times: int, only: Sequence[str]) -> F
     write_pool(Path("pool.jsonl"), rows)
     write_pool(Path("good.jsonl"), 200)
     write_images()
+    write_retrievals(rows)
     for stage, data in variants():
         settings = config_from_dict(data)
         one = next(one for one in pipeline.PIPELINE if one.name == stage)

@@ -21,6 +21,9 @@ SECTIONS: dict[str, Any] = {  # what computes with BLAS, in more than one block 
     "score": [
         {"use": "prototypicality"},
         {"use": "density", "n_neighbors": 5},
+        {"use": "kde"},
+        *({"use": name, field: 12} for name, field in (("data_oob", "models"), ("memorization", "subsets"))),
+        {"use": "data_banzhaf", "trainings": 12, "group": "cluster"},
         *({"use": name} for name in ("el2n", "vog", "consistency", "second_split_forgetting")),
     ],
     "select": [

@@ -201,6 +201,8 @@ class _Checks:
     def check_score(self, draft: Draft) -> Values:
         self.check_references(draft)
         self._check_proxy(draft)
+        if draft.plugin and "group" in draft.plugin.traits.reads:
+            self._check_group((*draft.path, "group"), getattr(draft.instance, "group", None))
         embedding = self._embedding(draft)
         if draft.plugin and "cluster" in draft.plugin.traits.reads and embedding not in (None, self.clustered):
             message = f"the scorer {draft.plugin.name!r} compares vectors with cluster centers"
@@ -238,14 +240,17 @@ class _Checks:
         keys = {key: value for key, value in draft.keys.items() if key not in ("use", "at_most", *BUDGET_KEYS)}
         keys["budget"] = self.check_budget(draft)
         keys |= {"embedding": self._embedding(draft), "quality": self._quality(draft)}
-        within = (*draft.path, "within")
-        if keys.get("within") in ("label", "source") and not self.pool.get(keys["within"]):
-            self.report.add(within, f"input.{keys['within']} is not set", "set it to the name of the column")
+        self._check_group((*draft.path, "within"), keys.get("within"))
         if "within" in keys and keys["budget"]:
             keys.setdefault("quota", "proportional")
         self.check_quota(draft)
         self._check_against(draft)
         return keys
+
+    def _check_group(self, path: KeyPath, name: PlainData) -> None:
+        """Report groups by a role of the input that is not set."""
+        if name in ("label", "source") and not self.pool.get(str(name)):
+            self.report.add(path, f"input.{name} is not set", "set it to the name of the column")
 
     def check_quota(self, draft: Draft) -> None:
         """Report a quota without groups, or without a budget to split."""

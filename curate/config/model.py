@@ -339,7 +339,8 @@ def plugin_params(spec: PluginSpec) -> dict[str, object]:
 def hash_plugin_files(spec: PluginSpec) -> dict[str, str | None]:
     """Return the sha256 of the content of each path in the options of a plugin, by option; None for missing paths.
 
-    Files that the driver reads itself (``ExampleFiles`` and logs) are skipped, and so are plugins with a ``revision``.
+    Each file that matches a glob pattern counts. Files that the driver reads itself (``ExampleFiles`` and logs of a
+    proxy) are skipped, and so are plugins with a ``revision``.
     """
     plugin = spec.plugin()
     if plugin.traits.revision or "log" in plugin.traits.reads:
@@ -347,8 +348,11 @@ def hash_plugin_files(spec: PluginSpec) -> dict[str, str | None]:
     hashes: dict[str, str | None] = {}
     for path, mark, name in find_marked(plugin.cls, spec.build(), ContentPath):
         if not isinstance(mark, ExampleFiles):
-            file_path = paths.parse_path(name)
-            hashes[".".join(map(str, path))] = paths.hash_content(file_path) if file_path.exists() else None
+            key, file_path = ".".join(map(str, path)), paths.parse_path(name)
+            matched = () if file_path.exists() else paths.match_files(name)
+            hashes |= {f"{key}: {match}": paths.hash_content(paths.parse_path(match)) for match in matched}
+            if not matched:
+                hashes[key] = paths.hash_content(file_path) if file_path.exists() else None
     return hashes
 
 

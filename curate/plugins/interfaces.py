@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from curate.kernels.stats.softmax_statistics import Statistic
     from curate.kernels.types import Codes, FittedState, Flags, Hashes, Matrix, Rows, Vector, Vectors
     from curate.plugins.batches import MetricInput, Pool, ScoreBatch
-    from curate.plugins.results import Clustering, DataFileInfo, FitReport, LogLines, MetricResult, Selection
+    from curate.plugins.results import Clustering, DataFileInfo, FitReport, LogLines, MetricResult, Scores, Selection
 
 PluginClass = TypeVar("PluginClass")
 Reads = Literal[
@@ -45,6 +45,8 @@ Reads = Literal[
     "held_out",
     "learner",
     "log",
+    "group",
+    "retrievals",
 ]
 PROXY_READS: frozenset[Reads] = frozenset({"dynamics", "features", "input_gradients", "held_out", "learner"})
 """Inputs of a scorer that a proxy supplies; all but dynamics, and features, need a trained one."""
@@ -225,8 +227,25 @@ class RecordedProxy(Protocol):
 class Scorer(Protocol):
     """Assigns one or several numbers to each row."""
 
-    def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:
-        """Return scores (n,) float32, or (n, m) for a scorer that declares m columns."""
+    def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector | Scores:
+        """Return scores (n,) float32, or (n, m) for a scorer that declares m columns.
+
+        A scorer that is declared with ``within="corpus"`` may return ``Scores``, with warnings about them.
+        """
+
+
+class GroupScorer(Scorer, Protocol):
+    """Scorer of groups of rows, declared with ``reads={"group", …}``."""
+
+    group: str | None
+    """Column that groups the rows; None: each row is a separate group."""
+
+
+class RetrievalScorer(Scorer, Protocol):
+    """Scorer of a retrieval corpus, declared with ``reads={"retrievals", …}``: the driver reads the log."""
+
+    files: str
+    """Path of the log, or a glob pattern of its files."""
 
 
 class LearningScorer(Protocol):

@@ -5,7 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from curate.report import contamination_text, evaluation_text, ground_truth_table, sentences, split_text
+from curate.report import (
+    contamination_text,
+    evaluation_text,
+    ground_truth_table,
+    long_tail_text,
+    sentences,
+    split_text,
+)
 from curate.report.charts import bars, error_bars, scatter, threshold_curve
 from curate.report.charts.bars import Figure
 from curate.report.evaluation_data import Evaluation
@@ -155,6 +162,7 @@ def _sections(report: Report, drawn: dict[str, Figure], text: int) -> list[tuple
         ("shares", "Composition of the selection", shares),
         ("conflicts", "Conflicting labels", _conflicts(report)),
         ("scores", "Scores", scores),
+        ("long-tail", "Long tail", [part for tail in report.long_tails for part in long_tail_text.section(tail)]),
         ("duplicates", "Deduplication thresholds", [page_frame.grid(charts("retention"))]),
         ("sources", "Rows by source", [tables.sources(report)]),
         ("examples", "Example rows", [_examples(group, text) for group in report.examples if group.rows]),

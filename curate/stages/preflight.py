@@ -517,7 +517,7 @@ def _check_texts(findings: Findings, matches: Mapping[KeyPath, Mapping[str, Any]
             if not texts.row_count.error and texts.row_count.rows < one.at_least:
                 message = f"there are {texts.row_count.rows:,} texts, at least {one.at_least} are needed"
                 findings.add(one.path, message, f"add more files ({texts.description})")
-    for check in (_check_log, _check_ground_truth):
+    for check in (_check_log, _check_retrievals, _check_ground_truth):
         check(findings, matches)
 
 
@@ -556,6 +556,23 @@ def _check_log(findings: Findings, matches: Mapping[KeyPath, Mapping[str, Any]])
     """Check the labels of the proxy, and the first lines of its training log."""
     if ("proxy", "files") in matches and findings.config.input.label is not None:
         check_proxy(findings, list(matches["proxy", "files"]), _labels(findings), exact=False)
+
+
+def _check_retrievals(findings: Findings, matches: Mapping[KeyPath, Mapping[str, Any]]) -> None:
+    """Check the first lines of the logs of retrievals."""
+    from curate.stages.score import retrieval_log
+
+    for number, entry in enumerate(findings.config.score):
+        path: KeyPath = ("score", number, "files")
+        if "retrievals" not in entry.spec.plugin().traits.reads:
+            continue
+        for name in matches.get(path, ()):
+            try:
+                retrieval_log.check(paths.parse_path(name))
+            except CurateError as error:
+                message = ": ".join(filter(None, (error.where, error.message)))
+                findings.add(path, message, error.hint, type(error))
+                break
 
 
 def check_proxy(findings: Findings, logs: Sequence[str], labels: Collection[str], *, exact: bool) -> None:

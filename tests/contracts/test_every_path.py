@@ -57,6 +57,12 @@ def log(path):
     return path
 
 
+def retrievals(path):
+    lines = [{"query": q, "id": f"r{(7 * q + n):04d}", "rank": n, "utility": n % 2} for q in range(9) for n in range(4)]
+    Path(path).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
 def model(path, monkeypatch):
     """Create a model folder and a fake library that loads a model from it."""
     Path(path).mkdir()
@@ -92,6 +98,11 @@ CASES = {
         "score",
         lambda _: {"score": [{"use": "perplexity", "files": examples("a.jsonl")}]},
         "a.jsonl",
+    ),
+    ("scorer", "retrieval_importance", "files"): (
+        "score",
+        lambda _: {"score": [{"use": "retrieval_importance", "files": retrievals("r1.jsonl").replace("1", "*")}]},
+        "r1.jsonl",
     ),
     ("scorer", "quality_classifier", "positive"): (
         "score",
