@@ -249,7 +249,12 @@ class ScoreBatch:
     """Proxy to train on parts of the n rows."""
 
     target: TargetRows | None = None
-    """Rows of the task that the selection should serve; None without a section ``target``."""
+    """Rows of the task that the selection should serve, with the embeddings of the proxy for a scorer that reads its
+    features; None without a section ``target``."""
+
+    group: Codes | None = None
+    """Group of each row (n,) int32, -1 for none, in the column that the scorer's field ``group`` names; None if it
+    names none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,7 @@ Reads = Literal[
     "held_out",
     "learner",
     "target",
+    "group",
     "log",
 ]
 PROXY_READS: frozenset[Reads] = frozenset({"dynamics", "features", "input_gradients", "held_out", "learner"})

@@ -21,7 +21,7 @@ from curate.kernels.parallel import THREADS_VARIABLE
 from curate.kernels.stats.softmax import softmax
 from curate.kernels.types import Images
 from curate.plugins import registry
-from curate.plugins.batches import ScoreBatch
+from curate.plugins.batches import ScoreBatch, TargetRows
 from curate.plugins.dynamics import Dynamics, HeldOut, Learner, ProxyModel, compute_logits
 from curate.plugins.interfaces import ExampleFiles
 from curate.plugins.proxies.logistic import Logistic
@@ -42,6 +42,7 @@ SUPPLIED = {
     "input_gradients": (),
     "held_out": ("held_out",),
     "learner": ("learner",),
+    "target": ("target",),
 }
 TEXTS = [
     "The quick brown fox jumps over the lazy dog.",
@@ -119,8 +120,16 @@ def make_batch(name, n, seed, *, twins=False, texts=None):
         cluster=rng.integers(-1, 3, n).astype(np.int32)[rows],
         centroids=(centroids / np.linalg.norm(centroids, axis=1, keepdims=True)).astype(np.float32),
         labels=[labels[i] for i in rng.integers(0, 3, n)[rows]],
+        target=target_rows(6),
         **trained(name, x[rows], codes),
     )
+
+
+def target_rows(d):
+    """Return five target rows from a closed formula, one without a label."""
+    x = np.cos(np.outer(np.arange(1, 6), np.arange(1, d + 1) ** 1.2))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    return TargetRows(x.astype(np.float32), (np.arange(5) % 4 - 1).astype(np.int32))
 
 
 def trained(name, x, labels):
@@ -147,7 +156,7 @@ def take(batch, rows):
 
     def part(field):
         value = getattr(batch, field)
-        if value is None or field == "centroids":
+        if value is None or field in ("centroids", "target"):
             return value
         if isinstance(value, Dynamics | HeldOut | Learner | Images):
             return value.take(rows)
@@ -161,12 +170,14 @@ def score(name, batch, seed=0):
 
 
 def contents(batch):
-    of_proxy = ("dynamics", "held_out", "learner")
-    values = [getattr(batch, field.name) for field in dataclasses.fields(batch) if field.name not in of_proxy]
+    objects = ("dynamics", "held_out", "learner", "target")
+    values = [getattr(batch, field.name) for field in dataclasses.fields(batch) if field.name not in objects]
     if batch.dynamics is not None:
         values += [batch.dynamics.labels, batch.dynamics.probabilities(0, 0)]
     if batch.held_out is not None:
         values += [batch.held_out.labels, batch.held_out.probabilities(0)]
+    if batch.target is not None:
+        values += [batch.target.labels, batch.target.embeddings]
     if batch.learner is not None:
         values += [batch.learner.labels, batch.learner.embeddings]
     return [value.tobytes() if isinstance(value, np.ndarray) else repr(value) for value in values]
@@ -331,6 +342,7 @@ def golden_result(name):
         cluster=(source % 4 - 1).astype(np.int32),
         centroids=(centroids / np.linalg.norm(centroids, axis=1, keepdims=True)).astype(np.float32),
         labels=[[None, "a", "b"][row % 3] for row in source],
+        target=target_rows(4),
         **trained(name, x, (source % 4 - 1).astype(np.int32)),
     )
     result = score(name, batch).astype(float).round(5)

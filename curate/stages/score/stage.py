@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 
 from curate.errors import DataError, PluginError
-from curate.kernels.types import Codes, Matrix, Vector
+from curate.kernels.types import Codes, Matrix, Vector, freeze
 from curate.plugins.batches import ScoreBatch
 from curate.plugins.interfaces import PROXY_READS, Traits
 from curate.plugins.registry import PluginSpec
@@ -86,7 +87,34 @@ def fingerprint_inputs(context: Context, pool: PoolView, entry: ScoreEntry) -> d
         "input": pool.inputs.fingerprint if "label" in reads else pool.inputs.text_fingerprint,
         **_proxy(entry, pool),
         **_target(entry, pool),
+        **_group(entry, pool),
     }
+
+
+def _group(entry: ScoreEntry, pool: PoolView) -> dict[str, str]:
+    """Return the fingerprint of the groups that the scorer reads, if it does."""
+    name = _group_column(entry.spec)
+    if name is None:
+        return {}
+    return {"group": pool.cluster_output.fingerprint if name == "cluster" else pool.inputs.fingerprint}
+
+
+def _group_column(spec: PluginSpec) -> str | None:
+    """Return the column whose groups the scorer reads."""
+    reads_groups = "group" in spec.plugin().traits.optional
+    return dict(spec.fields)["group"] if reads_groups else None
+
+
+def _read_group(spec: PluginSpec, pool: PoolView) -> Codes | None:
+    """Return the group of each row, numbered in the order of their values, -1 for none."""
+    name = _group_column(spec)
+    if name is None:
+        return None
+    groups = pool.groups(name)
+    if name == "cluster":
+        groups = groups.replace(-1, None)
+    codes: Codes = (groups.rank("dense").cast(pl.Int32) - 1).fill_null(-1).to_numpy().astype(np.int32)
+    return freeze(codes)
 
 
 def _target(entry: ScoreEntry, pool: PoolView) -> dict[str, str]:
@@ -228,7 +256,8 @@ class _Job:
 
     def batch(self, rows: PoolView | PoolShard, cluster: Codes | None, shards: Sequence[int]) -> ScoreBatch:
         """Return the inputs of the scorer for some rows, which are those of ``shards``."""
-        reads, name = self.spec.plugin().traits.reads, self.embedding
+        traits, name = self.spec.plugin().traits, self.embedding
+        reads = traits.reads | traits.optional
         roles = tuple(role for role in ("text", "label") if role in reads)
         table = rows.read(roles) if roles else None
         images = rows.images() if "image" in reads else None
@@ -241,11 +270,14 @@ class _Job:
         if proxied is not None and "dynamics" in reads:
             needs_network = reads & {"features", "input_gradients"}
             dynamics = proxied.dynamics(shards, vectors(proxied.embedding) if needs_network else None)
-        if proxied is not None and "learner" in reads:
+        if proxied is not None and proxied.is_trained and "learner" in reads:
             learner = proxied.learner(shards, vectors(proxied.embedding))
         if predicted is not None and "held_out" in reads:
             held_out = predicted.read(shards)
-        targets = self.pool.target_output if "target" in reads | self.spec.plugin().traits.optional else None
+        target = None
+        if self.pool.target_output is not None and "target" in reads:
+            compared = name if "embedding" in reads or proxied is None else proxied.embedding
+            target = self.pool.target_output.rows(self.pool.embedding(compared).name)
         return ScoreBatch(
             texts=table["text"].to_pylist() if table is not None and "text" in reads else None,
             labels=table["label"].to_pylist() if table is not None and "label" in reads else None,
@@ -256,7 +288,8 @@ class _Job:
             dynamics=dynamics,
             held_out=held_out,
             learner=learner,
-            target=None if targets is None else targets.rows(self.pool.embedding(name).name),
+            target=target,
+            group=_read_group(self.spec, rows) if isinstance(rows, PoolView) else None,
         )
 
 
@@ -307,6 +340,7 @@ def _score_pool(job: _Job) -> Vector:
             held_out=None if batch.held_out is None else batch.held_out.take(rows),
             learner=None if batch.learner is None else batch.learner.take(rows),
             target=batch.target,
+            group=None if batch.group is None else batch.group[rows],
         )
         rng = rng_for(job.seed, f"score/{job.name}", int(cluster) + 1)
         scores[rows] = _scores(job, part, rng, len(rows))
