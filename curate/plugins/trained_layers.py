@@ -49,6 +49,11 @@ class TrainedLayers:
     runs: int
     epochs: int
 
+    def read(self, run: int, epoch: int) -> tuple[SoftmaxLayer, SoftmaxLayer]:
+        """Read the layers with the training rows and with the reference rows; the same rows are read once."""
+        layer = self.training(run, epoch)
+        return layer, layer if self.reference is self.training else self.reference(run, epoch)
+
 
 def mean_over_trainings(
     batch: ScoreBatch,

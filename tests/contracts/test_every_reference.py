@@ -17,7 +17,7 @@ from curate.errors import CurateError
 from curate.executors.serial import Serial
 from curate.plugins import registry
 from curate.plugins.fields import expand_nested, fields, item_type, iter_marks, key_type, nested_dataclass
-from curate.plugins.interfaces import ConfigReference, ExampleFiles, ExistingFiles, TemplateField
+from curate.plugins.interfaces import PROXY_READS, ConfigReference, ExampleFiles, ExistingFiles, TemplateField
 from curate.plugins.kinds import KINDS
 from curate.progress import NullProgress
 from curate.stages import preflight
@@ -128,7 +128,9 @@ def test_a_name_of_nothing_is_found_by_check_and_by_run(written, section, use, f
     base = json.loads(written().read_text())
     plain = {**base.get(section, {}), **given, field: value} if section not in ENTRY_SECTIONS else {}
     built = plain or entry(section, use, field, value)
-    message = refused(written(**{section: built}))
+    reads = registry.get("scorer", use).traits.reads if section == "score" and use else frozenset()
+    proxy = {"proxy": {"use": "logistic"}} if reads & PROXY_READS else {}
+    message = refused(written(**proxy, **{section: built}))
     key = field.replace("*", "0")
     assert any(line.startswith("config.yaml:") and f".{key}" in line for line in message.splitlines()), message
     if value == NOWHERE:

@@ -129,9 +129,8 @@ class Influence:
         def measure(layers: TrainedLayers) -> Numbers:
             epoch, total = min(self.epoch, layers.epochs) - 1, np.zeros(len(layers.rows))
             for run in range(layers.runs):
-                layer = layers.training(run, epoch)
-                gradient = mean_gradient(layers.reference(run, epoch))
-                total += gradient_products(layer, self._solve(layer, gradient, rng))
+                layer, reference = layers.read(run, epoch)
+                total += gradient_products(layer, self._solve(layer, mean_gradient(reference), rng))
             return total / layers.runs
 
         return sum_over_groups(mean_over_trainings(batch, self.reference, rng, measure), batch.group)
