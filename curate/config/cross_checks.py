@@ -378,9 +378,6 @@ class _Checks:
             for below, mark, name in find_marked(field.type, value, ConfigReference):
                 if mark.target == "score":
                     self._check_score_exists((*draft.path, field.name, *below), name)
-                elif mark.target == "group" and name in ("label", "source") and not self.pool.get(name):
-                    message = f"input.{name} is not set"
-                    self.report.add((*draft.path, field.name, *below), message, "set it to the name of the column")
             if isinstance(value, str):
                 self._check_template((*draft.path, field.name), field, value)
 
