@@ -135,5 +135,5 @@ def _example_products(tokens: ProjectionTokens, solution: Numbers, n: int) -> Nu
         return values
 
     token_products = np.concatenate(list(map_blocks(products, block_slices(len(tokens), _TOKENS))))
-    sums: Numbers = np.bincount(tokens.examples, weights=token_products, minlength=n)
+    sums: Numbers = np.bincount(tokens.examples, weights=token_products, minlength=n).astype(np.float64)
     return sums
