@@ -40,6 +40,7 @@ def settings(pool, config):
     return config(
         proxy={"use": "logistic", "epochs": 2},
         score=[{"use": "el2n"}, {"use": "consistency"}],
+        target={"files": "held.jsonl"},
         decontaminate={"files": "held.jsonl", "text": "text"},
         select=[{"use": "exact_duplicates", "against": "published"}, {"use": "top_k", "keep": 20}],
         split={"shares": {"train": 0.6, "test": 0.4}},

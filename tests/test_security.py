@@ -442,6 +442,7 @@ def test_a_link_in_any_folder_of_a_run_is_refused(pool, config, home):
     settings = config(
         proxy={"use": "logistic", "epochs": 2},
         score=[{"use": "el2n"}, {"use": "consistency"}],
+        target={"files": "held.jsonl"},
         decontaminate={"files": "held.jsonl", "text": "text"},
         select=[{"use": "exact_duplicates", "against": "published"}, {"use": "top_k", "keep": 20}],
         split={"shares": {"train": 0.6, "test": 0.4}},
@@ -510,6 +511,8 @@ PLACES = {
     "embed": lambda url: {"embed": {"use": "sentence_transformers", "model": url}},
     "proxy": lambda url: {"proxy": {"use": "recorded", "files": url}},
     "score": lambda url: {"score": [{"use": "quality_classifier", "positive": url, "negative": ["a.jsonl", url]}]},
+    "target": lambda url: {"target": {"files": url}},
+    "targets": lambda url: {"target": {"files": ["a.jsonl", url]}},
     "decontaminate": lambda url: {"decontaminate": {"files": url}},
     "decontaminate of names": lambda url: {"decontaminate": {"files": {"a": [url]}}},
     "the name of a set": lambda url: {"decontaminate": {"files": {url: "a"}}},

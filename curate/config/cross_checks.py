@@ -11,10 +11,12 @@ from curate.config.issues import IssueCollector, format_path, suggest_name
 from curate.config.model import (
     DECONTAMINATE,
     SPLIT,
+    TARGET,
     DecontaminateConfig,
     EvaluateConfig,
     RefreshConfig,
     SplitConfig,
+    TargetConfig,
     count_epochs,
     parse_size,
 )
@@ -27,7 +29,9 @@ from curate.plugins.interfaces import PROXY_READS, ConfigReference, TemplateFiel
 from curate.plugins.registry import Plugin
 
 
-def check_entries(drafts: Mapping[str, list[Draft]], pool: PlainData, report: IssueCollector) -> Values:
+def check_entries(
+    drafts: Mapping[str, list[Draft]], pool: PlainData, report: IssueCollector, target: TargetConfig | None = None
+) -> Values:
     """Check the entries of all sections, and return the fields of ``RunConfig`` that contain entries.
 
     Defaults that depend on other entries are filled in.
@@ -40,8 +44,10 @@ def check_entries(drafts: Mapping[str, list[Draft]], pool: PlainData, report: Is
         The input section as written.
     report : IssueCollector
         Receives the issues; if it has any, nothing is returned.
+    target : TargetConfig, optional
+        The target section.
     """
-    checks = _Checks(drafts, pool if isinstance(pool, dict) else {}, report)
+    checks = _Checks(drafts, pool if isinstance(pool, dict) else {}, report, target)
     section_checks = {"score": checks.check_score, "select": checks.check_select, "export": checks.check_export}
     keys = {
         section: [section_checks.get(section, checks.check_entry)(draft) for draft in drafts[section]]
@@ -88,6 +94,12 @@ def check_split(
     for path, name in [*keys, (("stratify",), section.stratify)]:
         if name in ("label", "source") and not roles.get(name):
             report.add((SPLIT, *path), f"input.{name} is not set", "set it to the name of the column")
+
+
+def check_target(section: TargetConfig | None, pool: PlainData, report: IssueCollector) -> None:
+    """Report labels of target rows that cannot be compared with any of the pool."""
+    if section is not None and section.label is not None and not (isinstance(pool, dict) and pool.get("label")):
+        report.add((TARGET, "label"), "the labels are compared with those of the pool", "set input.label")
 
 
 def check_decontamination(
@@ -159,9 +171,13 @@ class _Checks:
     """
 
     def __init__(
-        self, drafts: Mapping[str, list[Draft]], pool: Mapping[str, PlainData], report: IssueCollector
+        self,
+        drafts: Mapping[str, list[Draft]],
+        pool: Mapping[str, PlainData],
+        report: IssueCollector,
+        target: TargetConfig | None = None,
     ) -> None:
-        self.pool, self.report = pool, report
+        self.pool, self.report, self.target = pool, report, target
         for name, section in ENTRY_SECTIONS.items():
             self._check_unique(drafts[name] if section.is_list else [])
         self.embeddings = [draft.name for draft in drafts["embed"]]
@@ -203,6 +219,7 @@ class _Checks:
         self._check_proxy(draft)
         if draft.plugin and "group" in draft.plugin.traits.reads:
             self._check_group((*draft.path, "group"), getattr(draft.instance, "group", None))
+        self._check_target(draft)
         embedding = self._embedding(draft)
         if draft.plugin and "cluster" in draft.plugin.traits.reads and embedding not in (None, self.clustered):
             message = f"the scorer {draft.plugin.name!r} compares vectors with cluster centers"
@@ -234,6 +251,19 @@ class _Checks:
         elif "dynamics" in traits.reads and epochs < traits.min_epochs:
             message = f"the scorer {name!r} needs {traits.min_epochs} epochs, and the proxy has {epochs}"
             self.report.add(use, message, f"set proxy.epochs to at least {traits.min_epochs}")
+
+    def _check_target(self, draft: Draft) -> None:
+        """Report a scorer that needs target rows, or their labels, which the configuration does not have."""
+        if draft.plugin is None or self.report.has_issue((TARGET,)):
+            return
+        traits, path = draft.plugin.traits, (*draft.path, "use")
+        if "target" in traits.reads and self.target is None:
+            message = f"the scorer {draft.plugin.name!r} compares rows with those of a task"
+            self.report.add(path, message, "add a section target: {files: …}")
+        uses_labels = "dynamics" in traits.reads and "target" in traits.reads | traits.optional
+        if uses_labels and self.target is not None and self.target.label is None:
+            message = f"the scorer {draft.plugin.name!r} needs the labels of the target rows"
+            self.report.add(path, message, "set target.label to the column with their labels")
 
     def check_select(self, draft: Draft) -> Values:
         self.check_references(draft)

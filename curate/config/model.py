@@ -233,6 +233,31 @@ class DecontaminateConfig:
         return self.text or default
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetConfig:
+    """Rows of the task that the selection should serve, for plugins that compare rows of the pool with them.
+
+    They are read and embedded like the pool, and never exported.
+    """
+
+    files: Files
+    """Files of the rows: a path, a folder, or a pattern, or a list of them, as ``input.files``."""
+
+    text: Text | None = None
+    """Text of a row: a column, or a template over columns; ``input.text`` by default."""
+
+    label: NonEmpty | None = None
+    """Column with the labels of the rows, which must be labels of the pool; null: the rows have no labels."""
+
+    def __post_init__(self) -> None:
+        if self.text is not None:
+            template_syntax.parse_template(self.text)  # raises an error if it is invalid
+
+
+TARGET = "target"
+"""Name of this section, of its stage and of its folder."""
+
+
 DECONTAMINATE = "decontaminate"
 """Name in the ledger and in row counts for rows dropped by this section."""
 
@@ -578,6 +603,9 @@ class RunConfig:
 
     proxy: ProxyEntry | None
     """One entry; none by default. It is only needed for scorers that read training dynamics."""
+
+    target: TargetConfig | None
+    """Rows of the task that the selection should serve; none by default."""
 
     score: tuple[ScoreEntry, ...]
     """List of entries; empty by default."""

@@ -221,6 +221,24 @@ class Retrievals:
         return Retrievals(moved[moved >= 0], before[self.starts], self.utility[moved >= 0], len(rows))
 
 
+@dataclass(frozen=True, slots=True)
+class TargetRows:
+    """Rows of the task that the selection should serve. Arrays are read-only."""
+
+    embeddings: Matrix
+    """Embeddings (m, d) float32, rows of unit length, of the same embed entry as those of the pool."""
+
+    labels: Codes
+    """Class of each row (m,) int32, in the numbers of the pool's classes; -1 for rows without a known label."""
+
+    def __post_init__(self) -> None:
+        _check_array("target embeddings", self.embeddings, np.float32, self.embeddings.shape)
+        _check_array("target labels", self.labels, np.int32, (len(self.embeddings),))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreBatch:
     """Rows that a scorer scores: a shard, a cluster, or the complete pool, depending on its ``within``.
@@ -266,6 +284,9 @@ class ScoreBatch:
 
     advance: Advance | None = None
     """Receives the progress of a scorer with ``within="corpus"``, which need not report it."""
+
+    target: TargetRows | None = None
+    """Rows of the task that the selection should serve; None without a section ``target``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

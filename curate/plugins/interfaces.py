@@ -44,6 +44,7 @@ Reads = Literal[
     "input_gradients",
     "held_out",
     "learner",
+    "target",
     "log",
     "group",
     "retrievals",
@@ -468,6 +469,9 @@ class Traits:
     """Version of the result, raised whenever the same input would give another result."""
 
     reads: frozenset[Reads] = frozenset()
+    optional: frozenset[Reads] = frozenset()
+    """Inputs that a scorer also reads if the configuration has them."""
+
     within: Literal["shard", "cluster", "corpus"] = "shard"
     columns: tuple[OutputColumn, ...] = ()
     measures: tuple[OutputColumn, ...] = ()
@@ -765,6 +769,7 @@ def scorer(
     version: int,
     reads: frozenset[Reads] | set[Reads],
     columns: tuple[OutputColumn, ...],
+    optional: frozenset[Reads] | set[Reads] = frozenset(),
     within: Literal["shard", "cluster", "corpus"] = "shard",
     statistics: tuple[Statistic, ...] = (),
     min_epochs: int = 1,
@@ -779,6 +784,7 @@ def scorer(
     version : version of the result, see ``Traits``
     reads : inputs
     columns : columns of the score
+    optional : inputs that it also reads if the configuration has them; otherwise they are None
     within : rows passed to one call of ``score``
     statistics, min_epochs : statistics of training dynamics that it reads, and epochs that it needs, see ``Traits``
     fits, check : whether the class has the methods of these declarations, see ``Traits``
@@ -798,6 +804,7 @@ def scorer(
             kind="scorer",
             version=version,
             reads=frozenset(reads),
+            optional=frozenset(optional),
             within=within,
             columns=columns,
             statistics=statistics,

@@ -102,6 +102,7 @@ def fingerprint_inputs(context: Context, pool: PoolView, entry: ScoreEntry) -> d
         "cluster": pool.cluster_output.fingerprint if "cluster" in reads or group == "cluster" else None,
         "input": pool.inputs.fingerprint if reads_columns else pool.inputs.text_fingerprint,
         **_proxy(entry, pool),
+        **_target(entry, pool),
     }
 
 
@@ -111,6 +112,13 @@ def group_of(spec: PluginSpec) -> str | None:
         return None
     plugin: GroupScorer = spec.build()
     return plugin.group
+
+
+def _target(entry: ScoreEntry, pool: PoolView) -> dict[str, str]:
+    """Return the fingerprint of the target rows, if the scorer reads them and there are any."""
+    traits = entry.spec.plugin().traits
+    reads = "target" in traits.reads | traits.optional
+    return {"target": pool.target_output.fingerprint} if reads and pool.target_output is not None else {}
 
 
 def _proxy(entry: ScoreEntry, pool: PoolView) -> dict[str, str]:
@@ -227,6 +235,7 @@ def _keys(context: Context, pool: PoolView, entry: ScoreEntry, state: fitted_sta
         "cluster": pool.cluster_output.recipe if "cluster" in reads else None,
         "input": pool.inputs.fingerprint if "label" in reads else None,
         **_proxy(entry, pool),
+        **_target(entry, pool),
         **({} if state is None else {"fit": state.fingerprint}),
     }
     return [manifest.fingerprint({**recipe, "pool": digest}) for digest in pool.digests]
@@ -264,6 +273,7 @@ class _Job:
             learner = proxied.learner(shards, vectors(proxied.embedding))
         if predicted is not None and "held_out" in reads:
             held_out = predicted.read(shards)
+        targets = self.pool.target_output if "target" in reads | self.spec.plugin().traits.optional else None
         return ScoreBatch(
             texts=table["text"].to_pylist() if table is not None and "text" in reads else None,
             labels=table["label"].to_pylist() if table is not None and "label" in reads else None,
@@ -274,6 +284,7 @@ class _Job:
             dynamics=dynamics,
             held_out=held_out,
             learner=learner,
+            target=None if targets is None else targets.rows(self.pool.embedding(name).name),
         )
 
 
@@ -370,6 +381,7 @@ def _score_pool(job: _Job, retrievals: Retrievals | None, advance: Advance) -> S
             dynamics=None if batch.dynamics is None else batch.dynamics.take(rows),
             held_out=None if batch.held_out is None else batch.held_out.take(rows),
             learner=None if batch.learner is None else batch.learner.take(rows),
+            target=batch.target,
         )
         rng = rng_for(job.seed, f"score/{job.name}", int(cluster) + 1)
         scores[rows] = _scores(job, part, rng, len(rows)).values
