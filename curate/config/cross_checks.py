@@ -253,17 +253,25 @@ class _Checks:
             self.report.add(use, message, f"set proxy.epochs to at least {traits.min_epochs}")
 
     def _check_target(self, draft: Draft) -> None:
-        """Report a scorer that needs target rows, or their labels, which the configuration does not have."""
+        """Report a scorer that needs target rows, or predictions for rows, which the configuration does not have."""
         if draft.plugin is None or self.report.has_issue((TARGET,)):
             return
-        traits, path = draft.plugin.traits, (*draft.path, "use")
-        if "target" in traits.reads and self.target is None:
-            message = f"the scorer {draft.plugin.name!r} compares rows with those of a task"
+        traits, name, path = draft.plugin.traits, draft.plugin.name, (*draft.path, "use")
+        reference = getattr(draft.instance, "reference", None)
+        if self.target is None and ("target" in traits.reads or reference == "target"):
+            message = f"the scorer {name!r} compares rows with those of a task, and there is no section target"
             self.report.add(path, message, "add a section target: {files: …}")
-        uses_labels = "dynamics" in traits.reads and "target" in traits.reads | traits.optional
-        if uses_labels and self.target is not None and self.target.label is None:
-            message = f"the scorer {draft.plugin.name!r} needs the labels of the target rows"
+            return
+        if "dynamics" not in traits.reads or "target" not in traits.reads | traits.optional:
+            return
+        uses_target = self.target is not None and reference in (None, "target")
+        is_log = self.proxy is not None and self.proxy.plugin is not None and "log" in self.proxy.plugin.traits.reads
+        if uses_target and self.target is not None and self.target.label is None:
+            message = f"the scorer {name!r} needs the labels of the target rows"
             self.report.add(path, message, "set target.label to the column with their labels")
+        if is_log and (uses_target or reference == "held_out"):
+            message = f"the scorer {name!r} needs predictions for rows that the log of the proxy does not have"
+            self.report.add(path, message, "use the proxy logistic or mlp, or reference: pool")
 
     def check_select(self, draft: Draft) -> Values:
         self.check_references(draft)

@@ -286,7 +286,8 @@ class ScoreBatch:
     """Receives the progress of a scorer with ``within="corpus"``, which need not report it."""
 
     target: TargetRows | None = None
-    """Rows of the task that the selection should serve; None without a section ``target``."""
+    """Rows of the task that the selection should serve, with the embeddings of the proxy for a scorer that reads its
+    features; None without a section ``target``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

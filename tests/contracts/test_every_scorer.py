@@ -21,7 +21,7 @@ from curate.kernels.parallel import THREADS_VARIABLE
 from curate.kernels.stats.softmax import softmax
 from curate.kernels.types import Images
 from curate.plugins import registry
-from curate.plugins.batches import Retrievals, ScoreBatch
+from curate.plugins.batches import Retrievals, ScoreBatch, TargetRows
 from curate.plugins.dynamics import Dynamics, HeldOut, Learner, ProxyModel, compute_logits
 from curate.plugins.interfaces import ExampleFiles
 from curate.plugins.proxies.logistic import Logistic
@@ -45,6 +45,7 @@ SUPPLIED = {
     "learner": ("learner",),
     "group": ("groups", "group_names"),
     "retrievals": ("retrievals",),
+    "target": ("target",),
 }
 TEXTS = [
     "The quick brown fox jumps over the lazy dog.",
@@ -135,6 +136,7 @@ def make_batch(name, n, seed, *, twins=False, texts=None):
         groups=groups[rows],
         group_names=("manual", "tickets", "web"),
         retrievals=retrieved(rng, n),
+        target=target_rows(6),
         **trained(name, x[rows], codes),
     )
 
@@ -143,6 +145,13 @@ def retrieved(rng, n):
     """Return the log of four queries that retrieve all rows in some order."""
     rows = np.concatenate([rng.permutation(n) for _ in range(4)])
     return Retrievals(rows, np.arange(5) * n, rng.random(4 * n), n)
+
+
+def target_rows(d):
+    """Return five target rows from a closed formula, one without a label."""
+    x = np.cos(np.outer(np.arange(1, 6), np.arange(1, d + 1) ** 1.2))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    return TargetRows(x.astype(np.float32), (np.arange(5) % 4 - 1).astype(np.int32))
 
 
 def trained(name, x, labels):
@@ -169,7 +178,7 @@ def take(batch, rows):
 
     def part(field):
         value = getattr(batch, field)
-        if value is None or field in ("centroids", "group_names"):
+        if value is None or field in ("centroids", "group_names", "target"):
             return value
         if isinstance(value, Dynamics | HeldOut | Learner | Images | Retrievals):
             return value.take(rows)
@@ -184,12 +193,14 @@ def score(name, batch, seed=0):
 
 
 def contents(batch):
-    of_proxy = ("dynamics", "held_out", "learner")
-    values = [getattr(batch, field.name) for field in dataclasses.fields(batch) if field.name not in of_proxy]
+    objects = ("dynamics", "held_out", "learner", "target")
+    values = [getattr(batch, field.name) for field in dataclasses.fields(batch) if field.name not in objects]
     if batch.dynamics is not None:
         values += [batch.dynamics.labels, batch.dynamics.probabilities(0, 0)]
     if batch.held_out is not None:
         values += [batch.held_out.labels, batch.held_out.probabilities(0)]
+    if batch.target is not None:
+        values += [batch.target.labels, batch.target.embeddings]
     if batch.learner is not None:
         values += [batch.learner.labels, batch.learner.embeddings]
     return [value.tobytes() if isinstance(value, np.ndarray) else repr(value) for value in values]
@@ -361,6 +372,7 @@ def golden_result(name):
         cluster=(source % 4 - 1).astype(np.int32),
         centroids=(centroids / np.linalg.norm(centroids, axis=1, keepdims=True)).astype(np.float32),
         labels=[[None, "a", "b"][row % 3] for row in source],
+        target=target_rows(4),
         **trained(name, x, (source % 4 - 1).astype(np.int32)),
         groups=(source % 4 - 1).astype(np.int32),
         group_names=("manual", "tickets", "web"),

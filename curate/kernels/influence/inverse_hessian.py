@@ -12,6 +12,7 @@ from curate.errors import PluginError
 from curate.kernels.influence.softmax_layer import (
     SoftmaxLayer,
     curvature_moments,
+    error_moments,
     gradient_products,
     hessian,
     hessian_product,
@@ -100,6 +101,30 @@ def self_products_exactly(layer: SoftmaxLayer, damping: float) -> Numbers:
         return values
 
     return np.concatenate(list(map_blocks(products, block_slices(len(layer), size))))
+
+
+def self_products_by_kronecker(layer: SoftmaxLayer, damping: float) -> Numbers:
+    """Compute gᵀ(A ⊗ B + λI)⁻¹g for the gradient g of each row, with A = E[δδᵀ] and B = E[hhᵀ].
+
+    Parameters
+    ----------
+    layer : layer and n rows
+    damping : λ, above 0
+
+    Returns
+    -------
+    (n,) float64, at least 0
+
+    Notes
+    -----
+    Cost: O(n (f² + classes²) + f³ + classes³) time.
+    """
+    inverse = KroneckerInverse.from_factors(*error_moments(layer), damping)
+
+    def products(rows: slice) -> Numbers:
+        return inverse.self_products(layer.errors(rows), layer.inputs(rows))
+
+    return np.concatenate(list(map_blocks(products, block_slices(len(layer), _ROWS))))
 
 
 def check_dense(layer: SoftmaxLayer) -> None:
@@ -299,7 +324,7 @@ def solve_by_lissa(
 ) -> Solution:
     """Compute (H + λI)⁻¹ V for the Hessian H of a softmax layer by LiSSA.
 
-    The scale is an upper bound of the eigenvalues of the Hessian of every row, plus λ, so that the series converges.
+    The scale is half an upper bound of the eigenvalues of the Hessian of every row, plus λ: the series converges.
 
     Parameters
     ----------
@@ -325,7 +350,7 @@ def solve_by_lissa(
     it needs is proportional to the largest eigenvalue of a row, divided by λ.
     """
     n = len(layer)
-    scale = max_hessian_eigenvalue(layer) + damping
+    scale = max_hessian_eigenvalue(layer) / 2 + damping
 
     def product(r: Numbers, _: int) -> Numbers:
         rows = None if batch_size >= n else np.sort(rng.integers(n, size=batch_size))

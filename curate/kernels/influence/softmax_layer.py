@@ -109,6 +109,18 @@ def squared_gradient_norms(layer: SoftmaxLayer) -> Numbers:
     return np.concatenate(list(map_blocks(norms, block_slices(len(layer), _ROWS))))
 
 
+def mean_squared_error(layer: SoftmaxLayer) -> float:
+    """Compute the mean squared norm of the errors, which is the trace of E[δδᵀ]."""
+    parts = map_blocks(lambda rows: float(np.square(layer.errors(rows)).sum()), block_slices(len(layer), _ROWS))
+    return sum(parts) / len(layer)
+
+
+def mean_squared_input(layer: SoftmaxLayer) -> float:
+    """Compute the mean squared norm of the inputs, which is the trace of E[hhᵀ]."""
+    parts = map_blocks(lambda rows: float(np.square(layer.inputs(rows)).sum()), block_slices(len(layer), _ROWS))
+    return sum(parts) / len(layer)
+
+
 def hessian_product(layer: SoftmaxLayer, vector: Numbers, rows: Rows | None = None) -> Numbers:
     """Apply the Hessian of the mean loss to a matrix V of weights.
 

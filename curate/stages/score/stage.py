@@ -256,7 +256,8 @@ class _Job:
 
     def batch(self, rows: PoolView | PoolShard, cluster: Codes | None, shards: Sequence[int]) -> ScoreBatch:
         """Return the inputs of the scorer for some rows, which are those of ``shards``; see also ``_score_pool``."""
-        reads, name = self.spec.plugin().traits.reads, self.embedding
+        traits, name = self.spec.plugin().traits, self.embedding
+        reads = traits.reads | traits.optional
         roles = tuple(role for role in ("text", "label") if role in reads)
         table = rows.read(roles) if roles else None
         images = rows.images() if "image" in reads else None
@@ -269,11 +270,14 @@ class _Job:
         if proxied is not None and "dynamics" in reads:
             needs_network = reads & {"features", "input_gradients"}
             dynamics = proxied.dynamics(shards, vectors(proxied.embedding) if needs_network else None)
-        if proxied is not None and "learner" in reads:
+        if proxied is not None and proxied.is_trained and "learner" in reads:
             learner = proxied.learner(shards, vectors(proxied.embedding))
         if predicted is not None and "held_out" in reads:
             held_out = predicted.read(shards)
-        targets = self.pool.target_output if "target" in reads | self.spec.plugin().traits.optional else None
+        target = None
+        if self.pool.target_output is not None and "target" in reads:
+            compared = name if "embedding" in reads or proxied is None else proxied.embedding
+            target = self.pool.target_output.rows(self.pool.embedding(compared).name)
         return ScoreBatch(
             texts=table["text"].to_pylist() if table is not None and "text" in reads else None,
             labels=table["label"].to_pylist() if table is not None and "label" in reads else None,
@@ -284,7 +288,7 @@ class _Job:
             dynamics=dynamics,
             held_out=held_out,
             learner=learner,
-            target=None if targets is None else targets.rows(self.pool.embedding(name).name),
+            target=target,
         )
 
 
