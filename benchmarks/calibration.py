@@ -134,6 +134,7 @@ def variants() -> list[tuple[str, dict[str, Any]]]:
             if "image" in plugin.traits.reads and "text" not in plugin.traits.reads:
                 more["input"] = {**config()["input"], "image": "image"}
             found.append((section, config(**more, **{section: [entry] if section in ("score", "select") else entry})))
+    found.append(("target", config(target={"files": "good.jsonl"})))
     found.append(("decontaminate", config(decontaminate={"files": "good.jsonl"})))
     for name in registry.names("proxy"):
         if ("proxy", name) not in LEFT_OUT:
@@ -186,7 +187,7 @@ def _measured(rows: int, earlier: Figures, times: int, only: Sequence[str]) -> F
         grows = times ** (1 + is_quadratic(name))
         if earlier and name not in NEEDED and (name not in earlier or sum(earlier[name][:2]) * grows > LIMIT):
             continue
-        until = stage if stage in ("input", "embed", "cluster", "split", "export") else "select"
+        until = stage if stage in ("input", "embed", "cluster", "target", "split", "export") else "select"
         try:
             done = pipeline.run(settings, Serial(), clock, until=until)
         except CurateError as error:

@@ -71,8 +71,8 @@ class TracIn:
             total = np.zeros(len(layers.rows))
             for run in range(layers.runs):
                 for epoch in range(layers.epochs):
-                    gradient = mean_gradient(layers.reference(run, epoch))
-                    total += gradient_products(layers.training(run, epoch), rate * gradient)
+                    layer, reference = layers.read(run, epoch)
+                    total += gradient_products(layer, rate * mean_gradient(reference))
             return total / layers.runs
 
         return sum_over_groups(

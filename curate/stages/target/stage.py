@@ -153,7 +153,7 @@ def _work(context: Context, pool: PoolView, section: TargetConfig, fingerprint: 
         message = f"{TARGET}.label: no row has a label of the pool in column {section.label!r}"
         raise DataError(message, hint=f"the labels of the pool are: {known}")
     return Outcome(
-        sources=count_all_kept({TARGET: n}),
+        sources=count_all_kept(pool.source_counts()),
         shards=len(rows.shard_sizes),
         result=TargetResult(
             rows=n,

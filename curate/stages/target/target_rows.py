@@ -72,7 +72,7 @@ def read(context: Context, section: TargetConfig) -> PoolView:
             if lost := account.count.quarantined:
                 context.progress.warn(f"{TARGET}: {entry.name} cannot embed {lost:,} rows")
             embedded.append(output)
-    return PoolView(source, context.config.memory_limit, nested.scratch, tuple(embedded))
+    return PoolView(source, context.config.memory_limit, context.scratch, tuple(embedded))
 
 
 def _nested_context(context: Context, section: TargetConfig) -> Context:

@@ -197,10 +197,13 @@ def test_a_scorer_receives_the_rows_and_is_stale_when_they_change(tmp_path):
 
 def test_a_scorer_that_needs_target_rows_is_an_error_without_them(tmp_path):
     more = {"plugins": [str(tmp_path / "near_target.py")], "score": [{"use": "near_target"}]}
-    with pytest.raises(ConfigErrors, match=r"'near_target' compares rows with those of a task; add a section target"):
+    with pytest.raises(
+        ConfigErrors, match=r"'near_target' compares rows with those of a task, .*; add a section target"
+    ):
         run(tmp_path, None, **more)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_bytes_do_not_depend_on_the_workers(tmp_path, workers):
     contents = []
@@ -289,3 +292,117 @@ def test_files_of_the_run_are_refused(tmp_path):
 def test_mistakes_in_the_section_are_found_before_a_run(tmp_path, changes, message):
     with pytest.raises(ConfigErrors, match=message):
         config_from_dict({**make_config(tmp_path, None), **changes})
+
+
+# ---------------------------------------------------------------- scorers that measure the loss of target rows
+
+
+def scores_of(folder: Path, name: str) -> np.ndarray:
+    table = pq.ParquetDataset(sorted((folder / "run/score" / name).glob("part-*.parquet"))).read()
+    return np.array(table[f"score_{name}"], float)
+
+
+PROXY = {"use": "logistic", "epochs": 2}
+
+
+@pytest.mark.parametrize("proxy", [PROXY, {"use": "mlp", "epochs": 2, "hidden_size": 8}])
+@pytest.mark.parametrize("use", ["influence", "tracin"])
+def test_rows_of_the_class_of_the_target_rows_have_the_most_influence(tmp_path, proxy, use):
+    files = write(tmp_path / "task/t.jsonl", [row for row in rows_of(60, 100) if row["kind"] == "banana"])
+    score = [{"use": use}, {"use": use, "name": "pool", "reference": "pool"}]
+    run(tmp_path, {"files": files, "label": "kind"}, proxy=proxy, score=score)
+    found = scores_of(tmp_path, use)
+    is_banana = np.array([row["kind"] == "banana" for row in rows_of(60)])
+    assert found[is_banana].min() > found[~is_banana].max()
+    assert (scores_of(tmp_path, "pool") != found).any()
+
+
+def test_influence_on_targets_is_stale_when_the_targets_change_and_on_the_pool_is_not(tmp_path):
+    files = write(tmp_path / "task/t.jsonl", rows_of(3, 100))
+    more = {"proxy": PROXY, "score": [{"use": "tracin"}, {"use": "aum"}]}
+    section = {"files": files, "label": "kind"}
+    run(tmp_path, section, **more)
+    before = scores_of(tmp_path, "tracin")
+    write(tmp_path / "task/t.jsonl", rows_of(4, 100))
+    config = config_from_dict(make_config(tmp_path, section, **more))
+    states = {step.name: step.state for step in pipeline.plan(config, Serial())}
+    assert states["tracin"] in ("stale", "maybe")
+    pipeline.run(config, Serial())
+    assert (scores_of(tmp_path, "tracin") != before).any()
+
+
+@pytest.mark.parametrize("group", ["cluster", "label", "source", "size"])
+def test_rows_of_a_group_have_its_sum(tmp_path, group):
+    pool = [
+        {**row, "size": "small" if number % 4 else None, "from": "ab"[number % 2]}
+        for number, row in enumerate(rows_of(60))
+    ]
+    data = make_config(tmp_path, None)
+    write(tmp_path / "pool.jsonl", pool)
+    score = [{"use": "influence"}, {"use": "influence", "name": "grouped", "group": group}]
+    more = {"proxy": PROXY, "score": score, "input": data["input"] | {"source": "from"}}
+    run(tmp_path, None, **more)
+    single, grouped = scores_of(tmp_path, "influence"), scores_of(tmp_path, "grouped")
+    clusters = (
+        pq.ParquetDataset(sorted((tmp_path / "run/cluster").glob("part-*.parquet"))).read()["cluster"].to_pylist()
+    )
+    keys = {
+        "cluster": clusters,
+        "label": [row["kind"] for row in pool],
+        "source": [row["from"] for row in pool],
+        "size": [row["size"] for row in pool],
+    }[group]
+    for key in set(keys):
+        members = np.array([one == key for one in keys])
+        if key is None:
+            assert np.isnan(grouped[members]).all()
+        else:
+            np.testing.assert_allclose(grouped[members], single[members].sum(), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target": {"files": "t.jsonl"}}, "'influence' needs the labels of the target rows; set target.label"),
+        ({"score": [{"use": "tracin", "reference": "target"}]}, "'tracin' compares rows with those of a task"),
+        (
+            {
+                "target": {"files": "t.jsonl", "label": "kind"},
+                "proxy": {"use": "recorded", "files": "log.jsonl"},
+            },
+            "'influence' needs predictions for rows that the log of the proxy does not have",
+        ),
+        (
+            {
+                "score": [{"use": "influence", "reference": "held_out"}],
+                "proxy": {"use": "recorded", "files": "log.jsonl"},
+            },
+            "'influence' needs predictions for rows that the log of the proxy does not have",
+        ),
+        ({"score": [{"use": "influence", "group": "source"}]}, r"score\.0\.group: input\.source is not set"),
+        ({"proxy": None}, "there is no proxy"),
+    ],
+)
+def test_a_reference_that_cannot_be_measured_is_found_before_a_run(tmp_path, changes, message):
+    data = {**make_config(tmp_path, None), "proxy": PROXY, "score": [{"use": "influence"}], **changes}
+    with pytest.raises(ConfigErrors, match=message):
+        config_from_dict({key: value for key, value in data.items() if value is not None})
+
+
+def test_the_pool_as_reference_needs_no_labels_of_the_target(tmp_path):
+    data = make_config(tmp_path, {"files": "t.jsonl"}, proxy=PROXY, score=[{"use": "influence", "reference": "pool"}])
+    config_from_dict(data)
+
+
+@pytest.mark.slow
+def test_held_out_influence_does_not_depend_on_the_workers(tmp_path):
+    score = [{"use": "influence", "reference": "held_out"}, {"use": "self_influence"}]
+    contents = []
+    for name, executor in (("a", Serial()), ("b", Processes(2))):
+        (tmp_path / name).mkdir()
+        try:
+            run(tmp_path / name, None, executor, proxy=PROXY, score=score)
+        finally:
+            executor.close()
+        contents.append([scores_of(tmp_path / name, one).tobytes() for one in ("influence", "self_influence")])
+    assert contents[0] == contents[1]
