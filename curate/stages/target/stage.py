@@ -152,6 +152,8 @@ def _work(context: Context, pool: PoolView, section: TargetConfig, fingerprint: 
         known = summarize_names(classes.to_pylist(), 5)
         message = f"{TARGET}.label: no row has a label of the pool in column {section.label!r}"
         raise DataError(message, hint=f"the labels of the pool are: {known}")
+    labeled = "" if section.label is None else f", {n - unlabeled - unknown.total():,} with a label of the pool"
+    context.progress.note(f"{TARGET}: {n:,} rows{labeled}")
     return Outcome(
         sources=count_all_kept(pool.source_counts()),
         shards=len(rows.shard_sizes),
