@@ -339,7 +339,8 @@ def test_rows_of_a_group_have_its_sum(tmp_path, group):
     ]
     data = make_config(tmp_path, None)
     write(tmp_path / "pool.jsonl", pool)
-    score = [{"use": "influence"}, {"use": "influence", "name": "grouped", "group": group}]
+    entry = {"use": "influence", "reference": "pool"}
+    score = [entry, {**entry, "name": "grouped", "group": group}]
     more = {"proxy": PROXY, "score": score, "input": data["input"] | {"source": "from"}}
     run(tmp_path, None, **more)
     single, grouped = scores_of(tmp_path, "influence"), scores_of(tmp_path, "grouped")
