@@ -334,7 +334,8 @@ class _Checks:
             value = draft.data.get(field.name) if draft.instance is None else getattr(draft.instance, field.name)
             for below, mark, name in find_marked(field.type, value, ConfigReference):
                 if mark.target == "score":
-                    self._check_score_exists((*draft.path, field.name, *below), name)
+                    plain = name.removeprefix("-") if mark.invertible else name
+                    self._check_score_exists((*draft.path, field.name, *below), plain)
             if isinstance(value, str):
                 self._check_template((*draft.path, field.name), field, value)
 

@@ -61,6 +61,7 @@ def cross_valued(x: Matrix, labels: Codes, n_neighbors: int, test_rows: int, rng
             higher_is_better=True,
             unit="share of test rows classified correctly",
             higher_means="helps its neighbors",
+            label_errors="low",
         ),
     ),
 )
