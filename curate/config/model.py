@@ -77,6 +77,10 @@ class InputConfig:
     label: PoolColumn | None = None
     """Column of labels, for plugins that read labels."""
 
+    corrections: NonEmpty | None = None
+    """File of corrected labels, a CSV file with the columns id and label, which ``curate relabel`` writes. The rows get
+    these labels, also in the export. A file that does not exist yet corrects nothing, with a warning."""
+
     source: PoolColumn | SourceFromPath | None = None
     """Source of a row, by which rows are counted in reports: the name of a column; "file" for the path of its file; or
     {path: PATTERN} for a part of that path."""
@@ -109,6 +113,8 @@ class InputConfig:
             template_syntax.parse_template(self.text)  # raises an error if it is invalid
         if not isinstance(self.files, str) and any(re.fullmatch(r"-(\..+)?", one) for one in self.files):
             raise ValueError('files: standard input must be the only entry: files: "-"')
+        if self.corrections is not None:
+            self._check_corrections()
         if self.image_folder is not None and self.image is None:
             raise ValueError("image_folder: there are no images; set image, or remove the key")
         if self.delimiter is not None and self.delimiter in '"\r\n':
@@ -120,6 +126,15 @@ class InputConfig:
                 f"vectors: must be an array file such as 'embeddings.npy', or a suffix such as '.npy', with which the "
                 f"vectors of pool/a.jsonl are in pool/a.npy; got {format_value(self.vectors)}"
             )
+
+    def _check_corrections(self) -> None:
+        """Raise an error if labels cannot be corrected without changing another role of their column."""
+        if self.label is None:
+            raise ValueError("corrections: there are no labels; set label, or remove the key")
+        roles = {self.id: "id", self.source: "source", self.tokens: "tokens"}
+        roles |= {path[0]: "text" for path in template_syntax.extract_paths(self.text)}
+        if (role := roles.get(self.label)) is not None:
+            raise ValueError(f"corrections: column {self.label!r} is also input.{role}, which cannot be corrected")
 
     @property
     def vectors_file(self) -> str | None:

@@ -415,6 +415,9 @@ class Report:
     cut: RemovedSpans | None = None
     """Counts of removed repeated spans; None if removal is not configured."""
 
+    corrected: int = 0
+    """Number of rows of the pool whose label was corrected."""
+
     warnings: tuple[str, ...] = ()
     map: PoolMap | None = None
     scores: tuple[Histogram, ...] = ()

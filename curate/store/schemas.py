@@ -30,6 +30,12 @@ CLUSTER = pa.schema(
     ]
 )
 
+CORRECTIONS = pa.schema([_ID, pa.field("before", pa.string()), pa.field("label", pa.string(), nullable=False)])
+"""Schema of the list of rows whose label was corrected."""
+
+CORRECTIONS_FILE = "corrections.parquet"
+"""File name of the list of rows whose label was corrected, next to the input shards."""
+
 CENTROIDS = "centroids.parquet"
 """File name of the centroids, next to the cluster shards."""
 

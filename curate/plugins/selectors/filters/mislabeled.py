@@ -66,7 +66,7 @@ def mislabeled(
     reads={"scores"},
     budgeted=False,
     random=False,
-    example={"by": ("knn_disagreement",), "drop_rate": 0.1},
+    example={"by": ("prototypicality", "-length"), "drop_rate": 0.1},
     cost="O(n log n)",
     guarantee="exactly the rows of the lowest mean rank are dropped, or those with enough votes",
 )
