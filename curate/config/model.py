@@ -22,6 +22,7 @@ from curate.plugins.interfaces import (
     ExampleFiles,
     ExecutionOnly,
     ExistingFiles,
+    OrientedScoreName,
     RequiredUnless,
     TemplateField,
 )
@@ -293,6 +294,39 @@ class SplitConfig:
 
 
 SPLIT = "split"
+"""Name of this section, of its stage and of its folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewConfig:
+    """List of the rows whose label is most likely wrong: in the report, and in ``review.csv`` in the run directory.
+
+    Each row has a suggested label (the most probable class by models that were not trained on it, if a score reads
+    these; otherwise that of its neighbors) and its nearest labeled rows. Fill in the column corrected_label of
+    ``review.csv``, and pass it to ``curate relabel``.
+    """
+
+    by: Annotated[tuple[OrientedScoreName, ...], MinLen(1)] | None = None
+    """Scores by whose mean rank rows are listed, the worst first; a "-" before a name inverts a score. By default, all
+    scores that find wrong labels, such as aum, confident_learning, knn_disagreement and el2n. Rows that lack one of the
+    scores are not listed."""
+
+    rows: Annotated[int, Ge(1), Le(100_000)] = 200
+    """Number of rows to list."""
+
+    n_neighbors: Annotated[int, Ge(0), Le(100)] = 5
+    """Number of nearest labeled rows to list with each row."""
+
+    embedding: NonEmpty | None = None
+    """Name of the embed entry whose vectors are compared; the first by default."""
+
+    def __post_init__(self) -> None:
+        plain = [name.removeprefix("-") for name in self.by or ()]
+        if len(set(plain)) < len(plain):
+            raise ValueError("by: a score is listed twice")
+
+
+REVIEW = "review"
 """Name of this section, of its stage and of its folder."""
 
 
@@ -592,6 +626,9 @@ class RunConfig:
 
     score: tuple[ScoreEntry, ...]
     """List of entries; empty by default."""
+
+    review: ReviewConfig | None
+    """Labels to review; none by default."""
 
     decontaminate: DecontaminateConfig | None
     """Evaluation sets whose texts must not be in the export; none by default."""

@@ -30,6 +30,7 @@ from curate.pool.stage_outputs import (
     EmbedOutput,
     HeldOutOutput,
     ProxyOutput,
+    ReviewOutput,
     ScoreOutput,
     SelectOutput,
     SplitOutput,
@@ -63,6 +64,7 @@ class PoolView:
     proxy_output: ProxyOutput | None = None
     held_out_output: HeldOutOutput | None = None
     score_outputs: tuple[ScoreOutput, ...] = ()
+    review_output: ReviewOutput | None = None
     decontaminate_output: DecontaminateOutput | None = None
     select_result: SelectOutput | None = None
     split_output: SplitOutput | None = None

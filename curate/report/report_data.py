@@ -345,6 +345,56 @@ class Conflicts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewNeighbor:
+    """Labeled row near a row whose label is probably wrong."""
+
+    id: str
+    label: str
+    similarity: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewRow:
+    """Row whose label is probably wrong."""
+
+    id: str
+    text: str
+    label: str | None
+    suggestion: str | None
+    """Suggested label; None if there is none."""
+
+    confidence: float | None
+    """Probability of the suggestion, or its share of the neighbors; None without a suggestion."""
+
+    ranks: tuple[float, ...]
+    """Rank by each score; 1 is the worst."""
+
+    neighbors: tuple[ReviewNeighbor, ...]
+    """Nearest labeled rows, nearest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """Labels to review."""
+
+    scores: tuple[str, ...]
+    """Scores whose ranks are averaged; a "-" before a name inverts the score."""
+
+    listed: int
+    """Number of listed rows."""
+
+    ranked: int
+    """Number of rows that have all the scores."""
+
+    suggested_by: str
+    """Origin of the suggested labels, as a phrase."""
+
+    rows: tuple[ReviewRow, ...]
+    """First rows of the list, the most likely wrong first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContaminatedRow:
     """Pool row that was dropped because it overlaps an evaluation text."""
 
@@ -434,6 +484,9 @@ class Report:
 
     examples: tuple[Examples, ...] = ()
     """Examples of kept rows, followed by one group for each entry that dropped rows."""
+
+    review: Review | None = None
+    """Labels to review; None if they are not listed."""
 
     decontamination: Decontamination | None = None
     """Result of the decontamination; None if it is not configured."""

@@ -5,7 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from curate.report import contamination_text, evaluation_text, ground_truth_table, sentences, split_text
+from curate.report import (
+    contamination_text,
+    evaluation_text,
+    ground_truth_table,
+    review_text,
+    sentences,
+    split_text,
+)
 from curate.report.charts import bars, error_bars, scatter, threshold_curve
 from curate.report.charts.bars import Figure
 from curate.report.evaluation_data import Evaluation
@@ -153,6 +160,7 @@ def _sections(report: Report, drawn: dict[str, Figure], text: int) -> list[tuple
         ("evidence", "Comparison with the random baseline", [_aside(BASELINE), *compared] if any(compared) else []),
         ("ground-truth", "Comparison with the ground truth", ground_truth_table.section(report.ground_truth)),
         ("shares", "Composition of the selection", shares),
+        ("review", "Labels to review", review_text.section(report.review, text)),
         ("conflicts", "Conflicting labels", _conflicts(report)),
         ("scores", "Scores", scores),
         ("duplicates", "Deduplication thresholds", [page_frame.grid(charts("retention"))]),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from curate.accounting import Count
 from curate.report import evaluation_text, sentences
 from curate.report.formatting import short
-from curate.report.report_data import OTHERS, Decontamination, GroundTruthTable, Histogram, Report
+from curate.report.report_data import OTHERS, Decontamination, GroundTruthTable, Histogram, Report, Review
 
 
 def summary(report: Report) -> dict[str, object]:
@@ -62,6 +62,7 @@ def summary(report: Report) -> dict[str, object]:
         "conflicts": _conflicts(report),
         "ground_truth": None if report.ground_truth is None else _answered(report.ground_truth),
         "decontamination": None if report.decontamination is None else _checked(report.decontamination),
+        "review": None if report.review is None else _reviewed(report.review),
         "splits": [dataclasses.asdict(one) for one in report.splits],
         "verdict": evaluation_text.sentence(report.evaluation) if report.evaluation else None,
         "retention": {part.entry: dataclasses.asdict(part) for part in report.retention},
@@ -88,6 +89,12 @@ def _checked(data_in: Decontamination) -> dict[str, object]:
     data = dataclasses.asdict(data_in)
     del data["hits"]
     return {**data, "sets": [dict(one, files=dict(one["files"])) for one in data["sets"]]}
+
+
+def _reviewed(data_in: Review) -> dict[str, object]:
+    data = dataclasses.asdict(data_in)
+    del data["rows"]
+    return data
 
 
 def _by_source(sources: Mapping[str, Count], unlisted: int) -> dict[str, object]:

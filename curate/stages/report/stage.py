@@ -85,6 +85,7 @@ def render_report(
         conflicts=advance(figures.conflicts()),
         ground_truth=advance(figures.ground_truth()),
         examples=advance(figures.examples()),
+        review=figures.review(),
     )
     if filled.decontamination is not None:
         filled = replace(filled, decontamination=replace(filled.decontamination, hits=figures.hits()))
