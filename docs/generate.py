@@ -195,6 +195,7 @@ def schemas_page() -> str:
         "published": schemas.published(),
         "select": schemas.SELECT,
         "input/corrections": schemas.CORRECTIONS,
+        "review/rows": schemas.REVIEW,
         "split": schemas.SPLIT,
         "split/history": schemas.SPLIT_HISTORY,
     }
