@@ -214,7 +214,7 @@ def _vote(found: NearestLabeled, codes: Codes, classes: int) -> tuple[Codes, Vec
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """What is known of the listed rows, in ascending order of the rows."""
+    """Values of the listed rows, in ascending order of the rows."""
 
     found: NearestLabeled
     names: pa.Array
