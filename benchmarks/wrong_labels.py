@@ -1,6 +1,6 @@
 """Flip labels of public data, and measure how well each score finds them; next to cleanlab, if it is installed.
 
-    CURATE_DATA=... python benchmarks/wrong_labels.py [--only CLINC150] [--rows 2000] [--embed lsa] [--out FILE] [--table]
+    CURATE_DATA=... python benchmarks/wrong_labels.py [--only CLINC150] [--rows 2000] [--embed lsa] [--table]
 
 Labels of CLINC150 and Banking77 (``intents/`` in the directory CURATE_DATA) are flipped, 10 and 20 % of them, to any
 other class (uniform) or to one of the three classes whose mean embedding is most similar (confusable). The pipeline

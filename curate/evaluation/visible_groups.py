@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from curate.plugins.fields import fields, find_marked
-from curate.plugins.interfaces import ConfigReference
+from curate.plugins.interfaces import PROXY_READS, ConfigReference
 
 if TYPE_CHECKING:
     from curate.config.model import RunConfig, ScoreEntry, SelectEntry
@@ -65,7 +65,7 @@ def _of_entry(config: RunConfig, entry: SelectEntry) -> Iterator[str]:
 
 def _of_reads(config: RunConfig, reads: frozenset[str]) -> Iterator[str]:
     """Yield the labels and groups that a plugin with these ``reads`` uses."""
-    if reads & {"label", "dynamics"}:
+    if reads & {"label", *PROXY_READS}:
         yield LABELS
     if "source" in reads:
         yield _group(config, "source")
