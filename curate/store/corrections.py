@@ -82,16 +82,20 @@ def read(path: Path, column: str = LABEL, *, allow_empty: bool = False) -> Corre
     Raises
     ------
     DataError
-        The file cannot be read or lacks a column, or a line has no id, no label, or another label than an earlier line
+        The file cannot be read, is empty or lacks a column, or a line has no id, no label, or another label than an earlier line
         with the same id; the error names the line.
     """
     options = readers.ReadOptions(as_text=(ID, column), scalar_columns=(ID, column))
     batches = list(readers.read(readers.Piece(str(path), 0), options))
     by_id: dict[str, Correction] = {}
     empty = 0
+    if not batches:
+        if not paths.read_stamp(path)["size"]:
+            raise DataError("the file is empty", where=str(path), hint=f"write the columns {ID} and {column}")
+        return Corrections(path, by_id)
     names = list(dict.fromkeys(name for batch in batches for name in batch.table.column_names))
     if missing := [name for name in (ID, column) if name not in names]:
-        hint = f"the file has the columns: {summarize_names(names)}" if names else "the file has no rows"
+        hint = f"the file has the columns: {summarize_names(names)}"
         raise DataError(f"there is no column {missing[0]!r}", where=str(path), hint=hint)
     for batch in batches:
         if batch.bad_records:

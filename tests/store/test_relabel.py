@@ -86,7 +86,7 @@ def test_no_answers_write_nothing(run):
         ("id,label\nr1,0\n", "no column 'corrected_label'"),
         (f"{HEADER}r1,x,0\nr1,x,1\n", "in line 2"),
         (f"{HEADER}gone,x,0\nlost,x,1\n", "no id is in the pool"),
-        ("", "no column 'id'"),
+        ("", "the file is empty"),
     ],
 )
 def test_bad_answers_change_nothing(run, text, message):

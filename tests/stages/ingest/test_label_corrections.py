@@ -123,7 +123,7 @@ def test_unknown_ids_are_a_warning_in_every_run(tmp_path):
         ("id,labels\nr1,a\n", "no column 'label'", ""),
         ("name,label\nr1,a\n", "no column 'id'", ""),
         ("id,label\nr1,a,c\n", "3 cells", ":2"),
-        ("", "no column 'id'", ""),
+        ("", "the file is empty", ""),
     ],
 )
 def test_bad_files_of_corrections(tmp_path, text, message, line):
@@ -132,6 +132,12 @@ def test_bad_files_of_corrections(tmp_path, text, message, line):
         run(settings(tmp_path))
     assert message in str(caught.value)
     assert f"corrections.csv{line}" in str(caught.value)
+
+
+def test_a_table_without_rows_corrects_nothing(tmp_path):
+    correct(tmp_path, "id,label\n")
+    assert not run(settings(tmp_path)).warnings
+    assert exported(tmp_path) == {row["id"]: row["label"] for row in ROWS}
 
 
 def test_the_same_answer_twice_and_a_semicolon(tmp_path):
