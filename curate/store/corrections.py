@@ -82,8 +82,8 @@ def read(path: Path, column: str = LABEL, *, allow_empty: bool = False) -> Corre
     Raises
     ------
     DataError
-        The file cannot be read, is empty or lacks a column, or a line has no id, no label, or another label than an earlier line
-        with the same id; the error names the line.
+        The file cannot be read, is empty or lacks a column, or a line has no id, no label, or another label than an
+        earlier line with the same id; the error names the line.
     """
     options = readers.ReadOptions(as_text=(ID, column), scalar_columns=(ID, column))
     batches = list(readers.read(readers.Piece(str(path), 0), options))
