@@ -375,6 +375,37 @@ class ReviewRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LabelConfusion:
+    """Class whose rows have the label of another class."""
+
+    label: str
+    """Label that the rows have."""
+
+    true: str
+    """Label that they should have."""
+
+    rows: int
+    """Estimated number of rows."""
+
+    share: float
+    """Estimated share of the rows of the true class that have this label."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelNoise:
+    """Estimate of the wrong labels of a pool."""
+
+    labels: int
+    """Number of rows with a label."""
+
+    errors: int
+    """Estimated number of wrong labels."""
+
+    confusions: tuple[LabelConfusion, ...]
+    """Most frequent confusions, most frequent first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
     """Labels to review."""
 
@@ -392,6 +423,9 @@ class Review:
 
     rows: tuple[ReviewRow, ...]
     """First rows of the list, the most likely wrong first."""
+
+    noise: LabelNoise | None = None
+    """Estimate of the wrong labels of the pool; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from curate.report.formatting import count, join_words, plural, short, value
+from curate.report.formatting import count, join_words, plural, share, short, value
+from curate.report.html import tables
 from curate.report.html.tags import Markup, tag
-from curate.report.report_data import Review, ReviewNeighbor, ReviewRow
+from curate.report.report_data import LabelNoise, Review, ReviewNeighbor, ReviewRow
 
 
 def sentence(part: Review) -> str:
@@ -24,6 +25,22 @@ def sentence(part: Review) -> str:
     return f"{ranked}. Suggested labels are those of {part.suggested_by}."
 
 
+def describe_noise(noise: LabelNoise) -> str:
+    """Return a sentence on the estimated number of wrong labels.
+
+    >>> describe_noise(LabelNoise(labels=200, errors=10, confusions=()))
+    'About 10 of 200 labels (5 %) are estimated to be wrong.'
+    """
+    number = f"{count(noise.errors)} of {plural(noise.labels, 'label')}"
+    return f"About {number} ({share(noise.errors, noise.labels)}) are estimated to be wrong."
+
+
+def confusions(noise: LabelNoise) -> tuple[Sequence[str], list[Sequence[str]]]:
+    """Return the header and the rows of a table of the most frequent confusions."""
+    head = ("Label", "Right label", "Rows, estimated", "Share of the rows with this right label")
+    return head, [(one.label, one.true, count(one.rows), share(one.share)) for one in noise.confusions]
+
+
 def section(part: Review | None, text: int) -> list[Markup | None]:
     """Return the section of the report; empty without a list."""
     if part is None or not part.rows:
@@ -36,7 +53,15 @@ def section(part: Review | None, text: int) -> list[Markup | None]:
     note = f"{count(n_shown)} of {count(part.listed)}; all are in review.csv" if n_shown < part.listed else ""
     articles = tag("div", *(_row(row, part.scores, text) for row in part.rows), class_="examples")
     summary = tag("summary", tag("span", plural(n_shown, "row")), tag("small", note) if note else None)
-    return [tag("p", f"{sentence(part)} {how}", class_="aside"), tag("details", summary, articles, open="")]
+    noise = part.noise
+    estimate = "" if noise is None else f"{describe_noise(noise)} "
+    return [
+        tag("p", f"{estimate}{sentence(part)} {how}", class_="aside"),
+        tables.plain("Labels that are confused most, as estimated by confident learning", confusions(noise))
+        if noise is not None and noise.confusions
+        else None,
+        tag("details", summary, articles, open=""),
+    ]
 
 
 def _row(row: ReviewRow, scores: Sequence[str], text: int) -> Markup:

@@ -42,9 +42,50 @@ def class_thresholds(probabilities: Matrix, labels: Codes) -> Numbers:
     >>> class_thresholds(p, np.array([0, 0, 1], np.int32)).round(2).tolist()
     [0.8, 0.8]
     """
+    return thresholds_from_sums(*class_sums(probabilities, labels))
+
+
+def class_sums(probabilities: Matrix, labels: Codes) -> tuple[Numbers, Counts]:
+    """Return the sum of the probabilities of each class over the rows with that label, and the number of these rows.
+
+    Those of several blocks of rows can be added, and then passed to ``thresholds_from_sums``.
+
+    Parameters
+    ----------
+    probabilities : (n, classes) float32, held-out predictions
+    labels : (n,) int32 in 0 … classes − 1
+
+    Returns
+    -------
+    sums, counts : (classes,) float64 and int64
+
+    Examples
+    --------
+    >>> sums, counts = class_sums(np.array([[0.5, 0.5], [0.25, 0.75]], np.float32), np.array([0, 0], np.int32))
+    >>> sums.tolist(), counts.tolist()
+    ([0.75, 0.0], [2, 0])
+    """
     classes = probabilities.shape[1]
-    sums = np.bincount(labels, self_confidence(probabilities, labels), classes)
-    counts = np.bincount(labels, minlength=classes)
+    sums = np.bincount(labels, self_confidence(probabilities, labels), classes).astype(np.float64)
+    return sums, np.bincount(labels, minlength=classes)
+
+
+def thresholds_from_sums(sums: Numbers, counts: Counts) -> Numbers:
+    """Return the thresholds of ``class_thresholds`` from the sums of ``class_sums``.
+
+    Parameters
+    ----------
+    sums, counts : (classes,) float64 and int64
+
+    Returns
+    -------
+    (classes,) float64; infinity for a class without a row
+
+    Examples
+    --------
+    >>> thresholds_from_sums(np.array([1.5, 0.0]), np.array([2, 0])).tolist()
+    [0.75, inf]
+    """
     thresholds: Numbers = np.where(counts > 0, sums / np.maximum(counts, 1), np.inf)
     return thresholds
 

@@ -231,6 +231,7 @@ class Figures:
             listed=result.listed,
             ranked=result.ranked,
             suggested_by=result.suggested_by,
+            noise=result.noise,
             rows=tuple(
                 report_data.ReviewRow(
                     id=line["id"],

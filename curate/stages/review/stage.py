@@ -22,9 +22,10 @@ from curate.kernels.stats.rank_ensemble import ranks_by_score, worst_first
 from curate.kernels.types import Codes, Numbers, Rows, Vector
 from curate.pool.stage_outputs import ReviewOutput
 from curate.pool.view import PoolView
+from curate.report.report_data import LabelNoise
 from curate.stages.base import CompletedStages, Context, Outcome, Stage, Step, count_all_kept, run_step
 from curate.stages.proxy.stage import CLASSES
-from curate.stages.review import answers
+from curate.stages.review import answers, label_noise
 from curate.store import parquet_io, redaction, schemas
 from curate.store.manifest import Record, StageResult
 
@@ -50,6 +51,9 @@ class ReviewResult(StageResult):
 
     suggested_by: str
     """Origin of the suggested labels, as a phrase."""
+
+    noise: LabelNoise | None
+    """Estimate of the wrong labels of the pool; None without held-out predictions."""
 
 
 class Review(Stage["ReviewConfig", ReviewOutput]):
@@ -130,7 +134,10 @@ def _work(
         schemas.check(table, schemas.REVIEW, REVIEW), context.folder / REVIEW / schemas.REVIEW_FILE, fingerprint
     )
     answers.write(context, pool, table, names)
-    result = ReviewResult(scores=tuple(names), listed=len(table), ranked=len(order), suggested_by=origin)
+    noise = None
+    if pool.held_out_output is not None:
+        noise = label_noise.estimate(pool, pool.held_out_output, _read_classes(context))
+    result = ReviewResult(scores=tuple(names), listed=len(table), ranked=len(order), suggested_by=origin, noise=noise)
     return Outcome(sources=count_all_kept(pool.source_counts()), shards=0, result=result)
 
 
@@ -180,15 +187,16 @@ def _suggest(
     if held_out is None:
         codes, shares = _vote(found, _read_codes_of(pool, found.rows, names), len(names))
         return codes, shares, "the nearest labeled rows, weighted by their similarity"
-    parts = []
-    for number, positions in _by_shard(pool, rows):
-        predictions = held_out.read([number])
-        parts.append(sum(predictions.probabilities(run)[positions] for run in range(predictions.runs)) / held_out.runs)
+    parts = [label_noise.read_mean(held_out, number)[0][positions] for number, positions in _by_shard(pool, rows)]
     mean = np.concatenate([np.empty((0, held_out.classes), np.float32), *parts])
-    classes = parquet_io.read(context.folder / "proxy" / CLASSES, ["label"])["label"]
-    codes_of_classes = encode_categories(classes, names)
+    codes_of_classes = encode_categories(_read_classes(context), names)
     best = mean.argmax(axis=1)
     return codes_of_classes[best], mean.max(axis=1).astype(np.float32), "models that were not trained on the row"
+
+
+def _read_classes(context: Context) -> pa.ChunkedArray:
+    """Return the labels of the classes of the proxy."""
+    return parquet_io.read(context.folder / "proxy" / CLASSES, ["label"])["label"]
 
 
 def _read_codes_of(pool: PoolView, rows: Rows, names: pa.Array) -> Codes:

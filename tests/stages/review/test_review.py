@@ -16,6 +16,8 @@ from curate.config.loader import config_from_dict
 from curate.errors import ConfigErrors
 from curate.executors.processes import Processes
 from curate.executors.serial import Serial
+from curate.kernels.stats.confident_joint import class_thresholds, confident_classes, confident_joint
+from curate.kernels.stats.softmax import softmax
 from curate.store.relabel import relabel
 
 WORDS = {
@@ -97,6 +99,30 @@ def test_wrong_labels_come_first_with_the_right_label_as_the_suggestion(tmp_path
         assert line["id"] not in {one["id"] for one in line["neighbors"]}
     assert [line["rank"] for line in lines] == list(range(1, 11))
     assert None not in {line["label"] for line in lines}
+
+
+def test_label_noise_is_estimated_by_the_confident_joint_of_all_shards(tmp_path):
+    rows = make_rows(240)
+    for row in rows[::8]:
+        row["label"] = "card"  # a third of them were
+    run(settings(tmp_path, rows, guard={}))
+    noise = json.loads((tmp_path / "run/review/manifest.json").read_text())["facts"]["noise"]
+    predictions = pq.ParquetDataset(sorted((tmp_path / "run/held_out").glob("part-*.parquet"))).read()
+    labels = predictions["label"].to_numpy()
+    (column,) = [name for name in predictions.column_names if name not in ("id", "label")]
+    p = softmax(np.array(predictions[column].to_pylist(), np.float32))[labels >= 0]
+    labels = labels[labels >= 0]
+    joint = confident_joint(confident_classes(p, class_thresholds(p, labels)), labels, 3)
+    assert noise["labels"] == len(labels) == joint.sum()
+    assert noise["errors"] == joint.sum() - joint.trace() > 0
+    first = noise["confusions"][0]
+    classes = sorted(WORDS)
+    given, true = classes.index(first["label"]), classes.index(first["true"])
+    assert given == 0
+    assert first["rows"] == joint[given, true] == (joint - np.diag(joint.diagonal())).max()
+    assert first["share"] == pytest.approx(joint[given, true] / joint[:, true].sum())
+    page = (tmp_path / "run/report.html").read_text()
+    assert f"About {noise['errors']} of {len(labels)} labels" in page
 
 
 def test_the_table_is_the_list_with_an_empty_column(tmp_path):
