@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +71,7 @@ def apply(
         hint = f"set input.types: {{{config.label}: string}}"
         raise DataError(f"column {config.label!r} has no labels, so its type is unknown", where=str(path), hint=hint)
     labels = corrections.to_labels(table, kind)
+    _check_feature(table, schema, config.label)
     ids = pa.array(table.by_id, pa.string())
     known: set[str] = set()
     found: set[str] = set()
@@ -98,6 +100,23 @@ def apply(
         examples=tuple(unknown[:_MOST_NAMED]),
         new_labels=tuple(new),
     )
+
+
+def _check_feature(table: corrections.Corrections, schema: pa.Schema, column: str) -> None:
+    """Raise a DataError for a label that is no class of a ClassLabel of the ``datasets`` library, which is a number."""
+    metadata = schema.metadata or {}
+    described = json.loads(metadata.get(b"huggingface", "{}")).get("info", {}).get("features", {}).get(column)
+    names = described.get("names") if isinstance(described, dict) else None
+    if not isinstance(names, list) or described.get("_type") != "ClassLabel":
+        return
+    allowed = {str(number) for number in range(-1, len(names))}
+    for one in table.by_id.values():
+        if one.label not in allowed:
+            message = (
+                f"the label {one.label!r} is not the number of a class: column {column!r} has {len(names)} classes"
+            )
+            hint = f"use a number from 0 to {len(names) - 1}"
+            raise DataError(message, where=f"{table.path}:{one.line}", hint=hint)
 
 
 def _read_labels(stored: pa.Table, name: str) -> pa.Array:

@@ -185,6 +185,18 @@ def test_a_label_of_another_type_is_an_error_with_its_line(tmp_path):
     assert "corrections.csv:3" in str(caught.value)
 
 
+def test_a_class_label_is_a_number_of_a_class(tmp_path):
+    feature = {"label": {"names": ["no", "yes", "maybe"], "_type": "ClassLabel"}}
+    table = numbers(pa.int64()).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": feature}})})
+    correct(tmp_path, "id,label\nr0,2\nr1,0\n")
+    run(settings(tmp_path, table))
+    assert [exported(tmp_path)[name] for name in ("r0", "r1")] == [2, 0]
+    for label in ("3", "yes"):
+        correct(tmp_path, f"id,label\nr0,2\nr1,{label}\n")
+        with pytest.raises(DataError, match=f"'{label}' is not"):
+            run(settings(tmp_path, table))
+
+
 def test_rows_without_the_column_and_explicit_nulls(tmp_path):
     rows = [*ROWS[:20], *({"id": f"x{number}", "text": f"more text {number}"} for number in range(20))]
     rows[0] = rows[0] | {"label": None}
