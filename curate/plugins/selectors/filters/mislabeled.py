@@ -75,8 +75,8 @@ class Mislabeled:
     """Drop the rows whose label is probably wrong, by the ranks of several scores.
 
     Use it to train on noisy labels without correcting them, with scores that look at a label from different sides, such
-    as ``confident_learning``, ``aum`` and ``knn_disagreement``: an ensemble of ranks is less often wrong than one of
-    them. Hard but correct rows score low as well, so correct the labels if you can (section ``review``), and drop only
+    as ``confident_learning``, ``aum`` and ``knn_disagreement``: the ensemble is close to the best of them, which is not
+    known beforehand. Hard but correct rows score low as well, so correct the labels if you can (section ``review``), and drop only
     as many rows as are wrong.
 
     Rows are ranked by each score, the worst first, in the direction in which the score is better; equal values share
