@@ -76,8 +76,8 @@ class Mislabeled:
 
     Use it to train on noisy labels without correcting them, with scores that look at a label from different sides, such
     as ``confident_learning``, ``aum`` and ``knn_disagreement``: the ensemble is close to the best of them, which is not
-    known beforehand. Hard but correct rows score low as well, so correct the labels if you can (section ``review``), and drop only
-    as many rows as are wrong.
+    known beforehand. Hard but correct rows score low as well, so correct the labels if you can (section ``review``), and
+    drop only as many rows as are wrong.
 
     Rows are ranked by each score, the worst first, in the direction in which the score is better; equal values share
     their mean rank. Rows that lack one of the scores, such as rows without a label, are kept.
