@@ -76,7 +76,7 @@ class Mislabeled:
 
     Use it to train on noisy labels without correcting them, with scores that look at a label from different sides, such
     as ``confident_learning``, ``aum`` and ``knn_disagreement``: the ensemble is close to the best of them, which is not
-    known beforehand. Hard but correct rows score low as well, so correct the labels if you can (section ``review``), and
+    known beforehand. Hard but correct rows score low as well: correct the labels if you can (section ``review``), and
     drop only as many rows as are wrong.
 
     Rows are ranked by each score, the worst first, in the direction in which the score is better; equal values share
