@@ -66,9 +66,7 @@ class NearestLabeled:
             rows = np.arange(block.start, block.stop) + start
             is_copy = (similarity >= _SAME) & (labels[block] == self.query_labels[:, None])
             similarity[is_copy | (labels[block] < 0) | (rows == self.query_rows[:, None])] = -np.inf
-            best = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
-            found = np.take_along_axis(similarity, best, axis=1)
-            return np.where(np.isneginf(found), -1, rows[best]), found
+            return _select_largest(similarity, rows, k)
 
         size = max(k, _CELLS // len(self.queries))
         for rows, similarities in map_blocks(search, block_slices(len(x), size)):
@@ -76,3 +74,20 @@ class NearestLabeled:
             best = np.argsort(-every, axis=1, kind="stable")[:, :k]
             self.similarities = np.take_along_axis(every, best, axis=1)
             self.rows = np.take_along_axis(np.concatenate([self.rows, rows], axis=1), best, axis=1)
+
+
+def _select_largest(values: Matrix, columns: Rows, k: int) -> tuple[Rows, Matrix]:
+    """Return the columns of the k largest finite values of each row, largest first, ties to the first, and the values.
+
+    Without as many, the column is -1 and the value -inf.
+    """
+    width = values.shape[1]
+    kth = np.partition(values, width - k, axis=1)[:, width - k, None] if width > k else np.float32(-np.inf)
+    row, column = np.nonzero((values >= kth) & (values > -np.inf))  # more than k only if there are ties
+    order = np.lexsort((column, -values[row, column], row))
+    row, column = row[order], column[order]
+    place = np.arange(len(row)) - np.searchsorted(row, row)
+    row, column, place = (each[place < k] for each in (row, column, place))
+    found, largest = np.full((len(values), k), -1, np.intp), np.full((len(values), k), -np.inf, np.float32)
+    found[row, place], largest[row, place] = columns[column], values[row, column]
+    return found, largest

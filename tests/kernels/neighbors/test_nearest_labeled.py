@@ -52,3 +52,16 @@ def test_any_block_size_gives_the_same(cells, monkeypatch):
     similarity = x[:5] @ x.T
     similarity[np.arange(5), np.arange(5)] = -1
     np.testing.assert_array_equal(state.rows, np.argsort(-similarity, axis=1)[:, :3])
+
+
+@given(seed=st.integers(0, 1 << 32), k=st.integers(1, 8))
+def test_ties_go_to_the_first_columns(seed, k):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(-1, 3, (4, int(rng.integers(1, 12)))).astype(np.float32)
+    values[values < 0] = -np.inf
+    columns = 10 + np.arange(values.shape[1])
+    found, largest = nearest_labeled._select_largest(values, columns, k)
+    for row, names, numbers in zip(values, found, largest, strict=True):
+        order = [at for at in np.argsort(-row, kind="stable") if np.isfinite(row[at])][:k]
+        assert names.tolist() == [*columns[order].tolist(), *[-1] * (k - len(order))]
+        assert numbers.tolist() == [*row[order].tolist(), *[-np.inf] * (k - len(order))]
