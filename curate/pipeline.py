@@ -49,6 +49,7 @@ from curate.stages.score.stage import Score
 from curate.stages.select import published_index
 from curate.stages.select.stage import Select
 from curate.stages.split.stage import Split
+from curate.stages.target.stage import Target
 from curate.store import lock, manifest, parquet_io, redaction, run_directory, run_frames, symlinks, versions
 from curate.store.inputs import InputResult
 from curate.store.json_shape import has_shape
@@ -70,6 +71,7 @@ PIPELINE: tuple[AnyStage, ...] = (
     Cluster(),
     Proxy(),
     HeldOutPredictions(),
+    Target(),
     Score(),
     Review(),
     Decontaminate(),

@@ -190,6 +190,7 @@ def schemas_page() -> str:
         "proxy": schemas.proxy(1, 1, 150, STATISTICS, {}),
         "proxy/classes": schemas.CLASSES,
         "held_out": schemas.held_out(1, 150, {}),
+        "target": schemas.target({"<name>": 256}),
         "score": schemas.score(["score_<name>"], {}),
         "decontaminate": schemas.hits(""),
         "published": schemas.published(),

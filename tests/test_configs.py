@@ -23,10 +23,11 @@ from tests.encoded_images import HAS_PILLOW
 
 ROOT = Path(__file__).parents[1]
 GENERATED = {
-    "precomputed": ("input.files", "with_embeddings"),
-    "recorded": ("proxy.files", "training_log"),
+    "precomputed": ("input.files", "with_embeddings", ".parquet"),
+    "recorded": ("proxy.files", "training_log", ".parquet"),
+    "retrieval": ("score.0.files", "retrievals", ".jsonl"),
 }
-"""Recipes that read a file which a script of data_samples writes: the key of the file, and the script."""
+"""Recipes that read a file which a script of data_samples writes: the key of the file, the script, and the suffix."""
 RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
 
 pytestmark = pytest.mark.xdist_group("configs")  # they share a run
@@ -48,8 +49,8 @@ def overrides(name: str, folder: Path) -> list[str]:
         (folder / "docstrings.jsonl").write_text("".join(lines))
         return [f"input.files={folder / 'docstrings.jsonl'}"]
     if name in GENERATED:
-        key, script = GENERATED[name]
-        out = folder / f"{script}.parquet"
+        key, script, suffix = GENERATED[name]
+        out = folder / f"{script}{suffix}"
         runpy.run_path(str(ROOT / "data_samples" / f"{script}.py"))["main"](out)
         return [f"{key}={out}"]
     if name.startswith("images"):
@@ -193,6 +194,20 @@ def test_noisy_labels_are_dropped_before_rows_of_all_difficulties_are_kept(ran):
     shares = dict(key.group_by("kind").agg((pl.col("dropped_by") == "where").fill_null(value=False).mean()).iter_rows())
     assert shares["wrong_label"] >= 0.9
     assert shares["near_duplicate"] < 0.1
+
+
+def test_rows_with_a_wrong_label_are_pruned_from_a_retrieval_corpus(ran):
+    run = Path(ran("retrieval").run)
+    scores = pl.read_parquet(run / "score" / "retrieval_importance" / "*.parquet")
+    lines = pl.read_parquet(run / "select" / "*.parquet").select("id", "dropped_by").join(scores, on="id")
+    retrieved = lines.filter(pl.col("score_retrieval_importance_queries") > 0)
+    key = pl.read_parquet(ROOT / "data_samples" / "key.parquet").select("id", "kind")
+    dropped = retrieved.join(key, on="id", how="left").group_by("kind").agg(pl.col("dropped_by").is_not_null().mean())
+    shares = dict(dropped.iter_rows())
+    assert shares["wrong_label"] > 0.85
+    assert shares["exact_duplicate"] < 0.25  # clean rows, all of them
+    unknown = lines.filter(pl.col("score_retrieval_importance_queries") == 0)
+    assert unknown["dropped_by"].null_count() == len(unknown) > 0
 
 
 def test_the_quickstart_gives_the_same_bytes_twice(quickstart, plain_map, tmp_path, monkeypatch):

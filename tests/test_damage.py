@@ -23,7 +23,7 @@ from curate.progress import NullProgress
 from curate.store import parquet_io, versions
 from curate.store.explain import explain
 
-STAGES = ("input", "embed/column", "cluster", "proxy", "held_out", "score/length", "select", "split")
+STAGES = ("input", "embed/column", "cluster", "proxy", "held_out", "target", "score/length", "select", "split")
 
 
 def truncated(data: bytes) -> bytes:
@@ -60,6 +60,7 @@ def settings(pool, config):
         data = config(
             embed={"use": "column"},
             proxy={"use": "logistic", "epochs": 2},
+            target={"files": "pool/*.jsonl", "label": "topic"},
             score=[{"use": "length"}, {"use": "prototypicality"}, {"use": "consistency"}],
             select=[{"use": "top_k", "keep": keep, "quality": "length"}],
             split={"shares": {"train": 0.6, "test": 0.4}},
@@ -100,7 +101,7 @@ def test_a_half_written_shard_of_a_stage_that_was_done_is_seen_and_made_again(se
         again = curate.run(settings())
         assert path.read_bytes() == good
         assert [record.count for record in again.records] == [record.count for record in first.records]
-        if stage not in ("input", "held_out", "select", "split"):  # these are made at once
+        if stage not in ("input", "held_out", "target", "select", "split"):  # these are made at once
             assert beside.stat().st_mtime_ns == untouched
     assert state() == before
 
@@ -174,6 +175,8 @@ def test_bytes_that_changed_in_a_shard_are_reported_when_they_are_read_and_delet
     changed = settings() | {"export": {"use": "parquet", "add": ["cluster", "scores"]}}  # reads the ledger and scores
     if stage not in ("select", "split"):
         changed["select"] = [{"use": "k_center", "keep": 20}]  # reads vectors; writes the ledger
+    if stage == "target":
+        changed["score"] = [{"use": "tracin"}]
     if stage in ("proxy", "held_out"):
         changed["score"] = [{"use": "aum"}, {"use": "consistency", "name": "other"}]
     with pytest.raises(
@@ -278,7 +281,7 @@ def test_nothing_is_quoted_where_it_is_not_known_what_is_masked(settings, pool, 
     assert command("explain", "run", "r0000").returncode == 0
 
 
-@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage not in ("proxy", "held_out")])
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage not in ("proxy", "held_out", "target")])
 def test_commands_that_only_read_report_what_is_damaged(settings, command, stage):
     curate.run(settings())
     for path in (Path("run") / stage / "manifest.json", Path("run") / stage / "part-00001.parquet"):

@@ -42,6 +42,7 @@ def settings(pool, config):
         proxy={"use": "logistic", "epochs": 2},
         score=[{"use": "el2n"}, {"use": "consistency"}],
         review={"rows": 5},
+        target={"files": "held.jsonl"},
         decontaminate={"files": "held.jsonl", "text": "text"},
         select=[{"use": "exact_duplicates", "against": "published"}, {"use": "top_k", "keep": 20}],
         split={"shares": {"train": 0.6, "test": 0.4}},

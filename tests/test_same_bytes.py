@@ -18,10 +18,19 @@ import curate
 SECTIONS: dict[str, Any] = {  # what computes with BLAS, in more than one block and shard, and a selector of every scope
     "embed": {"use": "lsa", "dimensions": 24},
     "proxy": {"use": "mlp", "hidden_size": 16, "epochs": 3, "runs": 2},
+    "target": {"files": "pool/a.jsonl", "label": "topic"},
     "score": [
         {"use": "prototypicality"},
         {"use": "density", "n_neighbors": 5},
-        *({"use": name} for name in ("el2n", "vog", "consistency", "second_split_forgetting")),
+        {"use": "kde"},
+        *({"use": name, field: 12} for name, field in (("data_oob", "models"), ("memorization", "subsets"))),
+        {"use": "data_banzhaf", "trainings": 12, "group": "cluster"},
+        {"use": "influence", "method": "conjugate_gradient", "reference": "held_out"},
+        {"use": "influence", "name": "lissa", "method": "lissa", "damping": 100.0, "max_iterations": 99},
+        *(
+            {"use": name}
+            for name in ("tracin", "self_influence", "el2n", "vog", "consistency", "second_split_forgetting")
+        ),
     ],
     "select": [
         {"use": "where", "drop": "score_prototypicality > 0.99"},

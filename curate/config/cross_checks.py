@@ -12,11 +12,13 @@ from curate.config.model import (
     DECONTAMINATE,
     REVIEW,
     SPLIT,
+    TARGET,
     DecontaminateConfig,
     EvaluateConfig,
     RefreshConfig,
     ReviewConfig,
     SplitConfig,
+    TargetConfig,
     count_epochs,
     parse_size,
 )
@@ -29,7 +31,9 @@ from curate.plugins.interfaces import PROXY_READS, ConfigReference, TemplateFiel
 from curate.plugins.registry import Plugin
 
 
-def check_entries(drafts: Mapping[str, list[Draft]], pool: PlainData, report: IssueCollector) -> Values:
+def check_entries(
+    drafts: Mapping[str, list[Draft]], pool: PlainData, report: IssueCollector, target: TargetConfig | None = None
+) -> Values:
     """Check the entries of all sections, and return the fields of ``RunConfig`` that contain entries.
 
     Defaults that depend on other entries are filled in.
@@ -42,8 +46,10 @@ def check_entries(drafts: Mapping[str, list[Draft]], pool: PlainData, report: Is
         The input section as written.
     report : IssueCollector
         Receives the issues; if it has any, nothing is returned.
+    target : TargetConfig, optional
+        The target section.
     """
-    checks = _Checks(drafts, pool if isinstance(pool, dict) else {}, report)
+    checks = _Checks(drafts, pool if isinstance(pool, dict) else {}, report, target)
     section_checks = {"score": checks.check_score, "select": checks.check_select, "export": checks.check_export}
     keys = {
         section: [section_checks.get(section, checks.check_entry)(draft) for draft in drafts[section]]
@@ -120,6 +126,12 @@ def check_review(
         report.add((REVIEW, "embedding"), message, suggest_name(section.embedding, known))
 
 
+def check_target(section: TargetConfig | None, pool: PlainData, report: IssueCollector) -> None:
+    """Report labels of target rows that cannot be compared with any of the pool."""
+    if section is not None and section.label is not None and not (isinstance(pool, dict) and pool.get("label")):
+        report.add((TARGET, "label"), "the labels are compared with those of the pool", "set input.label")
+
+
 def check_decontamination(
     drafts: Mapping[str, list[Draft]], section: DecontaminateConfig | None, pool: PlainData, report: IssueCollector
 ) -> None:
@@ -189,9 +201,13 @@ class _Checks:
     """
 
     def __init__(
-        self, drafts: Mapping[str, list[Draft]], pool: Mapping[str, PlainData], report: IssueCollector
+        self,
+        drafts: Mapping[str, list[Draft]],
+        pool: Mapping[str, PlainData],
+        report: IssueCollector,
+        target: TargetConfig | None = None,
     ) -> None:
-        self.pool, self.report = pool, report
+        self.pool, self.report, self.target = pool, report, target
         for name, section in ENTRY_SECTIONS.items():
             self._check_unique(drafts[name] if section.is_list else [])
         self.embeddings = [draft.name for draft in drafts["embed"]]
@@ -231,6 +247,9 @@ class _Checks:
     def check_score(self, draft: Draft) -> Values:
         self.check_references(draft)
         self._check_proxy(draft)
+        if draft.plugin and "group" in draft.plugin.traits.reads:
+            self._check_group((*draft.path, "group"), getattr(draft.instance, "group", None))
+        self._check_target(draft)
         embedding = self._embedding(draft)
         if draft.plugin and "cluster" in draft.plugin.traits.reads and embedding not in (None, self.clustered):
             message = f"the scorer {draft.plugin.name!r} compares vectors with cluster centers"
@@ -263,19 +282,43 @@ class _Checks:
             message = f"the scorer {name!r} needs {traits.min_epochs} epochs, and the proxy has {epochs}"
             self.report.add(use, message, f"set proxy.epochs to at least {traits.min_epochs}")
 
+    def _check_target(self, draft: Draft) -> None:
+        """Report a scorer that needs target rows, or predictions for rows, which the configuration does not have."""
+        if draft.plugin is None or self.report.has_issue((TARGET,)):
+            return
+        traits, name, path = draft.plugin.traits, draft.plugin.name, (*draft.path, "use")
+        reference = getattr(draft.instance, "reference", None)
+        if self.target is None and ("target" in traits.reads or reference == "target"):
+            message = f"the scorer {name!r} compares rows with those of a task, and there is no section target"
+            self.report.add(path, message, "add a section target: {files: …}")
+            return
+        if "dynamics" not in traits.reads or "target" not in traits.reads | traits.optional:
+            return
+        uses_target = self.target is not None and reference in (None, "target")
+        is_log = self.proxy is not None and self.proxy.plugin is not None and "log" in self.proxy.plugin.traits.reads
+        if uses_target and self.target is not None and self.target.label is None:
+            message = f"the scorer {name!r} needs the labels of the target rows"
+            self.report.add(path, message, "set target.label to the column with their labels")
+        if is_log and (uses_target or reference == "held_out"):
+            message = f"the scorer {name!r} needs predictions for rows that the log of the proxy does not have"
+            self.report.add(path, message, "use the proxy logistic or mlp, or reference: pool")
+
     def check_select(self, draft: Draft) -> Values:
         self.check_references(draft)
         keys = {key: value for key, value in draft.keys.items() if key not in ("use", "at_most", *BUDGET_KEYS)}
         keys["budget"] = self.check_budget(draft)
         keys |= {"embedding": self._embedding(draft), "quality": self._quality(draft)}
-        within = (*draft.path, "within")
-        if keys.get("within") in ("label", "source") and not self.pool.get(keys["within"]):
-            self.report.add(within, f"input.{keys['within']} is not set", "set it to the name of the column")
+        self._check_group((*draft.path, "within"), keys.get("within"))
         if "within" in keys and keys["budget"]:
             keys.setdefault("quota", "proportional")
         self.check_quota(draft)
         self._check_against(draft)
         return keys
+
+    def _check_group(self, path: KeyPath, name: PlainData) -> None:
+        """Report groups by a role of the input that is not set."""
+        if name in ("label", "source") and not self.pool.get(str(name)):
+            self.report.add(path, f"input.{name} is not set", "set it to the name of the column")
 
     def check_quota(self, draft: Draft) -> None:
         """Report a quota without groups, or without a budget to split."""
@@ -366,6 +409,9 @@ class _Checks:
                 if mark.target == "score":
                     plain = name.removeprefix("-") if mark.invertible else name
                     self._check_score_exists((*draft.path, field.name, *below), plain)
+                elif mark.target == "group" and name in ("label", "source") and not self.pool.get(name):
+                    message = f"input.{name} is not set"
+                    self.report.add((*draft.path, field.name, *below), message, "set it to the name of the column")
             if isinstance(value, str):
                 self._check_template((*draft.path, field.name), field, value)
 

@@ -226,10 +226,15 @@ def _sections(data: dict[str, PlainData], validator: Validator) -> Values:
     cross_checks.check_epoch_plans(drafts["select"], values["refresh"], validator.report)
     cross_checks.check_split(drafts, values["split"], data.get("input"), validator.report)
     cross_checks.check_review(drafts, values["review"], data.get("input"), validator.report)
+    cross_checks.check_target(values["target"], data.get("input"), validator.report)
     if "decontaminate" in data:
         cross_checks.check_decontamination(drafts, values["decontaminate"], data.get("input"), validator.report)
     cross_checks.check_primary_metric(drafts["metrics"], values["evaluate"], local, data.get("input"), validator.report)
-    return {**values, "curate": 1, **cross_checks.check_entries(drafts, data.get("input"), validator.report)}
+    return {
+        **values,
+        "curate": 1,
+        **cross_checks.check_entries(drafts, data.get("input"), validator.report, values["target"]),
+    }
 
 
 def _has_only_images(section: PlainData) -> bool:

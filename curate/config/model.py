@@ -249,6 +249,31 @@ class DecontaminateConfig:
         return self.text or default
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetConfig:
+    """Rows of the task that the selection should serve, for plugins that compare rows of the pool with them.
+
+    They are read and embedded like the pool, and never exported.
+    """
+
+    files: Files
+    """Files of the rows: a path, a folder, or a pattern, or a list of them, as ``input.files``."""
+
+    text: Text | None = None
+    """Text of a row: a column, or a template over columns; ``input.text`` by default."""
+
+    label: NonEmpty | None = None
+    """Column with the labels of the rows, which must be labels of the pool; null: the rows have no labels."""
+
+    def __post_init__(self) -> None:
+        if self.text is not None:
+            template_syntax.parse_template(self.text)  # raises an error if it is invalid
+
+
+TARGET = "target"
+"""Name of this section, of its stage and of its folder."""
+
+
 DECONTAMINATE = "decontaminate"
 """Name in the ledger and in row counts for rows dropped by this section."""
 
@@ -388,7 +413,8 @@ def plugin_params(spec: PluginSpec) -> dict[str, object]:
 def hash_plugin_files(spec: PluginSpec) -> dict[str, str | None]:
     """Return the sha256 of the content of each path in the options of a plugin, by option; None for missing paths.
 
-    Files that the driver reads itself (``ExampleFiles`` and logs) are skipped, and so are plugins with a ``revision``.
+    Each file that matches a glob pattern counts. Files that the driver reads itself (``ExampleFiles`` and logs of a
+    proxy) are skipped, and so are plugins with a ``revision``.
     """
     plugin = spec.plugin()
     if plugin.traits.revision or "log" in plugin.traits.reads:
@@ -396,8 +422,11 @@ def hash_plugin_files(spec: PluginSpec) -> dict[str, str | None]:
     hashes: dict[str, str | None] = {}
     for path, mark, name in find_marked(plugin.cls, spec.build(), ContentPath):
         if not isinstance(mark, ExampleFiles):
-            file_path = paths.parse_path(name)
-            hashes[".".join(map(str, path))] = paths.hash_content(file_path) if file_path.exists() else None
+            key, file_path = ".".join(map(str, path)), paths.parse_path(name)
+            matched = () if file_path.exists() else paths.match_files(name)
+            hashes |= {f"{key}: {match}": paths.hash_content(paths.parse_path(match)) for match in matched}
+            if not matched:
+                hashes[key] = paths.hash_content(file_path) if file_path.exists() else None
     return hashes
 
 
@@ -623,6 +652,9 @@ class RunConfig:
 
     proxy: ProxyEntry | None
     """One entry; none by default. It is only needed for scorers that read training dynamics."""
+
+    target: TargetConfig | None
+    """Rows of the task that the selection should serve; none by default."""
 
     score: tuple[ScoreEntry, ...]
     """List of entries; empty by default."""

@@ -54,6 +54,8 @@ def _of_entry(config: RunConfig, entry: SelectEntry) -> Iterator[str]:
         for score in scores.values():
             if name in _outputs(score):
                 yield from _of_reads(config, score.spec.plugin().traits.reads)
+                if "group" in score.spec.plugin().traits.reads and (group := score.spec.build().group) is not None:
+                    yield from _of_cluster(config) if group == "cluster" else [_group(config, group)]
     for name in columns:
         if name == "cluster":
             yield from _of_cluster(config)

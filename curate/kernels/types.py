@@ -51,6 +51,9 @@ Signatures = NDArray[np.uint32]
 AnyArray = NDArray[Any]
 """Array of any type and shape."""
 
+Advance = Callable[[float], None]
+"""Report that a share of the work is complete, called from the calling thread; all shares add up to 1."""
+
 FittedState = Mapping[str, AnyArray]
 """Fitted parameters of a plugin as named arrays, which can be saved and frozen."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import PluginError
-from curate.kernels.types import Codes, Flags, Images, Matrix, Rows, Texts, Vector, freeze
+from curate.kernels.types import Advance, Codes, Flags, Images, Matrix, Numbers, Positions, Rows, Texts, Vector, freeze
 from curate.plugins.dynamics import Dynamics, HeldOut, Learner
 
 if TYPE_CHECKING:
@@ -201,6 +201,49 @@ class Pool:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Retrievals:
+    """Ranked rows of a retrieval corpus that queries retrieved, and the utility of each."""
+
+    rows: Rows
+    """Retrieved rows (r,), query by query, most similar first; a query retrieves a row once."""
+
+    starts: Positions
+    """First retrieval of each of q queries, and r, (q + 1,) int64."""
+
+    utility: Numbers
+    """Contribution of each retrieved row to the utility of its query, (r,) float64, finite."""
+
+    n: int
+    """Number of rows in the corpus."""
+
+    def take(self, rows: Rows) -> Retrievals:
+        """Return the retrievals of a corpus of ``rows`` only, in that order."""
+        position = np.full(self.n, -1, np.intp)
+        position[rows] = np.arange(len(rows))
+        moved = position[self.rows]
+        before = np.concatenate([[0], np.cumsum(moved >= 0)])
+        return Retrievals(moved[moved >= 0], before[self.starts], self.utility[moved >= 0], len(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRows:
+    """Rows of the task that the selection should serve. Arrays are read-only."""
+
+    embeddings: Matrix
+    """Embeddings (m, d) float32, rows of unit length, of the same embed entry as those of the pool."""
+
+    labels: Codes
+    """Class of each row (m,) int32, in the numbers of the pool's classes; -1 for rows without a known label."""
+
+    def __post_init__(self) -> None:
+        _check_array("target embeddings", self.embeddings, np.float32, self.embeddings.shape)
+        _check_array("target labels", self.labels, np.int32, (len(self.embeddings),))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreBatch:
     """Rows that a scorer scores: a shard, a cluster, or the complete pool, depending on its ``within``.
@@ -234,6 +277,22 @@ class ScoreBatch:
 
     learner: Learner | None = None
     """Proxy to train on parts of the n rows."""
+
+    groups: Codes | None = None
+    """Index of each row's group in ``group_names`` (n,) int32, -1 for rows without a group."""
+
+    group_names: tuple[str, ...] | None = None
+    """Names of the groups, in the order of their values."""
+
+    retrievals: Retrievals | None = None
+    """Log of the rows that queries retrieved."""
+
+    advance: Advance | None = None
+    """Receives the progress of a scorer with ``within="corpus"``, which need not report it."""
+
+    target: TargetRows | None = None
+    """Rows of the task that the selection should serve, with the embeddings of the proxy for a scorer that reads its
+    features; None without a section ``target``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from curate.kernels.stats.softmax_statistics import Statistic
     from curate.kernels.types import Codes, FittedState, Flags, Hashes, Matrix, Rows, Vector, Vectors
     from curate.plugins.batches import MetricInput, Pool, ScoreBatch
-    from curate.plugins.results import Clustering, DataFileInfo, FitReport, LogLines, MetricResult, Selection
+    from curate.plugins.results import Clustering, DataFileInfo, FitReport, LogLines, MetricResult, Scores, Selection
 
 PluginClass = TypeVar("PluginClass")
 Reads = Literal[
@@ -44,7 +44,11 @@ Reads = Literal[
     "input_gradients",
     "held_out",
     "learner",
+    "target",
+    "group",
     "log",
+    "group",
+    "retrievals",
 ]
 PROXY_READS: frozenset[Reads] = frozenset({"dynamics", "features", "input_gradients", "held_out", "learner"})
 """Inputs of a scorer that a proxy supplies; all but dynamics, and features, need a trained one."""
@@ -229,8 +233,25 @@ class RecordedProxy(Protocol):
 class Scorer(Protocol):
     """Assigns one or several numbers to each row."""
 
-    def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:
-        """Return scores (n,) float32, or (n, m) for a scorer that declares m columns."""
+    def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector | Scores:
+        """Return scores (n,) float32, or (n, m) for a scorer that declares m columns.
+
+        A scorer that is declared with ``within="corpus"`` may return ``Scores``, with warnings about them.
+        """
+
+
+class GroupScorer(Scorer, Protocol):
+    """Scorer of groups of rows, declared with ``reads={"group", …}``."""
+
+    group: str | None
+    """Column that groups the rows; None: each row is a separate group."""
+
+
+class RetrievalScorer(Scorer, Protocol):
+    """Scorer of a retrieval corpus, declared with ``reads={"retrievals", …}``: the driver reads the log."""
+
+    files: str
+    """Path of the log, or a glob pattern of its files."""
 
 
 class LearningScorer(Protocol):
@@ -456,6 +477,9 @@ class Traits:
     """Version of the result, raised whenever the same input would give another result."""
 
     reads: frozenset[Reads] = frozenset()
+    optional: frozenset[Reads] = frozenset()
+    """Inputs that a scorer also reads if the configuration has them."""
+
     within: Literal["shard", "cluster", "corpus"] = "shard"
     columns: tuple[OutputColumn, ...] = ()
     measures: tuple[OutputColumn, ...] = ()
@@ -753,6 +777,7 @@ def scorer(
     version: int,
     reads: frozenset[Reads] | set[Reads],
     columns: tuple[OutputColumn, ...],
+    optional: frozenset[Reads] | set[Reads] = frozenset(),
     within: Literal["shard", "cluster", "corpus"] = "shard",
     statistics: tuple[Statistic, ...] = (),
     min_epochs: int = 1,
@@ -767,6 +792,7 @@ def scorer(
     version : version of the result, see ``Traits``
     reads : inputs
     columns : columns of the score
+    optional : inputs that it also reads if the configuration has them; otherwise they are None
     within : rows passed to one call of ``score``
     statistics, min_epochs : statistics of training dynamics that it reads, and epochs that it needs, see ``Traits``
     fits, check : whether the class has the methods of these declarations, see ``Traits``
@@ -786,6 +812,7 @@ def scorer(
             kind="scorer",
             version=version,
             reads=frozenset(reads),
+            optional=frozenset(optional),
             within=within,
             columns=columns,
             statistics=statistics,

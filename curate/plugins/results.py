@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -223,6 +223,22 @@ class Clustering:
 
     facts: Mapping[str, float] = field(default_factory=dict)
     """Statistics of the fit (inertia, iterations, …), for the manifest and the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Scores of the complete pool with findings about them, from a scorer with ``within="corpus"``."""
+
+    values: NDArray[np.float32]
+    """Scores (n,), or (n, m) for a scorer that declares m columns."""
+
+    _: KW_ONLY
+
+    warnings: tuple[str, ...] = ()
+    """Reasons to distrust the scores, with a remedy, for the log and the report."""
+
+    facts: Mapping[str, float] = field(default_factory=dict)
+    """Finite numbers by name, for the manifest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from curate.kernels.stats.softmax import softmax
 from curate.kernels.types import Codes, FittedState, Matrix, freeze
+from curate.plugins.batches import TargetRows
 from curate.plugins.dynamics import Dynamics, HeldOut, Learner, ProxyModel
 from curate.plugins.registry import PluginSpec
 from curate.pool import embedding_matrix
@@ -99,6 +100,10 @@ class ProxyOutput:
         """Read the fitted state of a trained proxy."""
         return _load_state(self.folder / TRAINED, self.fingerprint)
 
+    def class_names(self) -> pa.Array:
+        """Read the labels by the numbers of their classes, (classes,) strings."""
+        return parquet_io.read(self.folder / schemas.CLASSES_FILE, ["label"])["label"].combine_chunks()
+
     def labels(self, numbers: Sequence[int]) -> Codes:
         """Read the class of each row of some shards, -1 for rows that the proxy was not trained on."""
         paths = (parquet_io.shard_path(self.folder, number) for number in numbers)
@@ -178,6 +183,26 @@ class HeldOutOutput:
 
         labels = np.concatenate([parquet_io.read(path, ["label"])["label"].to_numpy() for path in shard_paths])
         return HeldOut(freeze(labels), self.classes, self.runs, read_probabilities)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetOutput:
+    """Rows of the task that the selection should serve."""
+
+    folder: Path
+    fingerprint: str
+    shards: int
+    """Number of shards."""
+
+    def rows(self, embedding: str) -> TargetRows:
+        """Read all rows, with the vectors of one embed entry."""
+        name = f"embedding_{embedding}"
+        paths = [parquet_io.shard_path(self.folder, number) for number in range(self.shards)]
+        tables = [parquet_io.read(path, ["label", name]) for path in paths]
+        return TargetRows(
+            np.concatenate([embedding_matrix.to_matrix(table[name]) for table in tables]),
+            np.concatenate([table["label"].to_numpy() for table in tables]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from curate.pool.stage_outputs import (
     ScoreOutput,
     SelectOutput,
     SplitOutput,
+    TargetOutput,
 )
 from curate.store import image_files, parquet_io
 from curate.store.arrow_values import leaf_types
@@ -63,6 +64,7 @@ class PoolView:
     cluster_result: ClusterOutput | None = None
     proxy_output: ProxyOutput | None = None
     held_out_output: HeldOutOutput | None = None
+    target_output: TargetOutput | None = None
     score_outputs: tuple[ScoreOutput, ...] = ()
     review_output: ReviewOutput | None = None
     decontaminate_output: DecontaminateOutput | None = None

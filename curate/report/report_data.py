@@ -429,6 +429,71 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemorizedRow:
+    """Row that a model predicts much better if it was trained on the row."""
+
+    id: str
+    text: str
+    label: str
+    memorization: float
+    error: float
+    """Standard error of the memorization."""
+
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TailGroup:
+    """Label or cluster with its number of memorized rows."""
+
+    name: str
+    rows: int
+    """Number of rows with a score."""
+
+    memorized: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongTail:
+    """Memorized rows of the pool: their number, their place, and the cost of their removal."""
+
+    score: str
+    """Name of the score entry."""
+
+    threshold: float
+    """Value above which a row counts as memorized."""
+
+    rows: int
+    """Number of rows with a score."""
+
+    memorized: int
+    kept: int
+    """Number of memorized rows that were kept."""
+
+    accuracy: float
+    """Accuracy on held-out rows of models trained on all rows; NaN if it was not measured, as the next two."""
+
+    accuracy_without_memorized: float
+    accuracy_without_random: float
+    """Accuracy of models trained without as many random rows."""
+
+    cost: float
+    """Accuracy without random rows minus that without memorized rows."""
+
+    cost_error: float
+    """Standard error of ``cost``."""
+
+    labels: tuple[TailGroup, ...]
+    """Labels with the most memorized rows."""
+
+    clusters: tuple[TailGroup, ...]
+    """Clusters with the most memorized rows."""
+
+    examples: tuple[MemorizedRow, ...]
+    """Most memorized rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContaminatedRow:
     """Pool row that was dropped because it overlaps an evaluation text."""
 
@@ -515,6 +580,9 @@ class Report:
 
     conflicts: Conflicts | None = None
     """Conflicting labels; None if the pool has no labels."""
+
+    long_tails: tuple[LongTail, ...] = ()
+    """Long tail by each score of memorization."""
 
     examples: tuple[Examples, ...] = ()
     """Examples of kept rows, followed by one group for each entry that dropped rows."""

@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping
 
 from curate.accounting import Count
-from curate.report import evaluation_text, sentences
+from curate.report import evaluation_text, long_tail_text, sentences
 from curate.report.formatting import short
-from curate.report.report_data import OTHERS, Decontamination, GroundTruthTable, Histogram, Report, Review
+from curate.report.report_data import OTHERS, Decontamination, GroundTruthTable, Histogram, LongTail, Report, Review
 
 
 def summary(report: Report) -> dict[str, object]:
@@ -60,6 +60,7 @@ def summary(report: Report) -> dict[str, object]:
         **_by_source(report.sources, report.unlisted_sources),
         "evidence": evidence,
         "conflicts": _conflicts(report),
+        "long_tails": {part.score: _long_tail(part) for part in report.long_tails},
         "ground_truth": None if report.ground_truth is None else _answered(report.ground_truth),
         "decontamination": None if report.decontamination is None else _checked(report.decontamination),
         "review": None if report.review is None else _reviewed(report.review),
@@ -83,6 +84,15 @@ def _conflicts(report: Report) -> dict[str, object] | None:
     data = dataclasses.asdict(report.conflicts)
     groups = [{**group, "text": short(group["text"], sentences.EXCERPT)} for group in data["groups"]]
     return {**data, "finding": sentences.describe_conflicts(report.conflicts), "groups": groups}
+
+
+def _long_tail(part: LongTail) -> dict[str, object]:
+    """Return a long tail as plain data, with shortened texts."""
+    data = dataclasses.asdict(part)
+    numbers = {key: _number(value) for key, value in data.items() if isinstance(value, float)}
+    examples = [{**row, "text": short(row["text"], sentences.EXCERPT)} for row in data["examples"]]
+    findings = [long_tail_text.describe_number(part), *long_tail_text.describe_cost(part)]
+    return {**data, **numbers, "examples": examples, "findings": findings}
 
 
 def _checked(data_in: Decontamination) -> dict[str, object]:

@@ -76,6 +76,8 @@ def _columns_of_plugin(path: KeyPath, entry: Entry, scores: tuple[str, ...]) -> 
             if isinstance(mark, ConfigReference) and mark.target == "column":
                 seen.add(name)
                 yield ColumnReference((*path, *below), name, ours)
+            elif isinstance(mark, ConfigReference) and mark.target == "group":
+                yield ColumnReference((*path, *below), name, GROUPS)
     for name in built.columns() if "frame" in plugin.traits.reads else ():
         if name not in seen:
             yield ColumnReference((*path, *field_with_column(plugin.cls, built, name)), name, ours)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
@@ -43,6 +43,9 @@ def _table() -> dict[str, Any]:
     table: dict[str, Any] = json.loads(TABLE.read_text(encoding="utf-8"))
     return table
 
+
+_REPETITIONS = ("models", "subsets", "trainings")
+"""Fields of scorers that train the proxy repeatedly, to which their time is proportional."""
 
 _DRIVER_BYTES = 100
 """Memory of a run for each row of the pool, in bytes, for a step whose rows are divided over tasks."""
@@ -88,6 +91,9 @@ def estimate(
     epochs = 1.0 if proxy is None else _count_epochs(proxy)
     if stage in ("proxy", "held_out") or (entry is not None and entry.spec.plugin().traits.reads & PROXY_READS):
         main, threads = main * epochs, threads * epochs
+    if entry is not None and "learner" in entry.spec.plugin().traits.reads:
+        repetitions = _scale(entry, _REPETITIONS)
+        main, threads = main * repetitions, threads * repetitions
     if stage == "cluster" and entry is not None:
         threads *= _count_products(entry, rows)
     rows_at_once, parallel, driver = rows, 1, 0
@@ -111,11 +117,16 @@ def _count_products(entry: Entry, rows: int) -> float:
 
 def _count_epochs(proxy: Entry) -> float:
     """Return the epochs of all runs of a proxy as a multiple of the default, with which it was measured."""
-    given, count = dict(proxy.spec.fields), 1.0
-    for field in fields(proxy.spec.plugin().cls):
-        if field.name in ("epochs", "runs") and isinstance(field.default, int):
-            count *= given[field.name] / field.default
-    return count
+    return _scale(proxy, ("epochs", "runs"))
+
+
+def _scale(entry: Entry, names: Collection[str]) -> float:
+    """Return the product of some fields of a plugin as a multiple of that of their defaults."""
+    given, product = dict(entry.spec.fields), 1.0
+    for field in fields(entry.spec.plugin().cls):
+        if field.name in names and isinstance(field.default, int):
+            product *= given[field.name] / field.default
+    return product
 
 
 def slowdown(entry: Entry | None) -> float:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from curate import paths
 from curate.config.issues import format_path, suggest_name
-from curate.config.model import DECONTAMINATE, Entry
+from curate.config.model import DECONTAMINATE, TARGET, Entry
 from curate.config.yaml_positions import KeyPath
 from curate.errors import CurateError, PluginError, convert_panics
 from curate.plugins.batches import Pool
@@ -492,9 +492,9 @@ class _Texts:
 
 
 def _check_texts(findings: Findings, matches: Mapping[KeyPath, Mapping[str, Any]]) -> None:
-    """Check the columns and the number of rows of evaluation sets, examples, test rows, logs and the ground truth."""
+    """Check the columns and numbers of rows of all files that do not belong to the pool."""
     config, reported = findings.config, set[tuple[KeyPath, str]]()
-    for one in (*_evaluation_sets(config), *_examples(config), *_test_rows(config)):
+    for one in (*_target_rows(config), *_evaluation_sets(config), *_examples(config), *_test_rows(config)):
         patterns = [path for path, _ in referenced_files(config) if path[: len(one.path)] == one.path]
         if not all(path in matches for path in patterns):
             continue  # already an error
@@ -502,7 +502,7 @@ def _check_texts(findings: Findings, matches: Mapping[KeyPath, Mapping[str, Any]
             plain = replace(
                 config.input, corrections=None, id=None, label=None, source=None, tokens=None, types=None, vectors=None
             )
-            if one.path[0] != "evaluate":  # test files have the same format as the input
+            if one.path[0] not in ("evaluate", TARGET):  # these files have the same format as the input
                 plain = replace(plain, text=one.text, image=None, image_folder=None, header=True, delimiter=None)
             how = replace(plain, files=one.files, text=one.text)
             every = match_files(format_path(one.path), *one.files)
@@ -519,8 +519,18 @@ def _check_texts(findings: Findings, matches: Mapping[KeyPath, Mapping[str, Any]
             if not texts.row_count.error and texts.row_count.rows < one.at_least:
                 message = f"there are {texts.row_count.rows:,} texts, at least {one.at_least} are needed"
                 findings.add(one.path, message, f"add more files ({texts.description})")
-    for check in (_check_log, _check_ground_truth):
+    for check in (_check_log, _check_retrievals, _check_ground_truth):
         check(findings, matches)
+
+
+def _target_rows(config: RunConfig) -> Iterator[_Texts]:
+    section = config.target
+    if section is None:
+        return
+    path, files = (TARGET, "files"), (section.files,) if isinstance(section.files, str) else section.files
+    yield _Texts(path, path if section.text is None else (TARGET, "text"), files, section.text or config.input.text)
+    if section.label is not None:
+        yield _Texts(path, (TARGET, "label"), files, section.label)
 
 
 def _evaluation_sets(config: RunConfig) -> Iterator[_Texts]:
@@ -558,6 +568,23 @@ def _check_log(findings: Findings, matches: Mapping[KeyPath, Mapping[str, Any]])
     """Check the labels of the proxy, and the first lines of its training log."""
     if ("proxy", "files") in matches and findings.config.input.label is not None:
         check_proxy(findings, list(matches["proxy", "files"]), _labels(findings), exact=False)
+
+
+def _check_retrievals(findings: Findings, matches: Mapping[KeyPath, Mapping[str, Any]]) -> None:
+    """Check the first lines of the logs of retrievals."""
+    from curate.stages.score import retrieval_log
+
+    for number, entry in enumerate(findings.config.score):
+        path: KeyPath = ("score", number, "files")
+        if "retrievals" not in entry.spec.plugin().traits.reads:
+            continue
+        for name in matches.get(path, ()):
+            try:
+                retrieval_log.check(paths.parse_path(name))
+            except CurateError as error:
+                message = ": ".join(filter(None, (error.where, error.message)))
+                findings.add(path, message, error.hint, type(error))
+                break
 
 
 def check_proxy(findings: Findings, logs: Sequence[str], labels: Collection[str], *, exact: bool) -> None:

@@ -218,6 +218,9 @@ def held_out_columns(runs: int) -> list[str]:
     return [f"log_probabilities_r{run:02d}" for run in range(runs)]
 
 
+CLASSES_FILE = "classes.parquet"
+"""Name of the file with the labels of the classes of a proxy, in its folder."""
+
 CLASSES = pa.schema([pa.field("class", pa.int32(), nullable=False), pa.field("label", pa.string(), nullable=False)])
 """Schema of ``proxy/classes.parquet``: labels by the numbers in the column ``label`` of proxy shards."""
 
@@ -226,6 +229,25 @@ def score(columns: Sequence[str], facts: Mapping[str, str]) -> pa.Schema:
     """Return the schema of a score shard: ``id`` and one float32 column per score."""
     fields = [pa.field(name, pa.float32()) for name in columns]
     return pa.schema([_ID, *fields], metadata={f"curate.{key}": text for key, text in facts.items()})
+
+
+def target(dimensions: Mapping[str, int]) -> pa.Schema:
+    """Return the schema of a target shard, with a column of vectors for each embed entry, of these dimensions.
+
+    ``label`` is the number of the label among those of the pool, -1 for none; ``in_pool`` marks the rows whose content
+    is also in the pool.
+    """
+    return pa.schema(
+        [
+            _ID,
+            pa.field("label", pa.int32(), nullable=False),
+            pa.field("in_pool", pa.bool_(), nullable=False),
+            *(
+                pa.field(f"embedding_{name}", pa.list_(pa.float32(), length), nullable=False)
+                for name, length in dimensions.items()
+            ),
+        ]
+    )
 
 
 def check(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:

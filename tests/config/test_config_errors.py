@@ -25,8 +25,8 @@ ENTRIES = [  # what stands after the base's seven lines, where the errors stand
         id="an unknown key at the top level",
     ),
     pytest.param(
-        "select:\n  - {use: any, keep: 5}\ntarget: {files: a.jsonl}\n",
-        ["x.yaml:10:1: target"],
+        "select:\n  - {use: any, keep: 5}\nmixture: {files: a.jsonl}\n",
+        ["x.yaml:10:1: mixture"],
         id="a section of a later release is an unknown key",
     ),
     pytest.param(

@@ -57,6 +57,12 @@ def log(path):
     return path
 
 
+def retrievals(path):
+    lines = [{"query": q, "id": f"r{(7 * q + n):04d}", "rank": n, "utility": n % 2} for q in range(9) for n in range(4)]
+    Path(path).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
 def model(path, monkeypatch):
     """Create a model folder and a fake library that loads a model from it."""
     Path(path).mkdir()
@@ -92,6 +98,11 @@ CASES = {
         "score",
         lambda _: {"score": [{"use": "perplexity", "files": examples("a.jsonl")}]},
         "a.jsonl",
+    ),
+    ("scorer", "retrieval_importance", "files"): (
+        "score",
+        lambda _: {"score": [{"use": "retrieval_importance", "files": retrievals("r1.jsonl").replace("1", "*")}]},
+        "r1.jsonl",
     ),
     ("scorer", "quality_classifier", "positive"): (
         "score",
@@ -202,7 +213,7 @@ def test_a_tokenizer_is_known_by_content_and_loaded_again_in_the_same_process(po
     assert tokens_after == 60 < tokens_before  # every text is one unknown word
 
 
-@pytest.mark.parametrize("kind", ["files", "vectors", "decontaminate", "plugins"])
+@pytest.mark.parametrize("kind", ["files", "vectors", "target", "decontaminate", "plugins"])
 def test_a_byte_changed_in_what_the_other_sections_name_is_noticed(pool, config, kind):
     settings = config()
     path = pool / "a.jsonl"
@@ -212,9 +223,9 @@ def test_a_byte_changed_in_what_the_other_sections_name_is_noticed(pool, config,
         settings["input"]["vectors"] = ".npy"
         settings["embed"] = {"use": "column"}
         path = pool / "b.npy"
-    elif kind == "decontaminate":
+    elif kind in ("decontaminate", "target"):
         path = Path(examples("exam.jsonl"))
-        settings["decontaminate"] = {"files": "exam.jsonl"}
+        settings[kind] = {"files": "exam.jsonl"}
     elif kind == "plugins":
         path = Path("mine.py")
         path.write_text(PLUGIN)
@@ -223,12 +234,10 @@ def test_a_byte_changed_in_what_the_other_sections_name_is_noticed(pool, config,
     curate.run(settings)
     assert not stale(settings)
     edited(path, path.read_bytes().index(b"number 1") + 7 if kind == "files" else path.stat().st_size - 3)
-    assert {"files": "input", "vectors": "input", "decontaminate": "decontaminate", "plugins": "score"}[kind] in stale(
-        settings
-    )
+    assert {"files": "input", "vectors": "input", "plugins": "score"}.get(kind, kind) in stale(settings)
 
 
-@pytest.mark.parametrize("of", ["pool", "log", "examples", "set", "field"])
+@pytest.mark.parametrize("of", ["pool", "log", "examples", "set", "target", "field"])
 def test_verify_hashes_files_with_equal_timestamps(pool, config, command, monkeypatch, of):
     monkeypatch.setattr(paths, "read_stamp", lambda path: {"size": path.stat().st_size})  # a file system without times
     settings, path, stage = config(), pool / "a.jsonl", "input"
@@ -241,6 +250,9 @@ def test_verify_hashes_files_with_equal_timestamps(pool, config, command, monkey
     elif of == "set":
         path, stage = Path(examples("exam.jsonl")), "decontaminate"
         settings["decontaminate"] = {"files": "exam.jsonl"}
+    elif of == "target":
+        path, stage = Path(examples("exam.jsonl")), "target"
+        settings["target"] = {"files": "exam.jsonl"}
     elif of == "field":
         Path("mine.py").write_text(PLUGIN)
         path, stage = Path("one"), "score"

@@ -17,7 +17,7 @@ from curate.errors import CurateError
 from curate.executors.serial import Serial
 from curate.plugins import registry
 from curate.plugins.fields import expand_nested, fields, item_type, iter_marks, key_type, nested_dataclass
-from curate.plugins.interfaces import ConfigReference, ExampleFiles, ExistingFiles, TemplateField
+from curate.plugins.interfaces import PROXY_READS, ConfigReference, ExampleFiles, ExistingFiles, TemplateField
 from curate.plugins.kinds import KINDS
 from curate.progress import NullProgress
 from curate.stages import preflight
@@ -124,16 +124,18 @@ def refused(path: Path) -> str:
 @pytest.mark.parametrize(("section", "use", "field", "value"), CASES, ids=lambda one: str(one)[:20])
 def test_a_name_of_nothing_is_found_by_check_and_by_run(written, section, use, field, value):
     Path("texts.jsonl").write_text("".join(f'{{"text": "good text {n}", "id": "e{n}"}}\n' for n in range(60)))
-    given = {"files": "texts.jsonl"} if section == "decontaminate" else {}
+    given = {"files": "texts.jsonl"} if section in ("decontaminate", "target") else {}
     base = json.loads(written().read_text())
     plain = {**base.get(section, {}), **given, field: value} if section not in ENTRY_SECTIONS else {}
     built = plain or entry(section, use, field, value)
-    message = refused(written(**{section: built}))
+    reads = registry.get("scorer", use).traits.reads if section == "score" and use else frozenset()
+    proxy = {"proxy": {"use": "logistic"}} if reads & PROXY_READS else {}
+    message = refused(written(**proxy, **{section: built}))
     key = field.replace("*", "0")
     assert any(line.startswith("config.yaml:") and f".{key}" in line for line in message.splitlines()), message
     if value == NOWHERE:
         assert "no file matches 'nowhere/*.jsonl'" in message
-    elif section != "decontaminate" and field != "text":
+    elif section not in ("decontaminate", "target") and field != "text":
         assert f"no input file has a column '{WRONG}'; did you mean 'topic'?" in message
 
 
@@ -146,6 +148,8 @@ def test_the_keys_are_found():
         ("input", "", "label"),
         ("input", "", "source"),
         ("input", "", "types"),
+        ("target", "", "files"),
+        ("target", "", "text"),
         ("decontaminate", "", "files"),
         ("decontaminate", "", "text"),
         ("evaluate", "", "files"),
@@ -210,6 +214,10 @@ MISTAKES = {
     "an evaluation set without its text": (
         {"decontaminate": {"files": "log.jsonl", "text": "question"}},
         "decontaminate.text: no file of decontaminate.files has a column 'question'; there are: id, epoch",
+    ),
+    "target rows without the column of labels": (
+        {"target": {"files": "log.jsonl", "text": "id", "label": "kind"}},
+        "target.label: no file of target.files has a column 'kind'; did you mean 'id'?",
     ),
     "a run directory with other files": ({"run": "pool"}, "the folder is not empty and not a run directory"),
     "a run directory that is a file": ({"run": "few.jsonl"}, "few.jsonl is a file, expected a folder"),

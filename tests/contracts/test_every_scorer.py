@@ -21,11 +21,12 @@ from curate.kernels.parallel import THREADS_VARIABLE
 from curate.kernels.stats.softmax import softmax
 from curate.kernels.types import Images
 from curate.plugins import registry
-from curate.plugins.batches import ScoreBatch
+from curate.plugins.batches import Retrievals, ScoreBatch, TargetRows
 from curate.plugins.dynamics import Dynamics, HeldOut, Learner, ProxyModel, compute_logits
 from curate.plugins.interfaces import ExampleFiles
 from curate.plugins.proxies.logistic import Logistic
 from curate.plugins.proxies.mlp import MLP
+from curate.plugins.results import Scores
 from curate.pool import embedding_matrix
 from tests.encoded_images import needs_pillow, pictures
 
@@ -42,6 +43,9 @@ SUPPLIED = {
     "input_gradients": (),
     "held_out": ("held_out",),
     "learner": ("learner",),
+    "group": ("groups", "group_names"),
+    "retrievals": ("retrievals",),
+    "target": ("target",),
 }
 TEXTS = [
     "The quick brown fox jumps over the lazy dog.",
@@ -55,6 +59,14 @@ TEXTS = [
 ]
 
 
+FEW = {
+    "beta_shapley": {"trainings": 12},
+    "data_banzhaf": {"trainings": 12},
+    "data_oob": {"models": 40},
+    "memorization": {"subsets": 16},
+}
+"""Fields with which a scorer trains a few models only."""
+
 # ---------------------------------------------------------------- building an instance and a batch for it
 
 
@@ -66,7 +78,7 @@ def declared(name):
 def build(name):
     """Return an instance; a scorer that is fitted is fitted on texts that differ by field."""
     record = registry.get("scorer", name)
-    built = record.cls(**record.traits.example)
+    built = record.cls(**record.traits.example, **FEW.get(name, {}))
     if not declared(name).fits:
         return built
     fields = [
@@ -111,6 +123,8 @@ def make_batch(name, n, seed, *, twins=False, texts=None):
     labels = [None, "a", "b"]
     x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
     codes = rng.integers(-1, 3, n).astype(np.int32)[rows]
+    groups = rng.integers(-1, 3, n).astype(np.int32)
+    groups[0] = 0  # the buyer
     return only_what_is_read(
         name,
         texts=[texts[row] for row in rows],
@@ -119,8 +133,25 @@ def make_batch(name, n, seed, *, twins=False, texts=None):
         cluster=rng.integers(-1, 3, n).astype(np.int32)[rows],
         centroids=(centroids / np.linalg.norm(centroids, axis=1, keepdims=True)).astype(np.float32),
         labels=[labels[i] for i in rng.integers(0, 3, n)[rows]],
+        groups=groups[rows],
+        group_names=("manual", "tickets", "web"),
+        retrievals=retrieved(rng, n),
+        target=target_rows(6),
         **trained(name, x[rows], codes),
     )
+
+
+def retrieved(rng, n):
+    """Return the log of four queries that retrieve all rows in some order."""
+    rows = np.concatenate([rng.permutation(n) for _ in range(4)])
+    return Retrievals(rows, np.arange(5) * n, rng.random(4 * n), n)
+
+
+def target_rows(d):
+    """Return five target rows from a closed formula, one without a label."""
+    x = np.cos(np.outer(np.arange(1, 6), np.arange(1, d + 1) ** 1.2))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    return TargetRows(x.astype(np.float32), (np.arange(5) % 4 - 1).astype(np.int32))
 
 
 def trained(name, x, labels):
@@ -147,9 +178,9 @@ def take(batch, rows):
 
     def part(field):
         value = getattr(batch, field)
-        if value is None or field == "centroids":
+        if value is None or field in ("centroids", "group_names", "target"):
             return value
-        if isinstance(value, Dynamics | HeldOut | Learner | Images):
+        if isinstance(value, Dynamics | HeldOut | Learner | Images | Retrievals):
             return value.take(rows)
         return value[rows] if isinstance(value, np.ndarray) else [value[row] for row in rows]
 
@@ -157,16 +188,19 @@ def take(batch, rows):
 
 
 def score(name, batch, seed=0):
-    return build(name).score(batch, np.random.default_rng(seed))
+    result = build(name).score(batch, np.random.default_rng(seed))
+    return result.values if isinstance(result, Scores) else result
 
 
 def contents(batch):
-    of_proxy = ("dynamics", "held_out", "learner")
-    values = [getattr(batch, field.name) for field in dataclasses.fields(batch) if field.name not in of_proxy]
+    objects = ("dynamics", "held_out", "learner", "target")
+    values = [getattr(batch, field.name) for field in dataclasses.fields(batch) if field.name not in objects]
     if batch.dynamics is not None:
         values += [batch.dynamics.labels, batch.dynamics.probabilities(0, 0)]
     if batch.held_out is not None:
         values += [batch.held_out.labels, batch.held_out.probabilities(0)]
+    if batch.target is not None:
+        values += [batch.target.labels, batch.target.embeddings]
     if batch.learner is not None:
         values += [batch.learner.labels, batch.learner.embeddings]
     return [value.tobytes() if isinstance(value, np.ndarray) else repr(value) for value in values]
@@ -192,7 +226,7 @@ def same(found, expected):
 
 @every_scorer
 @given(n=sizes, seed=seeds, twins=st.booleans())
-def test_one_float32_per_row_and_column_and_null_only_without_a_label(name, n, seed, twins):
+def test_one_float32_per_row_and_column_and_null_only_without_a_label_or_group(name, n, seed, twins):
     batch = make_batch(name, n, seed, twins=twins)
     result = score(name, batch)
     columns = len(declared(name).columns)
@@ -202,10 +236,16 @@ def test_one_float32_per_row_and_column_and_null_only_without_a_label(name, n, s
     unlabeled = supplied[0].labels < 0 if supplied else np.zeros(n, bool)
     if "label" in declared(name).reads:
         unlabeled = np.array([label is None for label in batch.labels])
+    if {"embedding", "group"} <= declared(name).reads:  # compares groups with the first one
+        unlabeled = batch.groups < 0
+        if len(np.unique(batch.embeddings[batch.groups == 0], axis=0)) < 2:
+            return  # which does not vary
     assert np.isnan(result[unlabeled]).all()
     x = batch.embeddings if batch.learner is None else batch.learner.embeddings
     if {"label", "learner"} & declared(name).reads and len(np.unique(x[~unlabeled], axis=0)) < 2:
         return  # there is no other labeled row
+    if batch.learner is not None and len(np.unique(batch.learner.embeddings[~unlabeled], axis=0)) < 2:
+        return
     assert np.isfinite(result[~unlabeled]).all()
 
 
@@ -240,9 +280,10 @@ def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
     assert len(runs) == 1
 
 
-@every_scorer
+@pytest.mark.parametrize("name", [one for one in IN_GROUPS if "retrievals" not in declared(one.values[0]).reads])
 @given(n=st.integers(2, 40), seed=seeds)
 def test_rows_that_are_the_same_score_the_same(name, n, seed):
+    """A log of retrievals knows copies by their ids, and may rank them differently."""
     result = score(name, make_batch(name, n, seed, twins=True))
     half = (n + 1) // 2
     same(result[half:], result[: n - half])
@@ -331,7 +372,16 @@ def golden_result(name):
         cluster=(source % 4 - 1).astype(np.int32),
         centroids=(centroids / np.linalg.norm(centroids, axis=1, keepdims=True)).astype(np.float32),
         labels=[[None, "a", "b"][row % 3] for row in source],
+        target=target_rows(4),
         **trained(name, x, (source % 4 - 1).astype(np.int32)),
+        groups=(source % 4 - 1).astype(np.int32),
+        group_names=("manual", "tickets", "web"),
+        retrievals=Retrievals(
+            np.argsort(np.sin(np.outer(i[:6] + 1, 7 * i + 1)), axis=1).ravel(),
+            np.arange(7) * 24,
+            np.cos(np.arange(144.0)),
+            24,
+        ),
     )
     result = score(name, batch).astype(float).round(5)
     return np.where(np.isnan(result), None, result).tolist()

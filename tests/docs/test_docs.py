@@ -110,6 +110,7 @@ FULL: dict[str, Any] = {
     **{"proxy": {"use": "recorded", "files": "log.jsonl"}, "score": [{"use": "length"}], "guard": {"min_rows": 1}},
     **{
         "review": {"by": ["length"]},
+        "target": {"files": "task.jsonl"},
         "decontaminate": {"files": "test.jsonl"},
         "select": [{"use": "uniform", "keep": 1}],
         "refresh": {"refit": "drift"},
@@ -143,7 +144,7 @@ def test_the_page_of_the_configuration_names_every_key_and_those_that_may_not_be
     required = {key for key, (_, default) in pages["Top level"].items() if default == "required"}
     assert pages["Top level"].keys() == FULL.keys()
     assert required == {key for key in FULL if missing({name: FULL[name] for name in FULL if name != key})}
-    for section in ("input", "decontaminate", "split", "guard", "refresh", "evaluate"):
+    for section in ("input", "target", "decontaminate", "split", "guard", "refresh", "evaluate"):
         needed = {key for key, (_, default) in pages[section].items() if default.startswith("required")}
         least = {name: FULL[name] for name in required}
         assert missing({**least, section: {}}) == bool(needed)

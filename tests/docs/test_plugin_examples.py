@@ -66,7 +66,7 @@ def finished(tmp_path_factory) -> Path:
             "id": f"r{number}",
             "text": text(rng),
             "topic": f"t{number % 3}",
-            "source": f"s{number % 2}",
+            "source": ("manual", "web")[number % 2],
             "image": f"{number % 60}.png",
             "states": [rng.randrange(3) for _ in range(5)],
             "embedding": [rng.gauss(0, 1) for _ in range(8)],
@@ -78,7 +78,13 @@ def finished(tmp_path_factory) -> Path:
         for epoch in range(2)
         for row in rows
     ]
-    for name, lines in (("pool/a", rows), ("logs/a", log), ("good", rows[:30])):
+    retrievals = [
+        {"query": query, "id": rows[(7 * query + rank) % 80]["id"], "rank": rank, "utility": rank % 2}
+        for query in range(20)
+        for rank in range(10)
+    ]
+    files = {"pool/a": rows, "logs/a": log, "good": rows[:30], "retrievals": retrievals}
+    for name, lines in files.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     for number in range(60):
         (folder / "pool" / f"{number}.png").write_bytes(picture(number))

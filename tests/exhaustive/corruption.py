@@ -72,6 +72,7 @@ CONFIG: dict[str, Any] = {
         {"use": "consistency"},
         {"use": "perplexity"},
     ],
+    "target": {"files": "held.jsonl"},
     "decontaminate": {"files": {"held": "held.jsonl"}, "ngram_size": 4, "min_words": 3, "min_similarity": 0.999},
     "select": [
         {"use": "exact_duplicates", "against": "published"},

@@ -44,6 +44,7 @@ SECTIONS: dict[str, type] = {
     "input": model.InputConfig,
     "guard": model.GuardConfig,
     "refresh": model.RefreshConfig,
+    "target": model.TargetConfig,
     "decontaminate": model.DecontaminateConfig,
     "evaluate": model.EvaluateConfig,
     "export": model.ExportConfig,

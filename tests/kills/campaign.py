@@ -47,7 +47,20 @@ FLIGHT = 0.03
 """Seconds that a process may fly on after the moment."""
 
 EXECUTORS = {"serial": ["--executor", "serial"], "processes": ["--workers", "2"]}
-STAGES = ("input", "embed", "cluster", "proxy", "held_out", "score", "review", "select", "split", "export", "run")
+STAGES = (
+    "input",
+    "embed",
+    "cluster",
+    "proxy",
+    "held_out",
+    "target",
+    "score",
+    "review",
+    "select",
+    "split",
+    "export",
+    "run",
+)
 ENDED = {"group": [-9], "driver": [-9], "worker": [0], "sigterm": [143, -15], "sigint": [130, -2]}
 """The kinds of kill, and how a run that met one ends: when Python itself is shutting down, by the signal."""
 
@@ -87,6 +100,7 @@ CONFIG: dict[str, Any] = {
     "proxy": {"use": "logistic", "epochs": 2},
     "score": [{"use": "prototypicality"}, {"use": "length"}, {"use": "density"}, {"use": "consistency"}],
     "review": {"rows": 8, "n_neighbors": 2},
+    "target": {"files": "task.jsonl", "label": "topic"},
     "select": [
         {"use": "where", "drop": "stars = 4"},
         {"use": "semdedup", "min_similarity": 0.95, "embedding": "letters", "n_probe": 1},
@@ -178,6 +192,8 @@ def prepare(folder: Path) -> dict[str, Path]:
     empty = states["empty"]
     empty.mkdir(parents=True)
     write_pool(empty / "pool", BEFORE)
+    (empty / "task.jsonl").write_text("".join(json.dumps(_row(number, edited=False)) + "\n" for number in (3, 80, 81)))
+    np.save(empty / "task.npy", np.eye(8, dtype=np.float32)[:3])
     (empty / "letters.py").write_text(LETTERS)
     (empty / "config.yaml").write_text(json.dumps(CONFIG))  # JSON is YAML
     done = folder / "done"

@@ -19,10 +19,13 @@ from curate.report.report_data import (
     Example,
     Examples,
     LabelGroup,
+    LongTail,
+    MemorizedRow,
     Neighbors,
     PoolMap,
     Report,
     Stage,
+    TailGroup,
     Tokens,
 )
 
@@ -174,9 +177,30 @@ def report(seed: int = 0) -> Report:
                 ),
             ),
         ),
+        long_tails=(long_tail(),),
         examples=tuple(examples(entry) for entry in ("", *ENTRIES)),
         config="curate: 1\nrun: runs/autumn\nseed: 0\ninput: {files: pool/*.jsonl}\nselect:\n- use: where\n",
         reproduce=("pip install curate-data==0.1.0", "curate run configs/autumn.yaml"),
+    )
+
+
+def long_tail(cost: float = 0.012, memorized: int = 31) -> LongTail:
+    """Return the long tail of a pool, with a hostile text and label."""
+    row = MemorizedRow(id="row-00007", text=HOSTILE, label=HOSTILE, memorization=0.83, error=0.04, kept=True)
+    return LongTail(
+        score="memorization",
+        threshold=0.25,
+        rows=4_900,
+        memorized=memorized,
+        kept=min(memorized, 12),
+        accuracy=0.912,
+        accuracy_without_memorized=0.891,
+        accuracy_without_random=0.891 + cost,
+        cost=cost,
+        cost_error=0.004,
+        labels=(TailGroup(name=HOSTILE, rows=60, memorized=9), TailGroup(name="tides", rows=4, memorized=2)),
+        clusters=(TailGroup(name="3 · moon, tide", rows=90, memorized=11),),
+        examples=(row,) if memorized else (),
     )
 
 

@@ -90,6 +90,20 @@ def test_more_epochs_of_the_proxy_take_longer_to_train_and_to_read(epochs, runs)
     assert estimate("score", usual.score[1], 4_000, 600, other.proxy) == estimate("score", usual.score[1], 4_000, 600)
 
 
+def test_more_trainings_take_longer():
+    data = {
+        **CONFIG,
+        "input": {**CONFIG["input"], "label": "topic"},
+        "proxy": {"use": "logistic"},
+        "score": [{"use": "data_oob"}, {"use": "data_oob", "name": "more", "models": 700}],
+        "select": [{"use": "top_k", "keep": 1, "quality": "more"}],
+    }
+    settings = config_from_dict(data)
+    few, many = (estimate("score", one, 2_000, 600, settings.proxy).seconds for one in settings.score)
+    assert many == pytest.approx(7 * few)
+    assert few > 0
+
+
 def test_memory_of_a_step_with_tasks_is_that_of_a_shard():
     settings = config_from_dict(CONFIG | {"select": [{"use": "minhash"}, {"use": "facility_location", "keep": 1}]})
     minhash, facility_location = settings.select

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from curate.kernels.linalg.cosines import cosine_distances, euclidean_distances
-from curate.kernels.types import Matrix, Positions32, Vector
+from curate.kernels.types import Matrix, Positions32, Rows, Vector
 
 MIN_DISTANCE = 1e-3  # the distance of duplicates, so that their density is finite
 
@@ -46,17 +46,18 @@ def knn_density(x: Matrix, indices: Positions32, similarities: Matrix, dimension
     return log_density(distances, len(x), n_dimensions)
 
 
-def neighbor_distances(x: Matrix, indices: Positions32, similarities: Matrix) -> Matrix:
+def neighbor_distances(x: Matrix, indices: Positions32, similarities: Matrix, *, queries: Rows | None = None) -> Matrix:
     """Compute the Euclidean distances of unit rows to their neighbors, at least 0.001 and at most 2.
 
     Parameters
     ----------
     x : (n, d) float32, rows of unit length
-    indices, similarities : (n, k) the neighbors of each row, as ``knn`` returns them
+    indices, similarities : (m, k) the neighbors of each of the ``queries``, as ``knn`` returns them
+    queries : (m,) rows of ``x``; None = all n
 
     Returns
     -------
-    (n, k) float32, ascending
+    (m, k) float32, ascending
 
     Examples
     --------
@@ -65,7 +66,7 @@ def neighbor_distances(x: Matrix, indices: Positions32, similarities: Matrix) ->
     >>> (neighbor_distances(x, indices, similarities) ** 2).round().tolist()
     [[2.0, 4.0], [2.0, 2.0], [2.0, 4.0]]
     """
-    rows = np.repeat(np.arange(len(x)), indices.shape[1])
+    rows = np.repeat(np.arange(len(x)) if queries is None else queries, indices.shape[1])
     gaps = cosine_distances(similarities.ravel(), x, x, rows, indices.ravel())
     return np.maximum(np.sort(euclidean_distances(gaps).reshape(indices.shape), axis=1), np.float32(MIN_DISTANCE))
 

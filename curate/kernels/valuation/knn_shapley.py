@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from curate.kernels.parallel import block_slices, map_blocks
-from curate.kernels.types import Codes, Matrix, Numbers
+from curate.kernels.types import Codes, Matrix, Numbers, Rows, Vector
+
+VoteWeight = Literal["none", "similarity"]
+"""Weight of a neighbor's vote: 1, or its cosine similarity, at least 0."""
 
 _TESTS = 16  # test rows that a thread sorts at a time
 _LOW = np.uint64(0xFFFFFFFF)
 
 
-def knn_shapley(x: Matrix, labels: Codes, test: Matrix, test_labels: Codes, n_neighbors: int) -> Numbers:
+def knn_shapley(
+    x: Matrix, labels: Codes, test: Matrix, test_labels: Codes, n_neighbors: int, weight: VoteWeight = "none"
+) -> Numbers:
     """Compute the Shapley value of each training row for the accuracy of K nearest neighbors.
 
-    The utility of a set of training rows for a test row is the share of its K nearest rows in the set that have the
-    label of the test row, where missing neighbors count as wrong: with a large K, also more than the number of rows.
-    The value is the mean over the test rows.
+    The utility of a set of training rows for a test row is the sum of the votes of its K nearest rows in the set,
+    divided by K. A vote is the weight of a row that has the label of the test row, and 0 of any other row. Missing
+    neighbors count as 0: with a large K, also more than the number of rows. The value is the mean over the test rows.
 
     Parameters
     ----------
@@ -25,6 +32,8 @@ def knn_shapley(x: Matrix, labels: Codes, test: Matrix, test_labels: Codes, n_ne
     test : (m, d) float32 test rows of unit length, m >= 1
     test_labels : (m,) int32
     n_neighbors : K
+    weight : "none" weighs every vote 1, so that the utility is the share of correct neighbors; "similarity" weighs it
+        by the cosine similarity, at least 0
 
     Returns
     -------
@@ -34,12 +43,17 @@ def knn_shapley(x: Matrix, labels: Codes, test: Matrix, test_labels: Codes, n_ne
     -----
     Cost: O(m n (d + log n)) time; memory of 16 n similarities a thread. Ties of the similarity go to the lowest row.
 
+    The utility adds the votes of the nearest rows, so the values of two rows that are adjacent in the order differ by
+    their own votes only, and the recursion of the paper holds for any weight that depends on the row alone. It does not
+    hold for weights that are normalized over the K neighbors, for which exact values take O(n^K) time in that paper.
+
     Deviations: the last term is min(K, n) / (n K), which is right for n < K as well; the authors' code has 1 / n.
 
     References
     ----------
     Jia et al. (2019), Efficient Task-Specific Data Valuation for Nearest Neighbor Algorithms, arXiv:1908.08619,
-    theorem 1.
+    theorem 1. Normalized weights, which are not offered: Wang et al. (2024), Efficient Data Shapley for Weighted
+    Nearest Neighbor Algorithms, arXiv:2401.11103.
 
     Examples
     --------
@@ -49,19 +63,22 @@ def knn_shapley(x: Matrix, labels: Codes, test: Matrix, test_labels: Codes, n_ne
     [0.25, -0.25, 0.25, 0.25, 0.0]
     """
     n, k = len(x), n_neighbors
-    places = np.arange(1, n)
-    weight = np.minimum(k, places) / (places * k)
+    places = np.arange(n - 1, 0, -1)
+    share = np.minimum(k, places) / (places * k)
     last = min(k, n) / (n * k)
 
     def of_block(block: slice) -> Numbers:
         total = np.zeros(n)
         values = np.empty(n)
         for similarity, label in zip(test[block] @ x.T, test_labels[block], strict=True):
-            order = _descending(similarity)
-            matches = (labels[order] == label).astype(np.float64)
-            values[-1] = last * matches[-1]
-            values[:-1] = (matches[:-1] - matches[1:]) * weight
-            total[order] += np.cumsum(values[::-1])[::-1]
+            order = _farthest_first(similarity)
+            votes = (labels[order] == label).astype(np.float64)
+            if weight == "similarity":
+                votes *= np.maximum(similarity[order], 0)
+            values[0] = last * votes[0]
+            np.subtract(votes[1:], votes[:-1], out=values[1:])
+            values[1:] *= share
+            total[order] += np.cumsum(values, out=values)
         return total
 
     total = np.zeros(n)
@@ -70,15 +87,16 @@ def knn_shapley(x: Matrix, labels: Codes, test: Matrix, test_labels: Codes, n_ne
     return total / len(test)
 
 
-def _descending(values: np.ndarray) -> np.ndarray:
-    """Return the order of descending float32 values, ties to the lowest index.
+def _farthest_first(similarity: Vector) -> Rows:
+    """Return the order of ascending float32 values, ties to the highest index: the reverse of nearest first.
 
-    >>> _descending(np.array([0.5, -1, 2, 0.5, -0.0, 0.0], np.float32)).tolist()
-    [2, 0, 3, 4, 5, 1]
+    >>> _farthest_first(np.array([0.5, -1, 2, 0.5, -0.0, 0.0], np.float32)).tolist()
+    [1, 5, 4, 3, 0, 2]
     """
-    bits = (values + np.float32(0)).view(np.uint32).astype(np.uint64)  # + 0 turns -0 into 0
-    sign = np.uint64(1 << 31)
-    ascending = np.where(bits & sign, ~bits & _LOW, bits | sign)
-    keys = ((_LOW - ascending) << np.uint64(32)) | np.arange(len(values), dtype=np.uint64)
-    keys.sort()  # four times faster than a stable order of floats
-    return (keys & _LOW).astype(np.intp)
+    bits = (similarity + np.float32(0)).view(np.int32)  # + 0 turns -0 into 0
+    bits ^= (bits >> 31) | np.int32(-(2**31))  # unsigned, they now ascend with the values
+    keys = bits.view(np.uint32).astype(np.uint64)
+    keys <<= np.uint64(32)
+    keys |= _LOW - np.arange(len(similarity), dtype=np.uint64)
+    keys.sort()  # several times faster than a stable order of floats
+    return (~keys & _LOW).astype(np.intp)

@@ -1,114 +1,61 @@
-"""Influence of a row on the mean loss of the pool."""
+"""Influence of a row on the mean loss of target rows, of held-out rows, or of the pool."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 
+from curate.errors import PluginError
+from curate.kernels.influence import inverse_hessian
+from curate.kernels.influence.softmax_layer import (
+    SoftmaxLayer,
+    error_moments,
+    gradient_products,
+    mean_gradient,
+    mean_hessian_eigenvalue,
+    mean_squared_error,
+    mean_squared_input,
+    squared_gradient_norms,
+)
 from curate.kernels.linalg.kronecker import kronecker_solve
-from curate.kernels.parallel import block_slices, map_blocks
-from curate.kernels.types import Codes, Matrix, Numbers, Vector
-from curate.plugins.batches import ScoreBatch, require
-from curate.plugins.dynamics import Dynamics
-from curate.plugins.interfaces import OutputColumn, scorer
+from curate.kernels.types import Numbers, Vector
+from curate.plugins.batches import ScoreBatch
+from curate.plugins.interfaces import ConfigReference, OutputColumn, scorer
+from curate.plugins.trained_layers import Reference, TrainedLayers, mean_over_trainings, sum_over_groups
 
-_ROWS = 4096
+Method = Literal["kronecker", "exact", "conjugate_gradient", "lissa", "datainf"]
 
-
-def layer_influence(embeddings: Matrix, probabilities: Matrix, labels: Codes, damping: float) -> Numbers:
-    """Compute the influence ∇L(all)ᵀ (H + λI)⁻¹ ∇L(row) of each row on the mean loss of a softmax layer.
-
-    The gradient of a row with respect to the weights of the layer is δxᵀ, where δ is its probabilities minus its
-    one-hot label. The Hessian H is approximated by the Kronecker product of E[δδᵀ] and E[xxᵀ].
-
-    Parameters
-    ----------
-    embeddings : (n, d) float32, n >= 1
-    probabilities : (n, n_classes) float32, output of the layer
-    labels : (n,) int32 in 0 … n_classes − 1
-    damping : λ in units of the mean eigenvalue of the Kronecker product, above 0
-
-    Returns
-    -------
-    (n,) float64; positive if a step on the row lowers the mean loss; all 0 if there are no errors
-
-    Notes
-    -----
-    Cost: O(n d (d + n_classes) + d³ + n_classes³) time; O(n + d² + n_classes²) memory, and some blocks of 4,096 rows.
-
-    References
-    ----------
-    Influence functions: Koh & Liang (2017), "Understanding black-box predictions via influence functions", ICML,
-    equation 2. Kronecker factors: Grosse et al. (2023), arXiv:2308.03296.
-
-    Examples
-    --------
-    >>> x, p = np.array([[1, 0], [1, 0], [1, 0]], np.float32), np.full((3, 2), 0.5, np.float32)
-    >>> layer_influence(x, p, np.array([0, 0, 1], np.int32), 1.0).round(3).tolist()
-    [0.267, 0.267, -0.267]
-    """
-    n, d = embeddings.shape
-    n_classes = probabilities.shape[1]
-
-    def errors(rows: slice) -> Numbers:
-        error = probabilities[rows].astype(np.float64)
-        error[np.arange(len(error)), labels[rows]] -= 1
-        return error
-
-    def moments(rows: slice) -> tuple[Numbers, Numbers, Numbers]:
-        error, x = errors(rows), embeddings[rows].astype(np.float64)
-        return error.T @ error, x.T @ x, error.T @ x
-
-    a, b, gradient = np.zeros((n_classes, n_classes)), np.zeros((d, d)), np.zeros((n_classes, d))
-    for error_moment, input_moment, cross_moment in map_blocks(moments, block_slices(n, _ROWS)):
-        a += error_moment / n
-        b += input_moment / n
-        gradient += cross_moment / n
-    mean_eigenvalue = float(np.trace(a) * np.trace(b)) / (n_classes * d)
-    if not mean_eigenvalue:
-        return np.zeros(n)
-    solution = kronecker_solve(a, b, gradient, damping * mean_eigenvalue)
-
-    def influence(rows: slice) -> Numbers:
-        values: Numbers = np.einsum("ij,ij->i", errors(rows), embeddings[rows].astype(np.float64) @ solution.T)
-        return values
-
-    return np.concatenate(list(map_blocks(influence, block_slices(n, _ROWS))))
+CG_TOLERANCE, LISSA_TOLERANCE = 1e-3, 0.2
+"""Maximum residuals by default, relative to the gradient."""
 
 
-def influence(embeddings: Matrix, dynamics: Dynamics, epoch: int, damping: float) -> Vector:
-    """Compute the mean of ``layer_influence`` over all runs, after ``epoch`` of each.
+def mean_eigenvalue(layer: SoftmaxLayer, method: Method) -> float:
+    """Compute the mean eigenvalue of the Hessian, or of the matrix that a method uses in its place.
 
     Parameters
     ----------
-    embeddings : (n, d) float32
-    dynamics : training dynamics of n rows
-    epoch : epoch of each run, counted from 1
-    damping : see ``layer_influence``
+    layer : layer and n rows
+    method : method of the inverse
 
     Returns
     -------
-    (n,) float32, NaN for rows without a label
+    number >= 0
     """
-    labeled = np.flatnonzero(dynamics.labels >= 0)
-    score = np.full(len(dynamics), np.nan, np.float32)
-    if not len(labeled):
-        return score
-    x, labels = embeddings[labeled], dynamics.labels[labeled]
-    sums = np.zeros(len(labeled))
-    for run in range(dynamics.runs):
-        probabilities = dynamics.probabilities(run, min(epoch, dynamics.epochs) - 1)[labeled]
-        sums += layer_influence(x, probabilities, labels, damping)
-    score[labeled] = sums / dynamics.runs
-    return score
+    n_weights = layer.shape[0] * layer.shape[1]
+    if method == "kronecker":
+        return mean_squared_error(layer) * mean_squared_input(layer) / n_weights
+    if method == "datainf":
+        return float(squared_gradient_norms(layer).mean()) / n_weights
+    return mean_hessian_eigenvalue(layer)
 
 
 @scorer(
-    version=1,
-    reads={"embedding", "dynamics"},
+    version=2,
+    reads={"dynamics", "features", "group"},
+    optional={"target", "learner"},
     within="corpus",
     columns=(
         OutputColumn(
@@ -118,32 +65,104 @@ def influence(embeddings: Matrix, dynamics: Dynamics, epoch: int, damping: float
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Influence:
-    """Influence: decrease of the mean loss of all labeled rows per unit of weight on a row, to first order.
+    """Influence: decrease of a mean loss per unit of weight on a row, to first order; or per group of rows.
 
-    Use it to find rows that teach the model what most rows require, and as a reward for ``quad``. The proxy must be a
-    softmax layer on the embeddings, such as ``logistic``. To find mislabeled rows, ``aum`` is simpler.
+    Use it to find rows that teach a model what a task requires (with a section ``target``), or what most rows require,
+    and as a reward for ``quad``. The model is the last layer of the proxy. To find mislabeled rows, ``aum`` is simpler.
 
-    It is high for rows that are still wrong in the way most rows are, and negative for rows whose label pulls in the
-    opposite direction. It is computed early: a layer trained to convergence has no gradient left on its training rows.
-    NaN for a row without a label.
+    It is high for rows that the model gets wrong in the way it gets the reference rows wrong, and negative for rows
+    whose label pulls in the opposite direction. It is ∇L(reference)ᵀ (H + λI)⁻¹ ∇L(row), where H is the Hessian of the
+    mean loss of the training rows. By default it is computed early: a layer trained to convergence has no gradient left
+    on its training rows. NaN for a row without a label.
 
     Notes
     -----
-    Deviations: one softmax layer on fixed embeddings, where Quad uses the attention layers of a language model; the
-    reference set is the pool itself; the bias of the layer is ignored.
+    Cost, for n rows, f features and C classes: O(n f (f + C) + f³ + C³) time for ``kronecker``; O(n (C f)² + (C f)³)
+    for ``exact``; O(n f C) for ``datainf``, and for each iteration of ``conjugate_gradient``; O(batch_size f C) for
+    each iteration of ``lissa``. Memory: the features and probabilities of all rows.
+
+    Deviations: only the last layer, with its bias, of a proxy on fixed embeddings, where Quad uses the attention layers
+    of a language model. With the pool as reference, the proxy was trained on the rows whose loss is measured, each of
+    which counts in its own influence; ``held_out`` avoids both.
 
     References
     ----------
-    Koh & Liang (2017), "Understanding black-box predictions via influence functions", ICML. Zhang et al. (2025), Quad,
-    arXiv:2409.16986, for the Kronecker factors as a reward. Grosse et al. (2023), arXiv:2308.03296.
+    Koh & Liang (2017), "Understanding black-box predictions via influence functions", ICML, equation 2. Koh, Ang, Teo &
+    Liang (2019), "On the accuracy of influence functions for measuring group effects", NeurIPS, for groups. Zhang et
+    al. (2025), Quad, arXiv:2409.16986, and Grosse et al. (2023), arXiv:2308.03296, for the Kronecker factors. Agarwal,
+    Bullins & Hazan (2017), "Second-order stochastic optimization for machine learning in linear time", JMLR 18(116),
+    for LiSSA. Kwon et al. (2024), DataInf, arXiv:2310.00902.
     """
+
+    method: Method = "kronecker"
+    """Inverse of the Hessian: "exact" is a dense solve for at most 10,000 weights; "conjugate_gradient" gives the same
+    for any number; "lissa" is a random approximation; "kronecker" and "datainf" are closed forms that replace the
+    Hessian by the second moment of the gradients, approximated by Kronecker factors or row by row."""
+
+    reference: Reference | None = None
+    """Rows whose mean loss should fall: "target" (the section ``target``), "held_out" (each fifth of the pool, in turn,
+    for a proxy that is trained on the rest, so that five proxies are trained), or "pool" (all labeled rows). null:
+    "target" with a section ``target``, else "held_out", or "pool" for a log."""
+
+    group: Annotated[str, MinLen(1), ConfigReference("group")] | None = None
+    """Groups whose influence is measured: "cluster", "label", "source", or an input column. Each row gets the sum over
+    its group, to first order; NaN for rows in no group. null: each row by itself."""
 
     epoch: Annotated[int, Ge(1)] = 1
     """Epoch of the proxy after which its errors are measured; the last epoch, if it has fewer."""
 
     damping: Annotated[float, Gt(0)] = 0.1
-    """λ, in units of the mean eigenvalue of the Hessian: the larger, the closer the influence is to that of a plain
-    gradient step."""
+    """λ, in units of the mean eigenvalue of the Hessian, or of the matrix in its place: the larger, the closer the
+    influence is to that of a plain gradient step."""
 
-    def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn
-        return influence(require(batch.embeddings), require(batch.dynamics), self.epoch, self.damping)
+    tolerance: Annotated[float, Gt(0), Lt(1)] | None = None
+    """Maximum residual of "conjugate_gradient" and "lissa", relative to the gradient; a larger residual after all
+    iterations is an error. null: 0.001 and 0.2."""
+
+    max_iterations: Annotated[int, Ge(1), Le(10_000_000)] = 10_000
+    """Maximum number of iterations of "conjugate_gradient", and number of iterations of "lissa"."""
+
+    batch_size: Annotated[int, Ge(1), Le(1_000_000)] = 256
+    """Number of rows of an iteration of "lissa"."""
+
+    def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:
+        def measure(layers: TrainedLayers) -> Numbers:
+            epoch, total = min(self.epoch, layers.epochs) - 1, np.zeros(len(layers.rows))
+            for run in range(layers.runs):
+                layer, reference = layers.read(run, epoch)
+                total += gradient_products(layer, self._solve(layer, mean_gradient(reference), rng))
+            return total / layers.runs
+
+        values = mean_over_trainings(batch, self.reference, rng, measure)
+        return sum_over_groups(values, batch.groups if self.group is not None else None)
+
+    def _solve(self, layer: SoftmaxLayer, gradient: Numbers, rng: np.random.Generator) -> Numbers:
+        """Return the product of the damped inverse Hessian and a gradient."""
+        damping = self.damping * mean_eigenvalue(layer, self.method)
+        if not gradient.any() or not squared_gradient_norms(layer).any():
+            return np.zeros_like(gradient)
+        if not damping:
+            raise PluginError(
+                "the Hessian is zero, because the proxy predicts every row with certainty",
+                hint="use an earlier epoch, or method: kronecker",
+            )
+        if self.method == "kronecker":
+            return kronecker_solve(*error_moments(layer), gradient, damping)
+        if self.method == "exact":
+            return inverse_hessian.solve_exactly(layer, gradient, damping)
+        if self.method == "datainf":
+            return inverse_hessian.solve_by_datainf(layer, gradient, damping)
+        if self.method == "conjugate_gradient":
+            tolerance = self.tolerance or CG_TOLERANCE
+            return inverse_hessian.solve_by_conjugate_gradient(
+                layer, gradient, damping, tolerance=tolerance, max_iterations=self.max_iterations
+            ).values
+        return inverse_hessian.solve_by_lissa(
+            layer,
+            gradient,
+            damping,
+            rng,
+            tolerance=self.tolerance or LISSA_TOLERANCE,
+            max_iterations=self.max_iterations,
+            batch_size=self.batch_size,
+        ).values

@@ -12,14 +12,16 @@ from annotated_types import Ge, Le
 from curate.kernels.arrow_categories import encode_categories, unique_categories
 from curate.kernels.stats.hash_sampling import hash_vectors
 from curate.kernels.types import Codes, Matrix, Vector
-from curate.kernels.valuation.knn_shapley import knn_shapley
+from curate.kernels.valuation.knn_shapley import VoteWeight, knn_shapley
 from curate.plugins.batches import ScoreBatch, require
 from curate.plugins.interfaces import OutputColumn, scorer
 
 _FOLDS = 5
 
 
-def cross_valued(x: Matrix, labels: Codes, n_neighbors: int, test_rows: int, rng: np.random.Generator) -> Vector:
+def cross_valued(
+    x: Matrix, labels: Codes, n_neighbors: int, test_rows: int, rng: np.random.Generator, weight: VoteWeight = "none"
+) -> Vector:
     """Compute the value of each row for test rows that are held out.
 
     Rows are divided into five folds by a hash of their vectors, so that copies share a fold. Test rows of each fold
@@ -32,6 +34,7 @@ def cross_valued(x: Matrix, labels: Codes, n_neighbors: int, test_rows: int, rng
     n_neighbors : number of neighbors K
     test_rows : maximum number of test rows of all folds
     rng : random generator
+    weight : weight of a neighbor's vote, see ``knn_shapley``
 
     Returns
     -------
@@ -46,7 +49,7 @@ def cross_valued(x: Matrix, labels: Codes, n_neighbors: int, test_rows: int, rng
         held_out, others = np.flatnonzero(fold == number), np.flatnonzero((fold >= 0) & (fold != number))
         test = np.sort(rng.permutation(held_out)[: -(-test_rows // _FOLDS)])
         if len(test) and len(others):
-            sums[others] += knn_shapley(x[others], labels[others], x[test], labels[test], n_neighbors)
+            sums[others] += knn_shapley(x[others], labels[others], x[test], labels[test], n_neighbors, weight)
             counts[others] += 1
     values: Vector = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan).astype(np.float32)
     return values
@@ -59,7 +62,7 @@ def cross_valued(x: Matrix, labels: Codes, n_neighbors: int, test_rows: int, rng
     columns=(
         OutputColumn(
             higher_is_better=True,
-            unit="share of test rows classified correctly",
+            unit="share of correct votes",
             higher_means="helps its neighbors",
             label_errors="low",
         ),
@@ -74,12 +77,14 @@ class KnnShapley:
     ``within: label``.
 
     It is the Shapley value of the row: its mean gain of accuracy over all orders in which rows may be added. The sum of
-    all values is the accuracy. NaN for a row without a label, and if all labeled rows have the same vector.
+    all values is the accuracy, as the share of neighbors that have the label of the test row. NaN for a row without a
+    label, and if all labeled rows have the same vector.
 
     Notes
     -----
     Deviations: every row is valued by held-out rows of the pool, in five folds; copies of a vector share a fold. Cosine
-    similarity instead of Euclidean distance: the order is the same for unit vectors.
+    similarity instead of Euclidean distance: the order is the same for unit vectors. With ``weight: similarity``, votes
+    are added without normalization, so that the values are exact at the same cost.
 
     References
     ----------
@@ -92,8 +97,12 @@ class KnnShapley:
     test_rows: Annotated[int, Ge(1), Le(1_000_000)] = 1_000
     """Maximum number of rows whose classification is measured; the time is proportional to it."""
 
+    weight: VoteWeight = "none"
+    """Weight of a neighbor's vote: 1 ("none"), or its cosine similarity to the test row, at least 0 ("similarity").
+    With similarities, distant neighbors in sparse regions gain and lose less."""
+
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:
         x = require(batch.embeddings)
         values = pa.array(require(batch.labels), pa.string())
         labels = encode_categories(values, unique_categories(values))
-        return cross_valued(x, labels, self.n_neighbors, self.test_rows, rng)
+        return cross_valued(x, labels, self.n_neighbors, self.test_rows, rng, self.weight)

@@ -57,8 +57,6 @@ from curate.store.manifest import Record, StageResult
 if TYPE_CHECKING:
     from curate.config.model import ProxyEntry
 
-CLASSES = "classes.parquet"
-
 _ROWS = 4096
 
 _GROUP = 64 << 20
@@ -169,7 +167,7 @@ def _work(
     labels_by_shard = [shard.read(("label",))["label"] for shard in pool.shards()]
     names = _classes(labels_by_shard, entry)
     labels = freeze(np.concatenate([encode_categories(values, names) for values in labels_by_shard]))
-    _write_classes(context.folder / "proxy" / CLASSES, fingerprint, names)
+    _write_classes(context.folder / "proxy" / schemas.CLASSES_FILE, fingerprint, names)
     peak = unknown = 0
     statistics, has_probabilities = tuple[str, ...](STATISTICS), True
     if _trains(entry.spec):
@@ -286,7 +284,7 @@ def _predict(task: _Task) -> None:
     plugin = task.spec.build()
     trained = _trained_state(task.folder / TRAINED, task.fingerprint)
     x = shard.vectors(task.embedding)
-    names = parquet_io.read(task.folder / CLASSES, ["label"])["label"].combine_chunks()
+    names = parquet_io.read(task.folder / schemas.CLASSES_FILE, ["label"])["label"].combine_chunks()
     labels = encode_categories(shard.read(("label",))["label"], names)
     steps = [(run, epoch) for run in range(plugin.runs) for epoch in range(plugin.epochs)]
 

@@ -18,6 +18,7 @@ from curate.stages.base import CompletedStages, Context
 from curate.stages.export.stage import ExportResult
 from curate.stages.report import evaluation_result
 from curate.stages.report.figures import Figures
+from curate.stages.report.long_tail import long_tails
 from curate.stages.report.outline import build_outline, describe_publication
 from curate.store.versions import Publication
 
@@ -84,6 +85,7 @@ def render_report(
         map=advance(figures.map()),
         conflicts=advance(figures.conflicts()),
         ground_truth=advance(figures.ground_truth()),
+        long_tails=long_tails(figures),
         examples=advance(figures.examples()),
         review=figures.review(),
     )

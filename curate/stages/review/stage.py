@@ -24,7 +24,6 @@ from curate.pool.stage_outputs import ReviewOutput
 from curate.pool.view import PoolView
 from curate.report.report_data import LabelNoise
 from curate.stages.base import CompletedStages, Context, Outcome, Stage, Step, count_all_kept, run_step
-from curate.stages.proxy.stage import CLASSES
 from curate.stages.review import answers, label_noise
 from curate.store import parquet_io, redaction, schemas
 from curate.store.manifest import Record, StageResult
@@ -126,7 +125,7 @@ def _work(
     rows = np.sort(listed)
     with one_blas_thread():
         found, labels = _search(context, pool, config, rows)
-    suggested, confidence, origin = _suggest(context, pool, rows, found, labels)
+    suggested, confidence, origin = _suggest(pool, rows, found, labels)
     table = _table(context, pool, rows, _Columns(found, labels, suggested, confidence, ranks[:, rows]))
     table = table.take(pa.array(np.argsort(np.argsort(listed, kind="stable"), kind="stable")))
     table = table.set_column(0, "rank", pa.array(np.arange(1, len(table) + 1, dtype=np.int32)))
@@ -135,8 +134,8 @@ def _work(
     )
     answers.write(context, pool, table, names)
     noise = None
-    if pool.held_out_output is not None:
-        noise = label_noise.estimate(pool, pool.held_out_output, _read_classes(context))
+    if pool.held_out_output is not None and pool.proxy_output is not None:
+        noise = label_noise.estimate(pool, pool.held_out_output, pool.proxy_output.class_names())
     result = ReviewResult(scores=tuple(names), listed=len(table), ranked=len(order), suggested_by=origin, noise=noise)
     return Outcome(sources=count_all_kept(pool.source_counts()), shards=0, result=result)
 
@@ -179,24 +178,17 @@ def _by_shard(pool: PoolView, rows: Rows) -> Iterator[tuple[int, Rows]]:
 # ---------------------------------------------------------------- suggested labels
 
 
-def _suggest(
-    context: Context, pool: PoolView, rows: Rows, found: NearestLabeled, names: pa.Array
-) -> tuple[Codes, Vector, str]:
+def _suggest(pool: PoolView, rows: Rows, found: NearestLabeled, names: pa.Array) -> tuple[Codes, Vector, str]:
     """Return the suggested label of each row, -1 for none, how sure it is, and where suggestions come from."""
     held_out = pool.held_out_output
-    if held_out is None:
+    if held_out is None or pool.proxy_output is None:
         codes, shares = _vote(found, _read_codes_of(pool, found.rows, names), len(names))
         return codes, shares, "the nearest labeled rows, weighted by their similarity"
     parts = [label_noise.read_mean(held_out, number)[0][positions] for number, positions in _by_shard(pool, rows)]
     mean = np.concatenate([np.empty((0, held_out.classes), np.float32), *parts])
-    codes_of_classes = encode_categories(_read_classes(context), names)
+    codes_of_classes = encode_categories(pool.proxy_output.class_names(), names)
     best = mean.argmax(axis=1)
     return codes_of_classes[best], mean.max(axis=1).astype(np.float32), "models that were not trained on the row"
-
-
-def _read_classes(context: Context) -> pa.ChunkedArray:
-    """Return the labels of the classes of the proxy."""
-    return parquet_io.read(context.folder / "proxy" / CLASSES, ["label"])["label"]
 
 
 def _read_codes_of(pool: PoolView, rows: Rows, names: pa.Array) -> Codes:

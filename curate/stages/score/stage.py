@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 
 from curate.errors import DataError, PluginError
-from curate.kernels.types import Codes, Matrix, Vector
-from curate.plugins.batches import ScoreBatch
-from curate.plugins.interfaces import PROXY_READS, Traits
+from curate.kernels.types import Advance, Codes, Matrix, Vector
+from curate.plugins.batches import Retrievals, ScoreBatch
+from curate.plugins.interfaces import PROXY_READS, GroupScorer, RetrievalScorer, Traits
 from curate.plugins.registry import PluginSpec
+from curate.plugins.results import Scores
 from curate.pool.stage_outputs import ProxyOutput, ScoreOutput
 from curate.pool.view import PoolShard, PoolView
+from curate.progress import Progress
 from curate.seeds import rng_for
 from curate.stages import fitted_state
 from curate.stages.base import (
@@ -36,7 +39,7 @@ from curate.stages.base import (
     raise_if_failed,
     run_step,
 )
-from curate.stages.score import scorer_fit
+from curate.stages.score import retrieval_log, scorer_fit
 from curate.store import manifest, parquet_io, schemas
 from curate.store.manifest import Record, StageResult
 
@@ -52,7 +55,10 @@ class ScoreResult(StageResult):
     """Quality of the scorer's fit as a sentence; empty for a scorer that is not fitted."""
 
     measured: Mapping[str, float] = field(default_factory=dict)
-    """Quality of the scorer's fit in numbers."""
+    """Quality of the scorer's fit, and its findings about the pool, in numbers."""
+
+    warnings: tuple[str, ...] = ()
+    """Warnings of the scorer about its scores."""
 
 
 class Score(Stage["ScoreEntry", ScoreOutput]):
@@ -74,18 +80,45 @@ class Score(Stage["ScoreEntry", ScoreOutput]):
         done.pool.release_embeddings()
         return replace(done, view=replace(done.pool, score_outputs=tuple(results)))
 
+    def guard(self, context: Context, done: CompletedStages) -> Sequence[str]:
+        results = [(record.name, record.result) for record in done.records_of(self.name)]
+        return [
+            f"score {name}: {warning}"
+            for name, result in results
+            if isinstance(result, ScoreResult)
+            for warning in result.warnings
+        ]
+
 
 def fingerprint_inputs(context: Context, pool: PoolView, entry: ScoreEntry) -> dict[str, object]:
     """Return the inputs of the fingerprint of an entry: only the earlier stages that it reads."""
     reads = entry.spec.plugin().traits.reads
+    group = group_of(entry.spec)
+    reads_columns = "label" in reads or group is not None
     return {
         **entry.fingerprint_parts(),
         "seed": context.config.seed,
         "embed": [embedded.fingerprint for embedded in pool.embed_outputs],
-        "cluster": pool.cluster_output.fingerprint if "cluster" in reads else None,
-        "input": pool.inputs.fingerprint if "label" in reads else pool.inputs.text_fingerprint,
+        "cluster": pool.cluster_output.fingerprint if "cluster" in reads or group == "cluster" else None,
+        "input": pool.inputs.fingerprint if reads_columns else pool.inputs.text_fingerprint,
         **_proxy(entry, pool),
+        **_target(entry, pool),
     }
+
+
+def group_of(spec: PluginSpec) -> str | None:
+    """Return the column by which a scorer groups the rows; None if it does not."""
+    if "group" not in spec.plugin().traits.reads:
+        return None
+    plugin: GroupScorer = spec.build()
+    return plugin.group
+
+
+def _target(entry: ScoreEntry, pool: PoolView) -> dict[str, str]:
+    """Return the fingerprint of the target rows, if the scorer reads them and there are any."""
+    traits = entry.spec.plugin().traits
+    reads = "target" in traits.reads | traits.optional
+    return {"target": pool.target_output.fingerprint} if reads and pool.target_output is not None else {}
 
 
 def _proxy(entry: ScoreEntry, pool: PoolView) -> dict[str, str]:
@@ -185,8 +218,11 @@ def _work(
         raise_if_failed(failed)
     else:
         context.progress.begin(f"scoring {entry.name}", len(pool))
-        _write_all(tasks, _score_pool(job))
-        context.progress.advance(len(pool))
+        rows = _RowProgress(context.progress, len(pool))
+        scores = _score_pool(job, _read_retrievals(context, pool, entry), rows.advance)
+        _write_all(tasks, scores.values)
+        result = replace(result, warnings=scores.warnings, measured={**result.measured, **scores.facts})
+        rows.advance(1)
     return Outcome(sources=count_all_kept(pool.source_counts()), shards=len(tasks), peak_memory=peak, result=result)
 
 
@@ -199,6 +235,7 @@ def _keys(context: Context, pool: PoolView, entry: ScoreEntry, state: fitted_sta
         "cluster": pool.cluster_output.recipe if "cluster" in reads else None,
         "input": pool.inputs.fingerprint if "label" in reads else None,
         **_proxy(entry, pool),
+        **_target(entry, pool),
         **({} if state is None else {"fit": state.fingerprint}),
     }
     return [manifest.fingerprint({**recipe, "pool": digest}) for digest in pool.digests]
@@ -218,8 +255,9 @@ class _Job:
     """Fitted state of the scorer; None for a scorer that is not fitted."""
 
     def batch(self, rows: PoolView | PoolShard, cluster: Codes | None, shards: Sequence[int]) -> ScoreBatch:
-        """Return the inputs of the scorer for some rows, which are those of ``shards``."""
-        reads, name = self.spec.plugin().traits.reads, self.embedding
+        """Return the inputs of the scorer for some rows, which are those of ``shards``; see also ``_score_pool``."""
+        traits, name = self.spec.plugin().traits, self.embedding
+        reads = traits.reads | traits.optional
         roles = tuple(role for role in ("text", "label") if role in reads)
         table = rows.read(roles) if roles else None
         images = rows.images() if "image" in reads else None
@@ -232,10 +270,14 @@ class _Job:
         if proxied is not None and "dynamics" in reads:
             needs_network = reads & {"features", "input_gradients"}
             dynamics = proxied.dynamics(shards, vectors(proxied.embedding) if needs_network else None)
-        if proxied is not None and "learner" in reads:
+        if proxied is not None and proxied.is_trained and "learner" in reads:
             learner = proxied.learner(shards, vectors(proxied.embedding))
         if predicted is not None and "held_out" in reads:
             held_out = predicted.read(shards)
+        target = None
+        if self.pool.target_output is not None and "target" in reads:
+            compared = name if "embedding" in reads or proxied is None else proxied.embedding
+            target = self.pool.target_output.rows(self.pool.embedding(compared).name)
         return ScoreBatch(
             texts=table["text"].to_pylist() if table is not None and "text" in reads else None,
             labels=table["label"].to_pylist() if table is not None and "label" in reads else None,
@@ -246,6 +288,7 @@ class _Job:
             dynamics=dynamics,
             held_out=held_out,
             learner=learner,
+            target=target,
         )
 
 
@@ -270,16 +313,63 @@ def _score_shard(task: _Task) -> None:
     reads = job.spec.plugin().traits.reads
     cluster = job.pool.cluster_output.read(task.number)["cluster"].to_numpy() if "cluster" in reads else None
     rng = rng_for(job.seed, f"score/{job.name}", task.number)
-    _write(task, shard.ids, _scores(job, job.batch(shard, cluster, [task.number]), rng, len(shard)))
+    _write(task, shard.ids, _scores(job, job.batch(shard, cluster, [task.number]), rng, len(shard)).values)
 
 
 # ---------------------------------------------------------------- scorers that see more than a shard
 
 
-def _score_pool(job: _Job) -> Vector:
+def _read_retrievals(context: Context, pool: PoolView, entry: ScoreEntry) -> Retrievals | None:
+    """Return the log of retrievals of a scorer that reads one."""
+    if "retrievals" not in entry.spec.plugin().traits.reads:
+        return None
+    plugin: RetrievalScorer = entry.spec.build()
+    return retrieval_log.read(context.progress, entry.name, plugin.files, pool.ids)
+
+
+def build_groups(values: pl.Series) -> tuple[Codes, tuple[str, ...]]:
+    """Return the group of each row by its value, -1 for null, and the names of the groups in the order of the values.
+
+    >>> codes, names = build_groups(pl.Series([10, 9, None, 10]))
+    >>> codes.tolist(), names
+    ([1, 0, -1, 1], ('9', '10'))
+    """
+    codes: Codes = (values.rank("dense").cast(pl.Int32) - 1).fill_null(-1).to_numpy()
+    groups, rows = np.unique(codes, return_index=True)
+    first = values[rows[groups >= 0]]
+    try:
+        names = first.cast(pl.String).to_list()
+    except pl.exceptions.PolarsError:  # lists and objects
+        names = [str(value) for value in first.to_list()]
+    return codes, tuple(names)
+
+
+@dataclass(slots=True)
+class _RowProgress:
+    """Progress in rows of a scorer that reports shares of its work."""
+
+    progress: Progress
+    rows: int
+    share: float = 0.0
+    reported: int = 0
+
+    def advance(self, share: float) -> None:
+        """Report a further share; more than all of it counts as all."""
+        self.share = min(1.0, self.share + share)
+        rows = round(self.share * self.rows)
+        self.progress.advance(rows - self.reported)
+        self.reported = rows
+
+
+def _score_pool(job: _Job, retrievals: Retrievals | None, advance: Advance) -> Scores:
     traits, pool = job.spec.plugin().traits, job.pool
     n, clusters = len(pool), pool.cluster
     batch = job.batch(pool, clusters, range(len(pool.shard_sizes)))
+    batch = replace(batch, retrievals=retrievals, advance=advance)
+    if (group := group_of(job.spec)) is not None:
+        values = pool.groups(group)
+        codes, names = build_groups(values.replace(-1, None) if group == "cluster" else values)
+        batch = replace(batch, groups=codes, group_names=names)
     if traits.within == "corpus":
         return _scores(job, batch, rng_for(job.seed, f"score/{job.name}"), n)
     scores = np.empty((n, len(traits.columns)), np.float32)
@@ -295,26 +385,35 @@ def _score_pool(job: _Job) -> Vector:
             dynamics=None if batch.dynamics is None else batch.dynamics.take(rows),
             held_out=None if batch.held_out is None else batch.held_out.take(rows),
             learner=None if batch.learner is None else batch.learner.take(rows),
+            target=batch.target,
         )
         rng = rng_for(job.seed, f"score/{job.name}", int(cluster) + 1)
-        scores[rows] = _scores(job, part, rng, len(rows))
-    return scores
+        scores[rows] = _scores(job, part, rng, len(rows)).values
+    return Scores(scores)
 
 
 # ---------------------------------------------------------------- writing
 
 
-def _scores(job: _Job, batch: ScoreBatch, rng: np.random.Generator, n: int) -> Vector:
-    """Return the scores of a batch of n rows, shape (n, columns)."""
-    m = len(job.spec.plugin().traits.columns)
+def _scores(job: _Job, batch: ScoreBatch, rng: np.random.Generator, n: int) -> Scores:
+    """Return the scores of a batch of n rows, with values of shape (n, columns)."""
+    traits = job.spec.plugin().traits
+    m = len(traits.columns)
     with plugin_call(job.spec, job.name):
         plugin = job.spec.build() if job.state is None else fitted_state.build_fitted(job.spec, job.state)
-        scores: object = plugin.score(batch, rng)
-    if not isinstance(scores, np.ndarray) or scores.dtype != np.float32 or scores.shape not in ((n,), (n, m)):
-        got = f"{scores.dtype} {scores.shape}" if isinstance(scores, np.ndarray) else type(scores).__name__
+        returned: object = plugin.score(batch, rng)
+    if isinstance(returned, Scores) and traits.within != "corpus":
+        raise PluginError(
+            f"scorer {job.name!r} returned Scores, but sees less than the pool",
+            hint='return an array, or declare within="corpus"',
+        )
+    scores = returned if isinstance(returned, Scores) else None
+    values: object = returned if scores is None else scores.values
+    if not isinstance(values, np.ndarray) or values.dtype != np.float32 or values.shape not in ((n,), (n, m)):
+        got = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
         raise PluginError(f"scorer {job.name!r} returned {got}, expected float32 ({n}, {m})")
-    columns: Vector = scores.reshape(n, m)
-    return columns
+    columns: Vector = values.reshape(n, m)
+    return Scores(columns) if scores is None else replace(scores, values=columns)
 
 
 def _write_all(tasks: Sequence[_Task], scores: Vector) -> None:

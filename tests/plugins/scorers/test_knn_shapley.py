@@ -58,3 +58,14 @@ def test_more_test_rows_than_there_are_use_all():
     x, label = mixture(80, 2)
     labels = [str(one) for one in label]
     assert np.array_equal(score(x, labels, test_rows=80_000), score(x, labels, test_rows=1_000_000))
+
+
+def test_votes_weighted_by_similarity_find_the_same_wrong_labels():
+    x, label = mixture(400, 4)
+    wrong = np.arange(0, 400, 10)
+    given = label.copy()
+    given[wrong] = (given[wrong] + 1) % 4
+    names = [f"class {one}" for one in given]
+    plain, weighted = score(x, names), score(x, names, weight="similarity")
+    assert np.isin(np.argsort(weighted)[:40], wrong).mean() > 0.9
+    assert 0 < weighted[np.isfinite(weighted)].sum() < plain.sum()  # a vote weighs at most 1

@@ -1,0 +1,179 @@
+"""Target stage: rows of the task that the selection should serve, with vectors and labels comparable with the pool's.
+
+The rows are read and embedded like the pool, with its fits (``target_rows``). A row without a label, or with a label
+that no row of the pool has, has the class -1. Memory: the vectors of one shard of target rows for each embed entry, and
+the hashes of the pool's texts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.config.model import TARGET, to_plain
+from curate.errors import DataError, summarize_names
+from curate.kernels.arrow_categories import encode_categories, unique_categories
+from curate.pool.stage_outputs import TargetOutput
+from curate.pool.view import PoolView
+from curate.stages.base import (
+    CompletedStages,
+    Context,
+    Forecast,
+    Outcome,
+    PlannedStep,
+    Stage,
+    Step,
+    count_all_kept,
+    run_step,
+)
+from curate.stages.target import target_rows
+from curate.store import parquet_io, schemas
+from curate.store.manifest import Record, StageResult
+
+if TYPE_CHECKING:
+    from curate.config.model import RunConfig, TargetConfig
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetResult(StageResult):
+    """Result of the target stage, as stored in its manifest."""
+
+    rows: int
+    """Number of target rows."""
+
+    unlabeled: int
+    """Number of rows without a label."""
+
+    unknown: int
+    """Number of rows with a label that no row of the pool has."""
+
+    unknown_labels: tuple[str, ...]
+    """The first of these labels."""
+
+    in_pool: int
+    """Number of rows with the content of a row of the pool."""
+
+
+class Target(Stage["TargetConfig", TargetOutput]):
+    """Stage that reads the rows of the task."""
+
+    name = TARGET
+    section = TARGET
+    result = TargetResult
+    summary = "Read and embed the rows of the task"
+    has_single_step = True
+
+    def prepare(self, context: Context) -> None:
+        if context.config.target is not None:
+            target_rows.check_files(context.config, context.config.target)
+
+    def run(
+        self, context: Context, done: CompletedStages, entry: TargetConfig
+    ) -> tuple[TargetOutput, Record[TargetResult]]:
+        return target(context, done.pool, entry)
+
+    def extend(self, context: Context, done: CompletedStages, results: Sequence[TargetOutput]) -> CompletedStages:
+        return replace(done, view=replace(done.pool, target_output=results[0]))
+
+    def guard(self, context: Context, done: CompletedStages) -> Sequence[str]:
+        result = done.record_of(self.name, TargetResult).result
+        warnings = []
+        if result.unknown:
+            names = summarize_names(result.unknown_labels, 3)
+            warnings.append(f"{TARGET}: no row of the pool has the label of {result.unknown:,} rows: {names}")
+        if result.in_pool:
+            warnings.append(
+                f"{TARGET}: {result.in_pool:,} of {result.rows:,} rows are also in the pool, which favors these rows"
+            )
+        return warnings
+
+    def forecast(self, config: RunConfig, step: PlannedStep, before: Forecast) -> tuple[list[PlannedStep], Forecast]:
+        return [replace(step, tasks="target rows")], before
+
+
+def target(context: Context, pool: PoolView, section: TargetConfig) -> tuple[TargetOutput, Record[TargetResult]]:
+    """Run the target section.
+
+    Raises
+    ------
+    DataError
+        A file is missing, no row has a text, or no row has a label of the pool although ``label`` is set.
+    """
+    folder = context.folder / TARGET
+    inputs = {
+        "version": _VERSION,
+        "label": to_plain(section.label),
+        "rows": target_rows.fingerprint(context, section),
+        "classes": None if pool.proxy_output is None else pool.proxy_output.fingerprint,
+        **pool.fingerprint_inputs(),
+    }
+    record = run_step(
+        Step(context, TARGET, TARGET, folder, TargetResult),
+        inputs,
+        lambda key: _work(context, pool, section, key),
+    )
+    return TargetOutput(folder, record.fingerprint, record.shards), record
+
+
+def _work(context: Context, pool: PoolView, section: TargetConfig, fingerprint: str) -> Outcome[TargetResult]:
+    rows = target_rows.read(context, section)
+    names = tuple(entry.name for entry in rows.embed_outputs)
+    schema = schemas.target({entry.name: entry.dimensions for entry in rows.embed_outputs})
+    classes = _classes(pool)
+    pool_hashes = pool.hashes.combine_chunks()
+    context.progress.begin("comparing target rows with the pool", len(rows))
+    unlabeled = in_pool = 0
+    unknown: Counter[str] = Counter()
+    for shard in rows.shards():
+        table = shard.read(("hash", "label") if section.label is not None else ("hash",))
+        is_known = pc.is_in(table["hash"], pool_hashes)
+        codes = np.full(len(shard), -1, np.int32)
+        if section.label is not None:
+            codes = encode_categories(table["label"], classes)
+            unlabeled += table["label"].null_count
+            strange = table["label"].filter(pa.array(codes < 0)).drop_null()
+            unknown.update(strange.to_pylist())
+        in_pool += pc.sum(is_known).as_py() or 0
+        vectors = [_as_lists(shard.vectors(name)) for name in names]
+        shard_table = pa.table([shard.ids, pa.array(codes), is_known, *vectors], names=schema.names)
+        path = parquet_io.shard_path(context.folder / TARGET, shard.number)
+        parquet_io.write(schemas.check(shard_table, schema, str(path)), path, fingerprint, dictionary=False)
+        context.progress.advance(len(shard))
+    n = len(rows)
+    if section.label is not None and unlabeled + unknown.total() == n:
+        known = summarize_names(classes.to_pylist(), 5)
+        message = f"{TARGET}.label: no row has a label of the pool in column {section.label!r}"
+        raise DataError(message, hint=f"the labels of the pool are: {known}")
+    labeled = "" if section.label is None else f", {n - unlabeled - unknown.total():,} with a label of the pool"
+    context.progress.note(f"{TARGET}: {n:,} rows{labeled}")
+    return Outcome(
+        sources=count_all_kept(pool.source_counts()),
+        shards=len(rows.shard_sizes),
+        result=TargetResult(
+            rows=n,
+            unlabeled=unlabeled if section.label is not None else n,
+            unknown=unknown.total(),
+            unknown_labels=tuple(sorted(unknown))[:20],
+            in_pool=in_pool,
+        ),
+    )
+
+
+def _classes(pool: PoolView) -> pa.Array:
+    """Return the labels of the pool in the order of their numbers: those of the proxy, or sorted without a proxy."""
+    if pool.proxy_output is not None:
+        return pool.proxy_output.class_names()
+    labels = [shard.read(("label",))["label"] for shard in pool.shards()] if "label" in pool.inputs.roles else []
+    return unique_categories(pa.concat_arrays([pa.array([], pa.string()), *map(unique_categories, labels)]))
+
+
+def _as_lists(vectors: np.ndarray) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
