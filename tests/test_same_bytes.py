@@ -25,12 +25,10 @@ SECTIONS: dict[str, Any] = {  # what computes with BLAS, in more than one block 
         {"use": "kde"},
         *({"use": name, field: 12} for name, field in (("data_oob", "models"), ("memorization", "subsets"))),
         {"use": "data_banzhaf", "trainings": 12, "group": "cluster"},
+        *({"use": name} for name in ("el2n", "vog", "consistency", "second_split_forgetting")),
         {"use": "influence", "method": "conjugate_gradient", "reference": "held_out"},
         {"use": "influence", "name": "lissa", "method": "lissa", "damping": 100.0, "max_iterations": 99},
-        *(
-            {"use": name}
-            for name in ("tracin", "self_influence", "el2n", "vog", "consistency", "second_split_forgetting")
-        ),
+        *({"use": name} for name in ("tracin", "self_influence")),
     ],
     "select": [
         {"use": "where", "drop": "score_prototypicality > 0.99"},

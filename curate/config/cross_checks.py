@@ -409,9 +409,6 @@ class _Checks:
                 if mark.target == "score":
                     plain = name.removeprefix("-") if mark.invertible else name
                     self._check_score_exists((*draft.path, field.name, *below), plain)
-                elif mark.target == "group" and name in ("label", "source") and not self.pool.get(name):
-                    message = f"input.{name} is not set"
-                    self.report.add((*draft.path, field.name, *below), message, "set it to the name of the column")
             if isinstance(value, str):
                 self._check_template((*draft.path, field.name), field, value)
 

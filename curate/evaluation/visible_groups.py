@@ -67,7 +67,7 @@ def _of_entry(config: RunConfig, entry: SelectEntry) -> Iterator[str]:
 
 def _of_reads(config: RunConfig, reads: frozenset[str]) -> Iterator[str]:
     """Yield the labels and groups that a plugin with these ``reads`` uses."""
-    if reads & {"label", *PROXY_READS}:
+    if "label" in reads or reads & PROXY_READS:
         yield LABELS
     if "source" in reads:
         yield _group(config, "source")

@@ -45,7 +45,6 @@ Reads = Literal[
     "held_out",
     "learner",
     "target",
-    "group",
     "log",
     "group",
     "retrievals",

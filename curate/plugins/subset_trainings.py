@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 
-from curate.kernels.neighbors.equal_rows import first_equal_rows
 from curate.kernels.stats.hash_sampling import content_order, hash_vectors
 from curate.kernels.types import Advance, Codes, Counts, Matrix, Numbers, Rows, Vector
 from curate.kernels.valuation.memorization import Evaluate
@@ -21,8 +20,9 @@ Measure = Literal["correct", "probability"]
 
 def order_by_content(learner: Learner, rng: np.random.Generator) -> tuple[Learner, Rows]:
     """Return a learner of the labeled rows in an order by their content, and the rows; random draws follow them."""
-    labeled = np.flatnonzero(learner.labels >= 0)
-    order = labeled[content_order(_content(learner.take(labeled)), int(rng.integers(2**63)))]
+    labeled = learner.labels >= 0
+    x = learner.embeddings if labeled.all() else learner.embeddings[labeled]
+    order = np.flatnonzero(labeled)[content_order(x, int(rng.integers(2**63)), learner.labels[labeled])]
     return learner.take(order), order
 
 
@@ -32,12 +32,11 @@ def to_pool(learner: Learner, rows: Rows, n: int, columns: tuple[Numbers, ...]) 
     Copies of a row with the same label have equal expectations, and get their mean.
     """
     values = np.stack(columns, axis=1)
-    everything = np.arange(len(learner))
-    first = first_equal_rows(_content(learner), everything, everything.astype(np.float64))
-    sizes = np.bincount(first, minlength=len(learner))
-    means = np.stack([np.bincount(first, column, len(learner)) for column in values.T], axis=1)
+    hashes = hash_vectors(learner.embeddings, np.random.default_rng(0), learner.labels)
+    copies, sizes = np.unique(hashes, return_inverse=True, return_counts=True)[1:]
+    means = np.stack([np.bincount(copies, column, len(sizes)) for column in values.T], axis=1) / sizes[:, None]
     result = np.full((n, values.shape[1]), np.nan, np.float32)
-    result[rows] = means[first] / sizes[first, None]
+    result[rows] = means[copies]
     return result
 
 
@@ -48,10 +47,6 @@ def describe_missing(values: Vector, field: str) -> tuple[str, ...]:
         return ()
     remedy = f"increase `{field}`" if len(values) > 1 else "it is the only row with a label"
     return (f"{missing:,} of {len(values):,} rows with a label have no value, as no model left them out; {remedy}",)
-
-
-def _content(learner: Learner) -> Matrix:
-    return np.column_stack([learner.embeddings, learner.labels.astype(np.float32)])
 
 
 def measure_predictions(probabilities: Matrix, labels: Codes, measure: Measure) -> Vector:

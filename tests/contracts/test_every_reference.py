@@ -129,8 +129,8 @@ def test_a_name_of_nothing_is_found_by_check_and_by_run(written, section, use, f
     plain = {**base.get(section, {}), **given, field: value} if section not in ENTRY_SECTIONS else {}
     built = plain or entry(section, use, field, value)
     reads = registry.get("scorer", use).traits.reads if section == "score" and use else frozenset()
-    proxy = {"proxy": {"use": "logistic"}} if reads & PROXY_READS else {}
-    message = refused(written(**proxy, **{section: built}))
+    more = {"proxy": {"use": "logistic"}} if reads & PROXY_READS else {}
+    message = refused(written(**{section: built}, **more))
     key = field.replace("*", "0")
     assert any(line.startswith("config.yaml:") and f".{key}" in line for line in message.splitlines()), message
     if value == NOWHERE:

@@ -54,6 +54,22 @@ def test_a_selector_reads_labels_directly_or_through_its_scores(entry, expected)
     assert sees(entry) == expected
 
 
+SCORES = [
+    ({"use": "consistency"}, ("labels",)),
+    ({"use": "data_oob"}, ("labels",)),
+    ({"use": "source_value", "buyer": "a"}, ("groups of source",)),
+    ({"use": "source_value", "buyer": "a", "group": "lang"}, ("groups of lang",)),
+    ({"use": "source_value", "buyer": "0", "group": "cluster"}, ()),
+    ({"use": "beta_shapley", "group": "site"}, ("labels", "groups of source")),
+    ({"use": "retrieval_importance", "files": "a.jsonl"}, ()),
+]
+
+
+@pytest.mark.parametrize(("score", "expected"), SCORES, ids=lambda one: str(one)[:40])
+def test_a_score_sees_the_labels_of_the_proxy_and_its_groups(score, expected):
+    assert sees({"use": "top_k", "quality": score["use"]}, score=[score]) == expected
+
+
 def test_labels_that_a_filter_reads_count_for_the_selector_after_it():
     where = {"use": "where", "drop": "score_el2n > 1 OR site = 'x' OR lang = 'de' OR tokens < 3"}
     assert sees(where, {"use": "uniform"}) == ("labels", "column lang", "groups of source")

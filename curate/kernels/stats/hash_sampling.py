@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from curate.kernels.parallel import block_slices
-from curate.kernels.types import Hashes, Matrix, Rows
+from curate.kernels.types import Codes, Hashes, Matrix, Rows
 
 _ROWS = 4096
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def content_order(x: Matrix, salt: int) -> Rows:
+def content_order(x: Matrix, salt: int, labels: Codes | None = None) -> Rows:
     """Return the rows of ``x`` in a pseudo-random order that depends on their content, not on their position.
 
     Rows are sorted by a keyed hash of their bytes and of the number of equal rows before them, so that copies are
@@ -23,6 +23,7 @@ def content_order(x: Matrix, salt: int) -> Rows:
     ----------
     x : (n, d) float32
     salt : at least 0; each value gives another order
+    labels : (n,) int32, which count as content
 
     Returns
     -------
@@ -43,7 +44,7 @@ def content_order(x: Matrix, salt: int) -> Rows:
     >>> bool((x[content_order(x, 3)] == x[::-1][content_order(x[::-1], 3)]).all())
     True
     """
-    hashes = _sum_words(x, np.random.Generator(np.random.PCG64(salt)))
+    hashes = _sum_words(x, np.random.Generator(np.random.PCG64(salt)), labels)
     by_hash = np.argsort(hashes, kind="stable")
     ascending = hashes[by_hash]
     copy_number = np.empty(len(x), np.uint64)
@@ -51,13 +52,14 @@ def content_order(x: Matrix, salt: int) -> Rows:
     return np.argsort(mix_bits(mix_bits(hashes) + copy_number * _GOLDEN), kind="stable")
 
 
-def hash_vectors(x: Matrix, rng: np.random.Generator) -> Hashes:
-    """Hash rows to 64 bits by the bytes of their vectors; equal rows have equal hashes.
+def hash_vectors(x: Matrix, rng: np.random.Generator, labels: Codes | None = None) -> Hashes:
+    """Hash rows to 64 bits by the bytes of their vectors, and by their labels; equal rows have equal hashes.
 
     Parameters
     ----------
     x : (n, d) float32
     rng : random generator
+    labels : (n,) int32
 
     Returns
     -------
@@ -69,15 +71,17 @@ def hash_vectors(x: Matrix, rng: np.random.Generator) -> Hashes:
     >>> bool(a == c), bool(a == b)
     (True, False)
     """
-    return mix_bits(_sum_words(x, rng))
+    return mix_bits(_sum_words(x, rng, labels))
 
 
-def _sum_words(x: Matrix, rng: np.random.Generator) -> Hashes:
+def _sum_words(x: Matrix, rng: np.random.Generator, labels: Codes | None = None) -> Hashes:
     words = np.ascontiguousarray(x).view(np.uint32)
     weights = rng.integers(0, 2**64, words.shape[1], np.uint64) | np.uint64(1)
     hashes = np.empty(len(x), np.uint64)
     for rows in block_slices(len(x), _ROWS):
         hashes[rows] = (words[rows] * weights).sum(axis=1, dtype=np.uint64)
+    if labels is not None:
+        hashes += labels.astype(np.uint64) * (rng.integers(0, 2**64, dtype=np.uint64) | np.uint64(1))
     return hashes
 
 

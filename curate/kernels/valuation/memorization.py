@@ -93,7 +93,7 @@ def memorization(
         return inside, evaluate(np.flatnonzero(inside), np.arange(n), own_rng)
 
     seen, unseen = _Moments(n), _Moments(n)
-    samples = zip(_parts(n, left_out, subsets, rng), rng.spawn(subsets), strict=True)
+    samples = ((part, rng.spawn(1)[0]) for part in _parts(n, left_out, subsets, rng))
     for inside, values in map_blocks(of_subset, samples):
         seen.add(inside, values[inside])
         unseen.add(~inside, values[~inside])
@@ -149,7 +149,7 @@ def out_of_bag(
         return outside, evaluate(bag, outside, own_rng) if len(outside) else np.zeros(0, np.float32)
 
     unseen = _Moments(n)
-    for outside, values in map_blocks(of_bag, rng.spawn(bags)):
+    for outside, values in map_blocks(of_bag, (rng.spawn(1)[0] for _ in range(bags))):
         unseen.add(outside, values)
         if advance is not None:
             advance(1 / bags)

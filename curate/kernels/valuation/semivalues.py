@@ -172,7 +172,8 @@ def semivalues(
         members[own_rng.permutation(n)[: sizes[number]]] = True
         return members, utility(members, own_rng)
 
-    for number, (members, value) in enumerate(map_blocks(of_sample, enumerate(rng.spawn(samples)))):
+    generators = (rng.spawn(1)[0] for _ in range(samples))
+    for number, (members, value) in enumerate(map_blocks(of_sample, enumerate(generators))):
         masks[number], utilities[number] = np.packbits(members), value
         if advance is not None:
             advance(1 / samples)

@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from curate.errors import PluginError
 from curate.kernels.influence import inverse_hessian
+from curate.kernels.influence.inverse_hessian import Solution
 from curate.kernels.influence.softmax_layer import (
     SoftmaxLayer,
     error_moments,
@@ -21,9 +22,10 @@ from curate.kernels.influence.softmax_layer import (
     squared_gradient_norms,
 )
 from curate.kernels.linalg.kronecker import kronecker_solve
-from curate.kernels.types import Numbers, Vector
+from curate.kernels.types import Numbers
 from curate.plugins.batches import ScoreBatch
 from curate.plugins.interfaces import ConfigReference, OutputColumn, scorer
+from curate.plugins.results import Scores
 from curate.plugins.trained_layers import Reference, TrainedLayers, mean_over_trainings, sum_over_groups
 
 Method = Literal["kronecker", "exact", "conjugate_gradient", "lissa", "datainf"]
@@ -125,44 +127,50 @@ class Influence:
     batch_size: Annotated[int, Ge(1), Le(1_000_000)] = 256
     """Number of rows of an iteration of "lissa"."""
 
-    def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:
+    def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Scores:
+        solutions: list[Solution] = []
+
         def measure(layers: TrainedLayers) -> Numbers:
             epoch, total = min(self.epoch, layers.epochs) - 1, np.zeros(len(layers.rows))
             for run in range(layers.runs):
                 layer, reference = layers.read(run, epoch)
-                total += gradient_products(layer, self._solve(layer, mean_gradient(reference), rng))
+                solutions.append(self._solve(layer, mean_gradient(reference), rng))
+                total += gradient_products(layer, solutions[-1].values)
             return total / layers.runs
 
         values = mean_over_trainings(batch, self.reference, rng, measure)
-        return sum_over_groups(values, batch.groups if self.group is not None else None)
+        facts = {}
+        if self.method in ("conjugate_gradient", "lissa") and solutions:
+            facts["residual"] = max(one.residual for one in solutions)
+            facts["iterations"] = float(max(one.iterations for one in solutions))
+        return Scores(sum_over_groups(values, batch.groups if self.group else None), facts=facts)
 
-    def _solve(self, layer: SoftmaxLayer, gradient: Numbers, rng: np.random.Generator) -> Numbers:
-        """Return the product of the damped inverse Hessian and a gradient."""
+    def _solve(self, layer: SoftmaxLayer, gradient: Numbers, rng: np.random.Generator) -> Solution:
+        """Return the product of the damped inverse Hessian and a gradient; closed forms have no residual."""
         damping = self.damping * mean_eigenvalue(layer, self.method)
         if not gradient.any() or not squared_gradient_norms(layer).any():
-            return np.zeros_like(gradient)
+            return Solution(np.zeros_like(gradient), 0.0, 0)
         if not damping:
             raise PluginError(
-                "the Hessian is zero, because the proxy predicts every row with certainty",
+                "influence: the Hessian is zero, because the proxy predicts every row with certainty",
                 hint="use an earlier epoch, or method: kronecker",
             )
-        if self.method == "kronecker":
-            return kronecker_solve(*error_moments(layer), gradient, damping)
-        if self.method == "exact":
-            return inverse_hessian.solve_exactly(layer, gradient, damping)
-        if self.method == "datainf":
-            return inverse_hessian.solve_by_datainf(layer, gradient, damping)
         if self.method == "conjugate_gradient":
             tolerance = self.tolerance or CG_TOLERANCE
             return inverse_hessian.solve_by_conjugate_gradient(
                 layer, gradient, damping, tolerance=tolerance, max_iterations=self.max_iterations
-            ).values
-        return inverse_hessian.solve_by_lissa(
-            layer,
-            gradient,
-            damping,
-            rng,
-            tolerance=self.tolerance or LISSA_TOLERANCE,
-            max_iterations=self.max_iterations,
-            batch_size=self.batch_size,
-        ).values
+            )
+        if self.method == "lissa":
+            return inverse_hessian.solve_by_lissa(
+                layer,
+                gradient,
+                damping,
+                rng,
+                tolerance=self.tolerance or LISSA_TOLERANCE,
+                max_iterations=self.max_iterations,
+                batch_size=self.batch_size,
+            )
+        if self.method == "kronecker":
+            return Solution(kronecker_solve(*error_moments(layer), gradient, damping), 0.0, 0)
+        solve = inverse_hessian.solve_exactly if self.method == "exact" else inverse_hessian.solve_by_datainf
+        return Solution(solve(layer, gradient, damping), 0.0, 0)

@@ -41,9 +41,9 @@ class RetrievalImportance:
     that would answer better: drop those, or multiply similarities by the score.
 
     A line of the log has the columns ``query`` (any name), ``id`` (of a row of the pool), ``rank`` (1 = most similar)
-    or ``similarity``, and ``utility``: what an answer from this row alone is worth, such as 1 if it is correct and 0
-    if not. Log more rows for each query than the application reads, so that it is known what moves up when a row is
-    dropped: several times ``top_k``. Rows of the log that are not in the pool are left out.
+    or else ``similarity``, and ``utility``: what an answer from this row alone is worth, such as 1 if it is correct
+    and 0 if not. Log more rows for each query than the application reads, so that it is known what moves up when a
+    row is dropped: several times ``top_k``. Rows of the log that are not in the pool are left out.
 
     ``retrieval_importance_queries`` is the number of queries that retrieved the row. A row that no query retrieved
     keeps 0.5, unless its ``group`` moves: nothing is known about it.

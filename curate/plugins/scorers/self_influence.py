@@ -103,7 +103,7 @@ class SelfInfluence:
         mean_eigenvalue = mean_hessian_eigenvalue(layer)
         if not mean_eigenvalue:
             raise PluginError(
-                "the Hessian is zero, because the proxy predicts every row with certainty",
+                "self_influence: the Hessian is zero, because the proxy predicts every row with certainty",
                 hint="use an earlier epoch, or method: kronecker",
             )
         return self_products_exactly(layer, self.damping * mean_eigenvalue)

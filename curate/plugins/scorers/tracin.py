@@ -75,5 +75,6 @@ class TracIn:
                     total += gradient_products(layer, rate * mean_gradient(reference))
             return total / layers.runs
 
-        values = mean_over_trainings(batch, self.reference, rng, measure)
-        return sum_over_groups(values, batch.groups if self.group is not None else None)
+        return sum_over_groups(
+            mean_over_trainings(batch, self.reference, rng, measure), batch.groups if self.group else None
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.kernels.stats.hash_sampling import content_order, sample_by_content
+from curate.kernels.stats.hash_sampling import content_order, hash_vectors, sample_by_content
 
 
 def rows(n, d=4, seed=0):
@@ -16,6 +16,17 @@ def test_the_order_depends_on_the_content_of_rows():
     shuffled = x[np.random.default_rng(1).permutation(len(x))]
     assert (x[content_order(x, 5)] == shuffled[content_order(shuffled, 5)]).all()
     assert sorted(content_order(x, 5)) == list(range(len(x)))
+
+
+def test_labels_count_as_content():
+    x, labels = np.repeat(rows(200), 2, axis=0), (np.arange(400) % 2).astype(np.int32)
+    shuffle = np.random.default_rng(1).permutation(400)
+    order, again = content_order(x, 5, labels), content_order(x[shuffle], 5, labels[shuffle])
+    assert (labels[order] == labels[shuffle][again]).all()
+    assert (x[order] == x[shuffle][again]).all()
+    hashes = hash_vectors(x, np.random.default_rng(0), labels)
+    assert len(np.unique(hashes)) == 400
+    assert len(np.unique(hash_vectors(x, np.random.default_rng(0), labels * 0))) == 200
 
 
 def test_another_salt_is_another_order():

@@ -35,7 +35,7 @@ def batch_of(proxy, n=60, d=4, target=None, **parts):
 
 
 def score(batch, **fields):
-    return Influence(**fields).score(batch, np.random.default_rng(0))
+    return Influence(**fields).score(batch, np.random.default_rng(0)).values
 
 
 def row_gradients(layer):
@@ -126,11 +126,22 @@ def test_held_out_influence_is_the_mean_over_the_folds_of_other_rows():
 def test_a_group_has_the_sum_of_its_rows():
     group = (np.arange(60) % 5 - 1).astype(np.int32)
     batch = batch_of(Logistic(epochs=3), groups=group)
-    by_row, by_group = score(batch_of(Logistic(epochs=3))), score(batch, group="cluster")
+    by_row, by_group = score(batch), score(batch, group="source")
     for number in range(4):
         members = (group == number) & (batch.dynamics.labels >= 0)
         np.testing.assert_allclose(by_group[members], by_row[members].sum(), rtol=1e-5)
     assert np.isnan(by_group[group < 0]).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_residual_of_iterations_is_reported(method):
+    batch = batch_of(Logistic(epochs=3))
+    facts = Influence(method=method).score(batch, np.random.default_rng(0)).facts
+    if method not in ("conjugate_gradient", "lissa"):
+        assert facts == {}
+        return
+    assert 0 < facts["residual"] <= {"conjugate_gradient": 2e-3, "lissa": 0.2}[method]
+    assert facts["iterations"] > 0
 
 
 def certain(right):
