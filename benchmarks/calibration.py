@@ -139,6 +139,7 @@ def variants() -> list[tuple[str, dict[str, Any]]]:
     for name in registry.names("proxy"):
         if ("proxy", name) not in LEFT_OUT:
             found.append(("held_out", config(proxy={"use": name}, score=[{"use": "consistency"}])))
+    found.append(("review", config(score=[{"use": "knn_disagreement"}], review={})))
     found.append(("split", config(split={})))
     return found
 

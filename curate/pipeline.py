@@ -44,6 +44,7 @@ from curate.stages.proxy.stage import Proxy
 from curate.stages.report import ground_truth, pool_measures
 from curate.stages.report.stage import RenderedReport
 from curate.stages.report.stage import render_report as render
+from curate.stages.review.stage import Review
 from curate.stages.score.stage import Score
 from curate.stages.select import published_index
 from curate.stages.select.stage import Select
@@ -72,6 +73,7 @@ PIPELINE: tuple[AnyStage, ...] = (
     HeldOutPredictions(),
     Target(),
     Score(),
+    Review(),
     Decontaminate(),
     Select(),
     Split(),

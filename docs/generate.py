@@ -37,6 +37,7 @@ COMMANDS = (
     "select",
     "export",
     "report",
+    "relabel",
     "evaluate",
     "compare",
     "explain",
@@ -194,6 +195,8 @@ def schemas_page() -> str:
         "decontaminate": schemas.hits(""),
         "published": schemas.published(),
         "select": schemas.SELECT,
+        "input/corrections": schemas.CORRECTIONS,
+        "review/rows": schemas.REVIEW,
         "split": schemas.SPLIT,
         "split/history": schemas.SPLIT_HISTORY,
     }
@@ -252,6 +255,8 @@ def _cell(text: str) -> str:
 
 
 def _yaml(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_yaml, value))}]"
     text = format_value(value)
     return text if not isinstance(value, str) else f'"{value}"'
 

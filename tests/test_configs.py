@@ -178,6 +178,24 @@ def test_ccs_cuts_off_every_wrong_label_that_was_planted(ran):
     assert shares["near_duplicate"] < 0.05  # clean rows, all of them
 
 
+def test_wrong_labels_that_were_planted_are_listed_with_the_right_ones(ran):
+    """What else is listed is junk, whose label no model can predict."""
+    listed = pl.read_parquet(Path(ran("wrong_labels").run) / "review" / "rows.parquet")
+    wrong = pl.read_parquet(ROOT / "data_samples" / "key.parquet").filter(pl.col("kind") == "wrong_label")
+    found = wrong.join(listed, on="id")
+    assert len(found) >= 0.95 * len(wrong)
+    assert (found["suggestion"] == found["detail"]).mean() >= 0.95
+    assert (Path(ran("wrong_labels").run) / "review.csv").is_file()
+
+
+def test_noisy_labels_are_dropped_before_rows_of_all_difficulties_are_kept(ran):
+    lines = pl.read_parquet(Path(ran("noisy_labels").run) / "select" / "*.parquet").select("id", "dropped_by")
+    key = pl.read_parquet(ROOT / "data_samples" / "key.parquet").join(lines, on="id", how="inner")
+    shares = dict(key.group_by("kind").agg((pl.col("dropped_by") == "where").fill_null(value=False).mean()).iter_rows())
+    assert shares["wrong_label"] >= 0.9
+    assert shares["near_duplicate"] < 0.1
+
+
 def test_rows_with_a_wrong_label_are_pruned_from_a_retrieval_corpus(ran):
     run = Path(ran("retrieval").run)
     scores = pl.read_parquet(run / "score" / "retrieval_importance" / "*.parquet")

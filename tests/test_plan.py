@@ -189,7 +189,7 @@ def test_a_count_that_the_time_ends_is_marked_with_its_error(pool, config, monke
 def test_every_step_has_an_estimate_before_the_first_run(pool, config):
     of_other_files = {"decontaminate", "target"}
     sections = {key: value for key, value in BASE.items() if key not in of_other_files}
-    sections |= {"split": {}, "score": [*BASE["score"], {"use": "consistency"}]}
+    sections |= {"split": {}, "review": {}, "score": [*BASE["score"], {"use": "consistency"}]}
     steps = pipeline.plan(config_from_dict(config(**sections)), Serial())
     assert {step.stage for step in steps} == {stage.name for stage in PIPELINE} - of_other_files
     for step in steps:

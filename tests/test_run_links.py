@@ -19,11 +19,12 @@ from curate.evaluation.evaluate import evaluate
 from curate.executors.serial import Serial
 from curate.progress import NullProgress
 from curate.store import diff, explain, lock, symlinks, versions
+from curate.store.relabel import relabel
 
 WITHOUT_A_RUN = {"check", "plugins", "schema", "init"}
 """Commands that neither read nor write a run directory."""
 
-READERS = ("explain", "diff", "path", "rollback")
+READERS = ("explain", "relabel", "diff", "path", "rollback")
 """Commands that look at results only."""
 
 
@@ -40,6 +41,7 @@ def settings(pool, config):
     return config(
         proxy={"use": "logistic", "epochs": 2},
         score=[{"use": "el2n"}, {"use": "consistency"}],
+        review={"rows": 5},
         target={"files": "held.jsonl"},
         decontaminate={"files": "held.jsonl", "text": "text"},
         select=[{"use": "exact_duplicates", "against": "published"}, {"use": "top_k", "keep": 20}],
@@ -80,6 +82,7 @@ def commands(settings):
         "run": lambda: pipeline.run(other, Serial(), verify=True),
         "plan": lambda: pipeline.plan(same, Serial()),
         "report": lambda: pipeline.report(same),
+        "relabel": lambda: relabel(Path("run"), Path("run/review.csv"), Path("corrections.csv")),
         "evaluate": lambda: evaluate(Path("run"), Serial()),
         "compare": lambda: compare(same, Serial(), select=["top_k"], prune_rates=[0.5]),
         "explain": lambda: explain.explain(Path("run"), "r0001"),
@@ -159,7 +162,7 @@ def test_a_link_in_the_place_of_any_entry_is_refused_by_every_command(run, comma
 def test_a_link_in_the_place_of_the_lock_is_refused(run, commands, tmp_path):
     replaced(run / lock.NAME, tmp_path / "home")
     before = state(tmp_path / "home")
-    for name in {*commands} - {"explain", "diff", "path", "plan"}:
+    for name in {*commands} - {"explain", "relabel", "diff", "path", "plan"}:
         with pytest.raises(CurateError):
             commands[name]()
     assert state(tmp_path / "home") == before

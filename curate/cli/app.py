@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from curate import errors, progress
-from curate.cli import evaluate_commands, inspect_commands, pipeline_commands, plugin_commands
+from curate.cli import evaluate_commands, inspect_commands, label_commands, pipeline_commands, plugin_commands
 from curate.cli.command_scope import ReportedError
 from curate.cli.exit_codes import ERRORS, explain_error
 from curate.executors.base import handle_sigterm
@@ -52,7 +52,7 @@ def _options(
     pass
 
 
-for group in (pipeline_commands, inspect_commands, evaluate_commands, plugin_commands):
+for group in (pipeline_commands, inspect_commands, label_commands, evaluate_commands, plugin_commands):
     app.add_typer(group.commands)
 
 

@@ -10,11 +10,13 @@ from curate.config.entries import Draft
 from curate.config.issues import IssueCollector, format_path, suggest_name
 from curate.config.model import (
     DECONTAMINATE,
+    REVIEW,
     SPLIT,
     TARGET,
     DecontaminateConfig,
     EvaluateConfig,
     RefreshConfig,
+    ReviewConfig,
     SplitConfig,
     TargetConfig,
     count_epochs,
@@ -94,6 +96,34 @@ def check_split(
     for path, name in [*keys, (("stratify",), section.stratify)]:
         if name in ("label", "source") and not roles.get(name):
             report.add((SPLIT, *path), f"input.{name} is not set", "set it to the name of the column")
+
+
+def check_review(
+    drafts: Mapping[str, list[Draft]], section: ReviewConfig | None, pool: PlainData, report: IssueCollector
+) -> None:
+    """Report conflicts of the section review: no labels, unknown scores, or an unknown embed entry."""
+    if section is None:
+        return
+    if not (isinstance(pool, dict) and pool.get("label")):
+        report.add((REVIEW,), "there are no labels to review", "set input.label, or remove the section")
+    columns = {
+        f"{draft.name}_{column.name}" if column.name else draft.name: column
+        for draft in drafts["score"]
+        if draft.plugin is not None
+        for column in draft.plugin.traits.columns
+    }
+    for number, name in enumerate(section.by or ()):
+        if (plain := name.removeprefix("-")) not in columns and not report.has_issue(("score",)):
+            hint = suggest_name(plain, columns) if columns else "there are no scores: add an entry to score"
+            report.add((REVIEW, "by", number), f"there is no score {plain!r}", hint)
+    finds_errors = any(column.label_errors is not None for column in columns.values())
+    if section.by is None and not finds_errors and not report.has_issue(("score",)):
+        hint = "add one to the section score, such as {use: knn_disagreement}, or set review.by"
+        report.add((REVIEW,), "no score finds wrong labels", hint)
+    known = [draft.name for draft in drafts["embed"] if draft.name]
+    if section.embedding is not None and section.embedding not in known and not report.has_issue(("embed",)):
+        message = f"there is no embed entry {section.embedding!r}"
+        report.add((REVIEW, "embedding"), message, suggest_name(section.embedding, known))
 
 
 def check_target(section: TargetConfig | None, pool: PlainData, report: IssueCollector) -> None:
@@ -377,7 +407,8 @@ class _Checks:
             value = draft.data.get(field.name) if draft.instance is None else getattr(draft.instance, field.name)
             for below, mark, name in find_marked(field.type, value, ConfigReference):
                 if mark.target == "score":
-                    self._check_score_exists((*draft.path, field.name, *below), name)
+                    plain = name.removeprefix("-") if mark.invertible else name
+                    self._check_score_exists((*draft.path, field.name, *below), plain)
             if isinstance(value, str):
                 self._check_template((*draft.path, field.name), field, value)
 

@@ -225,6 +225,7 @@ def _sections(data: dict[str, PlainData], validator: Validator) -> Values:
     }
     cross_checks.check_epoch_plans(drafts["select"], values["refresh"], validator.report)
     cross_checks.check_split(drafts, values["split"], data.get("input"), validator.report)
+    cross_checks.check_review(drafts, values["review"], data.get("input"), validator.report)
     cross_checks.check_target(values["target"], data.get("input"), validator.report)
     if "decontaminate" in data:
         cross_checks.check_decontamination(drafts, values["decontaminate"], data.get("input"), validator.report)

@@ -22,6 +22,7 @@ from curate.plugins.interfaces import (
     ExampleFiles,
     ExecutionOnly,
     ExistingFiles,
+    OrientedScoreName,
     RequiredUnless,
     TemplateField,
 )
@@ -77,6 +78,10 @@ class InputConfig:
     label: PoolColumn | None = None
     """Column of labels, for plugins that read labels."""
 
+    corrections: NonEmpty | None = None
+    """File of corrected labels, a CSV file with the columns id and label, which ``curate relabel`` writes. The rows get
+    these labels, also in the export. A file that does not exist yet corrects nothing, with a warning."""
+
     source: PoolColumn | SourceFromPath | None = None
     """Source of a row, by which rows are counted in reports: the name of a column; "file" for the path of its file; or
     {path: PATTERN} for a part of that path."""
@@ -109,6 +114,8 @@ class InputConfig:
             template_syntax.parse_template(self.text)  # raises an error if it is invalid
         if not isinstance(self.files, str) and any(re.fullmatch(r"-(\..+)?", one) for one in self.files):
             raise ValueError('files: standard input must be the only entry: files: "-"')
+        if self.corrections is not None:
+            self._check_corrections()
         if self.image_folder is not None and self.image is None:
             raise ValueError("image_folder: there are no images; set image, or remove the key")
         if self.delimiter is not None and self.delimiter in '"\r\n':
@@ -120,6 +127,15 @@ class InputConfig:
                 f"vectors: must be an array file such as 'embeddings.npy', or a suffix such as '.npy', with which the "
                 f"vectors of pool/a.jsonl are in pool/a.npy; got {format_value(self.vectors)}"
             )
+
+    def _check_corrections(self) -> None:
+        """Raise an error if labels cannot be corrected without changing another role of their column."""
+        if self.label is None:
+            raise ValueError("corrections: there are no labels; set label, or remove the key")
+        roles = {self.id: "id", self.source: "source", self.tokens: "tokens"}
+        roles |= {path[0]: "text" for path in template_syntax.extract_paths(self.text)}
+        if (role := roles.get(self.label)) is not None:
+            raise ValueError(f"corrections: column {self.label!r} is also input.{role}, which cannot be corrected")
 
     @property
     def vectors_file(self) -> str | None:
@@ -303,6 +319,39 @@ class SplitConfig:
 
 
 SPLIT = "split"
+"""Name of this section, of its stage and of its folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewConfig:
+    """List of the rows whose label is most likely wrong: in the report, and in ``review.csv`` in the run directory.
+
+    Each row has a suggested label (the most probable class by models that were not trained on it, if a score reads
+    these; otherwise that of its neighbors) and its nearest labeled rows. Fill in the column corrected_label of
+    ``review.csv``, and pass it to ``curate relabel``.
+    """
+
+    by: Annotated[tuple[OrientedScoreName, ...], MinLen(1)] | None = None
+    """Scores by whose mean rank rows are listed, the worst first; a "-" before a name inverts a score. By default, all
+    scores that find wrong labels, such as aum, confident_learning, knn_disagreement and el2n. Rows that lack one of the
+    scores are not listed."""
+
+    rows: Annotated[int, Ge(1), Le(100_000)] = 200
+    """Number of rows to list."""
+
+    n_neighbors: Annotated[int, Ge(0), Le(100)] = 5
+    """Number of nearest labeled rows to list with each row."""
+
+    embedding: NonEmpty | None = None
+    """Name of the embed entry whose vectors are compared; the first by default."""
+
+    def __post_init__(self) -> None:
+        plain = [name.removeprefix("-") for name in self.by or ()]
+        if len(set(plain)) < len(plain):
+            raise ValueError("by: a score is listed twice")
+
+
+REVIEW = "review"
 """Name of this section, of its stage and of its folder."""
 
 
@@ -609,6 +658,9 @@ class RunConfig:
 
     score: tuple[ScoreEntry, ...]
     """List of entries; empty by default."""
+
+    review: ReviewConfig | None
+    """Labels to review; none by default."""
 
     decontaminate: DecontaminateConfig | None
     """Evaluation sets whose texts must not be in the export; none by default."""

@@ -69,6 +69,7 @@ SECTIONS: Mapping[str, Section] = {
     for section in (
         Section(name="input", cls=model.InputConfig, required=True),
         Section(name="target", cls=model.TargetConfig),
+        Section(name="review", cls=model.ReviewConfig),
         Section(name="decontaminate", cls=model.DecontaminateConfig),
         Section(name="split", cls=model.SplitConfig),
         Section(name="guard", cls=model.GuardConfig, default={}),

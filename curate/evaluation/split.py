@@ -103,7 +103,8 @@ def read_test_files(context: Context, pool: PoolView, files: Sequence[str]) -> P
             hint="set input.vectors to a suffix such as .npy, and write an array next to each file",
         )
     key = manifest.fingerprint({"files": list(files)})[:12]
-    read = replace(config.input, files=tuple(files), source=source_names.source_column(config.input))
+    column = source_names.source_column(config.input)
+    read = replace(config.input, files=tuple(files), source=column, corrections=None)
     test_config = replace(config, run=str(context.folder / FOLDER / "test" / key), input=read)
     testing = Context(test_config, context.executor, context.progress)
     source, record = ingest(testing)

@@ -92,7 +92,7 @@ def _scores(config: RunConfig, entry: SelectEntry, columns: Sequence[str]) -> se
     """Return the names of the scores that an entry uses."""
     plugin, built = entry.spec.plugin(), entry.spec.build()
     names = {
-        name
+        name.removeprefix("-") if mark.invertible else name
         for field in fields(plugin.cls)
         for _, mark, name in find_marked(field.type, getattr(built, field.name), ConfigReference)
         if mark.target == "score"

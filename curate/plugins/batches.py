@@ -157,8 +157,13 @@ class Pool:
         return len(self.embeddings)
 
     def oriented_score(self, name: str) -> Vector:
-        """Return the score ``name`` with its sign inverted if needed, so that higher = keep; (n,) float32."""
-        return self.scores[name] if self.higher_is_better.get(name, True) else -self.scores[name]
+        """Return the score ``name`` with its sign inverted if needed, so that higher = keep; (n,) float32.
+
+        A "-" before the name inverts it.
+        """
+        plain = name if name in self.scores else name.removeprefix("-")
+        higher_is_better = self.higher_is_better.get(plain, True)
+        return self.scores[plain] if higher_is_better == (plain == name) else -self.scores[plain]
 
     def require_score(self, name: str, selector: str, *, oriented: bool = False) -> Vector:
         """Return the score ``name`` of a pool in which every row has one; (n,) float32.

@@ -73,6 +73,9 @@ class ConfigReference:
     target: Literal["score", "column", "group"]
     """Kind of reference: a score, a column of the pool, or groups (a column, cluster, label or source)."""
 
+    invertible: bool = False
+    """Whether a "-" before the name of a score inverts its direction."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExecutionOnly:
@@ -114,6 +117,7 @@ class RequiredUnless:
 
 
 ScoreName = Annotated[str, ConfigReference("score")]
+OrientedScoreName = Annotated[str, ConfigReference("score", invertible=True)]
 ColumnName = Annotated[str, ConfigReference("column")]
 FileNames = Annotated[str, MinLen(1)] | Annotated[tuple[Annotated[str, MinLen(1)], ...], MinLen(1)]
 TextTemplate = Annotated[str, MinLen(1), TemplateField()]
@@ -451,6 +455,9 @@ class OutputColumn:
 
     higher_means: str = ""
     """Meaning of a higher value, as a report writes it at an axis: ``longer``, ``more unusual``."""
+
+    label_errors: Literal["low", "high"] | None = None
+    """Values of rows with a wrong label, for a score that finds them; the list of labels to review uses it."""
 
 
 ScoreColumn = OutputColumn

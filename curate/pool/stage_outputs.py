@@ -223,6 +223,18 @@ class ScoreOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class ReviewOutput:
+    """Rows whose label is probably wrong."""
+
+    path: Path
+    fingerprint: str
+
+    def read(self) -> pa.Table:
+        """Read the listed rows, the most likely wrong first."""
+        return parquet_io.read(self.path, schemas.REVIEW)
+
+
+@dataclass(frozen=True, slots=True)
 class DecontaminateOutput:
     """Rows that overlap an evaluation text, each with that text."""
 

@@ -30,6 +30,7 @@ from curate.pool.stage_outputs import (
     EmbedOutput,
     HeldOutOutput,
     ProxyOutput,
+    ReviewOutput,
     ScoreOutput,
     SelectOutput,
     SplitOutput,
@@ -65,6 +66,7 @@ class PoolView:
     held_out_output: HeldOutOutput | None = None
     target_output: TargetOutput | None = None
     score_outputs: tuple[ScoreOutput, ...] = ()
+    review_output: ReviewOutput | None = None
     decontaminate_output: DecontaminateOutput | None = None
     select_result: SelectOutput | None = None
     split_output: SplitOutput | None = None

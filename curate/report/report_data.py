@@ -345,6 +345,90 @@ class Conflicts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewNeighbor:
+    """Labeled row near a row whose label is probably wrong."""
+
+    id: str
+    label: str
+    similarity: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewRow:
+    """Row whose label is probably wrong."""
+
+    id: str
+    text: str
+    label: str | None
+    suggestion: str | None
+    """Suggested label; None if there is none."""
+
+    confidence: float | None
+    """Probability of the suggestion, or its share of the neighbors; None without a suggestion."""
+
+    ranks: tuple[float, ...]
+    """Rank by each score; 1 is the worst."""
+
+    neighbors: tuple[ReviewNeighbor, ...]
+    """Nearest labeled rows, nearest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelConfusion:
+    """Class whose rows have the label of another class."""
+
+    label: str
+    """Label that the rows have."""
+
+    true: str
+    """Label that they should have."""
+
+    rows: int
+    """Estimated number of rows."""
+
+    share: float
+    """Estimated share of the rows of the true class that have this label."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelNoise:
+    """Estimate of the wrong labels of a pool."""
+
+    labels: int
+    """Number of rows with a label."""
+
+    errors: int
+    """Estimated number of wrong labels."""
+
+    confusions: tuple[LabelConfusion, ...]
+    """Most frequent confusions, most frequent first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """Labels to review."""
+
+    scores: tuple[str, ...]
+    """Scores whose ranks are averaged; a "-" before a name inverts the score."""
+
+    listed: int
+    """Number of listed rows."""
+
+    ranked: int
+    """Number of rows that have all the scores."""
+
+    suggested_by: str
+    """Origin of the suggested labels, as a phrase."""
+
+    rows: tuple[ReviewRow, ...]
+    """First rows of the list, the most likely wrong first."""
+
+    noise: LabelNoise | None = None
+    """Estimate of the wrong labels of the pool; None if there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemorizedRow:
     """Row that a model predicts much better if it was trained on the row."""
 
@@ -480,6 +564,9 @@ class Report:
     cut: RemovedSpans | None = None
     """Counts of removed repeated spans; None if removal is not configured."""
 
+    corrected: int = 0
+    """Number of rows of the pool whose label was corrected."""
+
     warnings: tuple[str, ...] = ()
     map: PoolMap | None = None
     scores: tuple[Histogram, ...] = ()
@@ -499,6 +586,9 @@ class Report:
 
     examples: tuple[Examples, ...] = ()
     """Examples of kept rows, followed by one group for each entry that dropped rows."""
+
+    review: Review | None = None
+    """Labels to review; None if they are not listed."""
 
     decontamination: Decontamination | None = None
     """Result of the decontamination; None if it is not configured."""

@@ -10,6 +10,7 @@ from curate.report import (
     evaluation_text,
     ground_truth_table,
     long_tail_text,
+    review_text,
     sentences,
     split_text,
 )
@@ -160,6 +161,7 @@ def _sections(report: Report, drawn: dict[str, Figure], text: int) -> list[tuple
         ("evidence", "Comparison with the random baseline", [_aside(BASELINE), *compared] if any(compared) else []),
         ("ground-truth", "Comparison with the ground truth", ground_truth_table.section(report.ground_truth)),
         ("shares", "Composition of the selection", shares),
+        ("review", "Labels to review", review_text.section(report.review, text)),
         ("conflicts", "Conflicting labels", _conflicts(report)),
         ("scores", "Scores", scores),
         ("long-tail", "Long tail", [part for tail in report.long_tails for part in long_tail_text.section(tail)]),

@@ -178,8 +178,9 @@ def describe_change(report: Report) -> str:
 
 
 def describe_export_changes(report: Report) -> str:
-    """Return sentences on masked personal data and removed spans; "" if neither is configured."""
-    parts = [describe_masked(report.masked.rows, report.masked.spans)] if report.masked else []
+    """Return sentences on corrected labels, masked personal data and removed spans; "" if there are none."""
+    parts = [f"the labels of {plural(report.corrected, 'row')} of the pool were corrected"] if report.corrected else []
+    parts += [describe_masked(report.masked.rows, report.masked.spans)] if report.masked else []
     parts += [describe_removed_spans(**dataclasses.asdict(report.cut))] if report.cut else []
     return " ".join(f"{capitalize(part)}." for part in parts)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from curate.accounting import Count
 from curate.report import evaluation_text, long_tail_text, sentences
 from curate.report.formatting import short
-from curate.report.report_data import OTHERS, Decontamination, GroundTruthTable, Histogram, LongTail, Report
+from curate.report.report_data import OTHERS, Decontamination, GroundTruthTable, Histogram, LongTail, Report, Review
 
 
 def summary(report: Report) -> dict[str, object]:
@@ -63,6 +63,7 @@ def summary(report: Report) -> dict[str, object]:
         "long_tails": {part.score: _long_tail(part) for part in report.long_tails},
         "ground_truth": None if report.ground_truth is None else _answered(report.ground_truth),
         "decontamination": None if report.decontamination is None else _checked(report.decontamination),
+        "review": None if report.review is None else _reviewed(report.review),
         "splits": [dataclasses.asdict(one) for one in report.splits],
         "verdict": evaluation_text.sentence(report.evaluation) if report.evaluation else None,
         "retention": {part.entry: dataclasses.asdict(part) for part in report.retention},
@@ -98,6 +99,12 @@ def _checked(data_in: Decontamination) -> dict[str, object]:
     data = dataclasses.asdict(data_in)
     del data["hits"]
     return {**data, "sets": [dict(one, files=dict(one["files"])) for one in data["sets"]]}
+
+
+def _reviewed(data_in: Review) -> dict[str, object]:
+    data = dataclasses.asdict(data_in)
+    del data["rows"]
+    return data
 
 
 def _by_source(sources: Mapping[str, Count], unlisted: int) -> dict[str, object]:

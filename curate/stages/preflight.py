@@ -499,7 +499,9 @@ def _check_texts(findings: Findings, matches: Mapping[KeyPath, Mapping[str, Any]
         if not all(path in matches for path in patterns):
             continue  # already an error
         with findings.collect_errors():
-            plain = replace(config.input, id=None, label=None, source=None, tokens=None, types=None, vectors=None)
+            plain = replace(
+                config.input, corrections=None, id=None, label=None, source=None, tokens=None, types=None, vectors=None
+            )
             if one.path[0] not in ("evaluate", TARGET):  # these files have the same format as the input
                 plain = replace(plain, text=one.text, image=None, image_folder=None, header=True, delimiter=None)
             how = replace(plain, files=one.files, text=one.text)

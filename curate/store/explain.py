@@ -176,6 +176,9 @@ class Explanation:
     line: int | None = None
     source: str | None = None
     label: str | None = None
+    corrected_from: str | None = None
+    """Label before its correction, "" for none; None if it was not corrected."""
+
     text: str | None = None
     image: RowImage | None = None
     """Image of the row; None for a pool without images."""
@@ -258,7 +261,12 @@ class Explanation:
         yield "from", f"{to_single_line(self.file or '')}, line {self.line}"
         yield "source", to_single_line(self.source or "")
         if self.label is not None:
-            yield "label", to_single_line(self.label)
+            was = (
+                ""
+                if self.corrected_from is None
+                else f" (corrected, was {to_single_line(self.corrected_from) or 'none'})"
+            )
+            yield "label", to_single_line(self.label) + was
         if self.image is not None:
             yield "image", str(self.image)
         if self.text or self.image is None:
@@ -331,6 +339,7 @@ def _explain_row(run: Run, location: RowLocation, explanation: Explanation) -> E
         line=row["line"],
         source=row["source"],
         label=row["label"],
+        corrected_from=_corrected_from(run, explanation.id),
         text=redaction.redact(row["text"], run.mask),
         image=RowImage(**{name: row["image"][name] for name in ("path", "width", "height")})
         if "image" in row
@@ -348,6 +357,15 @@ def _explain_row(run: Run, location: RowLocation, explanation: Explanation) -> E
         else versions.contains_row(run.folder / versions.FOLDER, version, explanation.id),
         missing=tuple(_missing(run)),
     )
+
+
+def _corrected_from(run: Run, name: str) -> str | None:
+    """Return the label of the row before its correction, "" for none; None if it was not corrected."""
+    path = run.inputs.folder / schemas.CORRECTIONS_FILE
+    if not parquet_io.is_current(path, run.inputs.fingerprint):
+        return None
+    line = _line(path, name, schemas.CORRECTIONS)
+    return (line["before"][0].as_py() or "") if len(line) else None
 
 
 # ---------------------------------------------------------------- outcomes

@@ -47,6 +47,26 @@ NO_SOURCE = "(none)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CorrectedLabels:
+    """Counts of the labels in a file of corrections."""
+
+    rows: int
+    """Number of rows whose label was changed."""
+
+    confirmed: int = 0
+    """Number of rows that already had the label."""
+
+    unknown: int = 0
+    """Number of ids that are not in the pool."""
+
+    examples: tuple[str, ...] = ()
+    """First ids that are not in the pool."""
+
+    new_labels: tuple[str, ...] = ()
+    """Labels that no row had before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InputResult(StageResult):
     """Result of the input stage, as stored in its manifest."""
 
@@ -67,6 +87,9 @@ class InputResult(StageResult):
 
     digests: tuple[str, ...]
     """Digest of the ids and texts of each shard; it depends on nothing else."""
+
+    corrections: CorrectedLabels | None = None
+    """Counts of the corrected labels; None without a file of corrections."""
 
     def __post_init__(self) -> None:
         if not all(has_shape(file, _FILE) for file in self.files):

@@ -30,6 +30,35 @@ CLUSTER = pa.schema(
     ]
 )
 
+CORRECTIONS = pa.schema([_ID, pa.field("before", pa.string()), pa.field("label", pa.string(), nullable=False)])
+"""Schema of the list of rows whose label was corrected."""
+
+CORRECTIONS_FILE = "corrections.parquet"
+"""File name of the list of rows whose label was corrected, next to the input shards."""
+
+REVIEW = pa.schema(
+    [
+        pa.field("rank", pa.int32(), nullable=False),
+        _ID,
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("label", pa.string()),
+        pa.field("suggestion", pa.string()),
+        pa.field("confidence", pa.float32()),
+        pa.field("ranks", pa.list_(pa.float64()), nullable=False),
+        pa.field(
+            "neighbors",
+            pa.list_(
+                pa.struct({"id": pa.string(), "label": pa.string(), "similarity": pa.float32(), "text": pa.string()})
+            ),
+            nullable=False,
+        ),
+    ]
+)
+"""Schema of the labels to review, the most likely wrong first; ``ranks`` has a rank for each score, 1 = worst."""
+
+REVIEW_FILE = "rows.parquet"
+"""File name of the labels to review in their folder."""
+
 CENTROIDS = "centroids.parquet"
 """File name of the centroids, next to the cluster shards."""
 

@@ -35,7 +35,7 @@ def test_a_resolved_configuration_has_the_keys_of_a_file() -> None:
     keys = [field.name for field in TOP_LEVEL_FIELDS]
     data = resolve_config(config_from_dict(LEAST))
     assert [key for key in keys if key in data] == list(data)
-    assert set(keys) - data.keys() == {"proxy", "target", "decontaminate", "split"}
+    assert set(keys) - data.keys() == {"proxy", "target", "review", "decontaminate", "split"}
 
 
 def test_only_entries_of_a_list_have_names_and_only_selectors_budgets() -> None:

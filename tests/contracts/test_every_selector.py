@@ -68,6 +68,10 @@ def annotations(cls):
     return {f.name: typing.get_type_hints(cls, include_extras=True)[f.name] for f in dataclasses.fields(cls)}
 
 
+def is_score(annotation):
+    return any(isinstance(mark, ConfigReference) and mark.target == "score" for mark in markers(annotation))
+
+
 def make_pool(plugin, reads, n, seed, *, d=5, twins=False, levels=None):
     """Return a pool with only what ``plugin`` reads.
 
@@ -88,8 +92,9 @@ def make_pool(plugin, reads, n, seed, *, d=5, twins=False, levels=None):
     if "scores" in reads:
         for field, annotation in annotations(type(plugin)).items():
             value = getattr(plugin, field)
-            if value is not None and any(mark == ConfigReference("score") for mark in markers(annotation)):
-                scores[value], better[value] = numbers(), bool(rng.integers(2))
+            if value is not None and is_score(annotation):
+                for one in value if isinstance(value, tuple) else (value,):
+                    scores[one], better[one] = numbers(), bool(rng.integers(2))
     if "frame" in reads and plugin.columns():
         columns = {name: [None if i % 5 == 3 else v for i, v in enumerate(numbers())] for name in plugin.columns()}
         frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.Float32))
@@ -366,9 +371,8 @@ def golden_pool(plugin, reads):
     x = np.sin(np.outer(source + 1, [1.0, 1.7, 2.9, 4.3])) + 0.02 * np.cos(np.outer(i, [3.0, 1.0, 2.0, 5.0]))
     x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
     numbers = np.cos(0.7 * i + 0.3).astype(np.float32)
-    names = {
-        getattr(plugin, f) for f, a in annotations(type(plugin)).items() if ConfigReference("score") in markers(a)
-    } - {None}
+    values = [getattr(plugin, field) for field, annotation in annotations(type(plugin)).items() if is_score(annotation)]
+    names = {one for value in values for one in (value if isinstance(value, tuple) else (value,))} - {None}
     columns = dict.fromkeys(plugin.columns() if "frame" in reads else (), numbers)
     if LISTS in columns:
         columns[LISTS] = ((7 * i[:, None] + i[None, :9] ** 2) // 5 % 3).tolist()

@@ -47,7 +47,20 @@ FLIGHT = 0.03
 """Seconds that a process may fly on after the moment."""
 
 EXECUTORS = {"serial": ["--executor", "serial"], "processes": ["--workers", "2"]}
-STAGES = ("input", "embed", "cluster", "proxy", "held_out", "target", "score", "select", "split", "export", "run")
+STAGES = (
+    "input",
+    "embed",
+    "cluster",
+    "proxy",
+    "held_out",
+    "target",
+    "score",
+    "review",
+    "select",
+    "split",
+    "export",
+    "run",
+)
 ENDED = {"group": [-9], "driver": [-9], "worker": [0], "sigterm": [143, -15], "sigint": [130, -2]}
 """The kinds of kill, and how a run that met one ends: when Python itself is shutting down, by the signal."""
 
@@ -86,6 +99,7 @@ CONFIG: dict[str, Any] = {
     "cluster": {"use": "kmeans", "n_clusters": 3},
     "proxy": {"use": "logistic", "epochs": 2},
     "score": [{"use": "prototypicality"}, {"use": "length"}, {"use": "density"}, {"use": "consistency"}],
+    "review": {"rows": 8, "n_neighbors": 2},
     "target": {"files": "task.jsonl", "label": "topic"},
     "select": [
         {"use": "where", "drop": "stars = 4"},

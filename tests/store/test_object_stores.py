@@ -37,6 +37,7 @@ from curate.evaluation.evaluate import evaluate
 from curate.executors.serial import Serial
 from curate.stages.ingest import stage
 from curate.store import diff, explain, lock, npy, parquet_io, versions
+from curate.store.relabel import relabel
 
 pytestmark = pytest.mark.xdist_group("object stores")  # one server
 
@@ -181,6 +182,24 @@ def test_a_run_in_a_store_exports_the_same_bytes_as_a_local_one(pool, settings, 
         (embedded,) = (record for record in again.records if record.stage == "embed")
         assert embedded.result.encoded == 1
     assert bucket.export("run") == exported()
+
+
+def test_labels_are_reviewed_and_corrected_in_a_store(pool, settings, bucket):
+    data = settings(score=[{"use": "knn_disagreement"}], review={"rows": 3}, run=f"{bucket.url}/run")
+    data["input"]["corrections"] = f"{bucket.url}/corrections.csv"
+    assert any("no file" in warning for warning in curate.run(data).warnings)
+    first, *others = bucket.get("run/review.csv").decode().splitlines()
+    name = others[0].split(",")[1]
+    bucket.put("run/review.csv", f"id,corrected_label\n{name},other\n".encode())
+    run, answers, target = (
+        paths.parse_path(f"{bucket.url}/{key}") for key in ("run", "run/review.csv", "corrections.csv")
+    )
+    assert relabel(run, answers, target).corrected == 1
+    assert bucket.get("corrections.csv").decode() == f"id,label\n{name},other\n"
+    curate.run(data)
+    assert explain.explain(run, name).label == "other"
+    assert explain.explain(run, name).corrected_from == others[0].split(",")[2]
+    assert bucket.get("run/review.csv").decode().startswith(first)
 
 
 def test_a_plan_of_epochs_has_a_folder_an_epoch_in_a_store_too(pool, settings, bucket):

@@ -36,7 +36,14 @@ def aum(dynamics: Dynamics, margin: Literal["logits", "probabilities"]) -> Vecto
     version=2,
     reads={"dynamics"},
     statistics=("margin", "loss"),
-    columns=(OutputColumn(higher_is_better=True, unit="margin of the label", higher_means="the label fits better"),),
+    columns=(
+        OutputColumn(
+            higher_is_better=True,
+            unit="margin of the label",
+            higher_means="the label fits better",
+            label_errors="low",
+        ),
+    ),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AUM:

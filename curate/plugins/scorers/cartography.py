@@ -47,6 +47,7 @@ def cartography(dynamics: Dynamics) -> Matrix:
             unit="probability of the label",
             range=(0, 1),
             higher_means="easier to learn",
+            label_errors="low",
         ),
         OutputColumn(
             name="correctness",

@@ -51,6 +51,7 @@ def consistency(held_out: HeldOut) -> Matrix:
             unit="nats",
             range=(0, float("inf")),
             higher_means="less predictable from other rows",
+            label_errors="high",
         ),
     ),
 )

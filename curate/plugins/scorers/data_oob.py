@@ -21,7 +21,11 @@ from curate.plugins.subset_trainings import Measure, describe_missing, evaluator
     within="corpus",
     columns=(
         OutputColumn(
-            higher_is_better=True, unit="share of models that are right", range=(0, 1), higher_means="predictable"
+            higher_is_better=True,
+            unit="share of models that are right",
+            range=(0, 1),
+            higher_means="predictable",
+            label_errors="low",
         ),
         OutputColumn(
             name="error",

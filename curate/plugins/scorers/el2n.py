@@ -41,6 +41,7 @@ def el2n(dynamics: Dynamics, epochs: int) -> Vector:
             unit="mean length of the error vector",
             range=(0, 1.4142136),
             higher_means="harder, or mislabeled",
+            label_errors="high",
         ),
     ),
 )

@@ -64,6 +64,7 @@ def cross_valued(
             higher_is_better=True,
             unit="share of correct votes",
             higher_means="helps its neighbors",
+            label_errors="low",
         ),
     ),
 )

@@ -49,7 +49,7 @@ def pointwise_v_information(loss: Numbers, labels: Codes) -> Matrix:
     within="corpus",
     statistics=("loss",),
     columns=(
-        OutputColumn(higher_is_better=True, unit="bits", higher_means="tells more about its label"),
+        OutputColumn(higher_is_better=True, unit="bits", higher_means="tells more about its label", label_errors="low"),
         OutputColumn(name="label", higher_is_better=True, unit="bits", higher_means="its label is easier to predict"),
     ),
 )

@@ -96,7 +96,13 @@ def second_split_forgetting(learner: Learner, rng: np.random.Generator) -> Matri
     reads={"learner"},
     within="corpus",
     columns=(
-        OutputColumn(higher_is_better=True, unit="epochs", range=(1, float("inf")), higher_means="remembered longer"),
+        OutputColumn(
+            higher_is_better=True,
+            unit="epochs",
+            range=(1, float("inf")),
+            higher_means="remembered longer",
+            label_errors="low",
+        ),
         OutputColumn(
             name="learned",
             higher_is_better=False,

@@ -34,6 +34,7 @@ from curate.plugins.trained_layers import pool_layers
             unit="fall of the loss of the row itself",
             range=(0, float("inf")),
             higher_means="learned from itself only",
+            label_errors="high",
         ),
     ),
 )

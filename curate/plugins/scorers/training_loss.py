@@ -23,6 +23,7 @@ from curate.plugins.interfaces import OutputColumn, scorer
             unit="nats",
             range=(0, float("inf")),
             higher_means="harder, or mislabeled",
+            label_errors="high",
         ),
     ),
 )

@@ -70,7 +70,9 @@ def resolve_sets(config: RunConfig) -> dict[str, InputConfig]:
         names = [Path(file).name for file in files]
         pairs = zip(files, names, strict=True)
         patterns_by_name |= {file if names.count(name) > 1 else name: (file,) for file, name in pairs}
-    pool = replace(pool, id=None, label=None, source=None, tokens=None, types=None, image=None, image_folder=None)
+    pool = replace(
+        pool, corrections=None, id=None, label=None, source=None, tokens=None, types=None, image=None, image_folder=None
+    )
     vectors = None if section.min_similarity is None else pool.vectors
     if vectors is not None and pool.vectors_file is not None:
         raise DataError(

@@ -32,7 +32,7 @@ from curate.pool.view import PoolView
 from curate.stages import column_names, guardrails
 from curate.stages.base import QUARANTINE, CompletedStages, Context, Outcome, Stage, Step, raise_if_failed, run_step
 from curate.stages.export import map_strings
-from curate.stages.ingest import image_catalog, source_names, text_template, token_counts
+from curate.stages.ingest import image_catalog, label_corrections, source_names, text_template, token_counts
 from curate.stages.ingest.chat_column import resolve_text
 from curate.stages.ingest.shard_writer import (
     CountMethod,
@@ -82,6 +82,8 @@ class Ingest(Stage["InputConfig", Inputs]):
     def guard(self, context: Context, done: CompletedStages) -> Sequence[str]:
         record = done.record_of(self.name, InputResult)
         warnings = [*guardrails.check_files(context.config, record), *guardrails.find_expanded_files(record)]
+        if (corrected := record.result.corrections) is not None:
+            warnings += label_corrections.describe(context.config.input, corrected)
         guardrails.check_quarantine(context, done.records)  # checked again after the embed stage
         return warnings
 
@@ -106,9 +108,11 @@ def ingest(context: Context) -> tuple[Inputs, Record[InputResult]]:
     def work(fingerprint: str) -> Outcome[InputResult]:
         outcome = _work(context, folder, files, fingerprint)
         if fingerprint_inputs(context.config.input, files, images) != fingerprinted:
-            hint = "finish installing the tokenizer, then run again"
+            hint = "finish installing the tokenizer or writing the corrections, then run again"
             raise DataError(
-                "the tokenizer changed while tokens were counted", where=context.config.input.tokens or "", hint=hint
+                "the tokenizer or the file of corrections changed while rows were read",
+                where=context.config.input.tokens or "",
+                hint=hint,
             )
         return outcome
 
@@ -294,6 +298,7 @@ def fingerprint_inputs(config: InputConfig, files: Sequence[FileInfo], images: s
         "version": 5,
         "files": {file["path"]: file["sha256"] + file.get("vectors_sha256", "") for file in files},
         **{name: to_plain(getattr(config, name)) for name in settings},
+        **({} if config.corrections is None else {"corrections": label_corrections.hash_file(config)}),
         **({} if images is None else {"image": [config.image, config.image_folder], "images": images}),
         **({"tokenizer": token_counts.revision(str(config.tokens))} if _uses_tokenizer(config, files) else {}),
     }
@@ -342,6 +347,7 @@ def _work(context: Context, folder: Path, files: list[FileInfo], fingerprint: st
         _add_vectors(context, config.vectors_file, incoming, counts, fingerprint)
     shard_paths = _number_shards(folder, incoming)
     duplicates = _make_ids_unique(folder, shard_paths, config, [file["path"] for file in files], fingerprint)
+    corrected = label_corrections.apply(context, folder, shard_paths, schema, fingerprint)
     paths.remove_directory(folder / _INCOMING)
     for number, _ in duplicates:
         counts[number].rows -= 1
@@ -366,6 +372,7 @@ def _work(context: Context, folder: Path, files: list[FileInfo], fingerprint: st
         roles={role: name for role, name in roles.items() if name is not None},
         tokens=_describe_method(counting, config),
         digests=tuple(_digest(path, config.id or inputs.ID) for path in shard_paths),
+        corrections=corrected,
     )
     if not sum(rows):
         parts = [path for path in paths.list_shards(folder / QUARANTINE) if parquet_io.is_current(path, fingerprint)]

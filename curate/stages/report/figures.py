@@ -23,6 +23,7 @@ from curate.stages.decontaminate.stage import NGRAM
 from curate.stages.report import pool_measures, thumbnails
 from curate.stages.report.ground_truth import read as read_key
 from curate.stages.report.pool_measures import PoolMeasures
+from curate.stages.review.stage import ReviewResult
 from curate.stages.score.stage import ScoreResult
 from curate.store import ledger, redaction
 
@@ -34,6 +35,9 @@ _EXAMPLES = 8
 
 _CONFLICTS = 10
 """Largest number of shown texts with different labels, of labels of each text, and of rows of each label."""
+
+_REVIEWED = 50
+"""Largest number of shown labels to review."""
 
 _HITS = 20
 """Largest number of shown rows that overlap an evaluation text."""
@@ -213,6 +217,32 @@ class Figures:
             groups=tuple(
                 _conflict(text, lines.filter(pl.col("first") == first))
                 for text, first in zip(texts, firsts, strict=True)
+            ),
+        )
+
+    def review(self) -> report_data.Review | None:
+        """Return the first labels to review; None without the section review."""
+        output = self.pool.review_output
+        result = next((one.result for one in self.records if isinstance(one.result, ReviewResult)), None)
+        if output is None or result is None:
+            return None
+        return report_data.Review(
+            scores=result.scores,
+            listed=result.listed,
+            ranked=result.ranked,
+            suggested_by=result.suggested_by,
+            noise=result.noise,
+            rows=tuple(
+                report_data.ReviewRow(
+                    id=line["id"],
+                    text=line["text"],
+                    label=line["label"],
+                    suggestion=line["suggestion"],
+                    confidence=line["confidence"],
+                    ranks=tuple(line["ranks"]),
+                    neighbors=tuple(report_data.ReviewNeighbor(**one) for one in line["neighbors"]),
+                )
+                for line in output.read().slice(0, _REVIEWED).to_pylist()
             ),
         )
 

@@ -36,18 +36,20 @@ def build_outline(context: Context, done: CompletedStages, reused: Collection[st
     """
     config, selected = context.config, done.record_of("select", SelectResult)
     tokens, how = selected.result, done.pool.inputs.tokens
-    sources = done.record_of("input", InputResult).sources
+    read = done.record_of("input", InputResult)
+    corrections = read.result.corrections
     return report_data.Report(
         run=config.run,
         seed=config.seed,
         version=__version__,
         stages=tuple(_stages(context, done, reused)),
-        unlisted_sources=max(0, len(sources) - manifest.MAX_SOURCES),
+        unlisted_sources=max(0, len(read.sources) - manifest.MAX_SOURCES),
         epochs=tokens.epochs,
         retention=tuple(_retention_curves(selected.entries)),
         tokens=report_data.Tokens(tokens.tokens, tokens.tokens_kept, how, estimated=how.startswith("estimated"))
         if tokens.tokens
         else None,
+        corrected=0 if corrections is None else corrections.rows,
         config=context.yaml,
         reproduce=(f"curate run {config.run}/config.yaml",),
         decontamination=_decontamination(config, done),

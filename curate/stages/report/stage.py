@@ -87,6 +87,7 @@ def render_report(
         ground_truth=advance(figures.ground_truth()),
         long_tails=long_tails(figures),
         examples=advance(figures.examples()),
+        review=figures.review(),
     )
     if filled.decontamination is not None:
         filled = replace(filled, decontamination=replace(filled.decontamination, hits=figures.hits()))

@@ -96,7 +96,7 @@ class ScorerFit:
 
     def _input(self, patterns: tuple[str, ...]) -> InputConfig:
         pool, text = self.context.config.input, self.entry.spec.build().text
-        plain = replace(pool, id=None, label=None, source=None, tokens=None, types=None, vectors=None)
+        plain = replace(pool, corrections=None, id=None, label=None, source=None, tokens=None, types=None, vectors=None)
         return replace(plain, files=patterns, text=text or pool.text, image=None, image_folder=None)
 
     def _nested_context(self, field: str, how: InputConfig) -> Context:

@@ -88,6 +88,7 @@ def _resolve_input(config: RunConfig, section: TargetConfig) -> InputConfig:
     label_type = types.get(pool.label or "")
     return replace(
         pool,
+        corrections=None,
         files=_patterns(section),
         text=section.text or pool.text,
         label=section.label,

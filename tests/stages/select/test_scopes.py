@@ -105,7 +105,7 @@ def entry_of(made, name, **fields):
     options = {"use": name, **OPTIONS.get(name, {})}
     options |= {key: value for key, value in plugin.traits.example.items() if key not in options}
     if "by" in options:
-        options["by"] = "prototypicality"
+        options["by"] = ["prototypicality", "-length"] if isinstance(options["by"], tuple) else "prototypicality"
     budget = {"keep": 24} if plugin.traits.budgeted else {}
     settings = {**made[0].config.resolved, "select": [{**options, **budget, **fields}]}
     return config_from_dict(settings).select[0]
