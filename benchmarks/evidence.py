@@ -102,12 +102,14 @@ SELECTORS = (
     {"use": "top_k", "name": "top_k_aum", "quality": "aum"},
     {"use": "top_k", "name": "top_k_consistency", "quality": "consistency_loss"},
     {"use": "top_k", "name": "top_k_influence", "quality": "influence"},
+    {"use": "top_k", "name": "top_k_tracin", "quality": "tracin"},
     {"use": "top_k", "name": "top_k_knn_shapley", "quality": "knn_shapley"},
+    {"use": "top_k", "name": "top_k_data_oob", "quality": "data_oob"},
     {"use": "top_k", "name": "top_k_prototypicality", "quality": "prototypicality"},
 )
 SCORES = (
-    *("el2n", "aum", "forgetting", "cartography", "training_loss", "pvi", "consistency", "influence", "knn_shapley"),
-    "prototypicality",
+    *("el2n", "aum", "forgetting", "cartography", "training_loss", "pvi", "consistency", "influence", "tracin"),
+    *("knn_shapley", "data_oob", "confident_learning", "knn_disagreement", "prototypicality"),
 )
 FILTERED = (
     (
@@ -119,6 +121,11 @@ FILTERED = (
         {"use": "where", "drop": "score_aum < 0"},
         {"use": "uniform", "name": "where_uniform"},
         {"use": "facility_location", "name": "where_facility_location"},
+    ),
+    (
+        {"use": "mislabeled", "by": ["aum", "confident_learning", "knn_disagreement"], "drop_rate": 0.1},
+        {"use": "uniform", "name": "mislabeled_uniform"},
+        {"use": "facility_location", "name": "mislabeled_facility_location"},
     ),
 )
 """A filter, and the selectors that are tried behind it."""
