@@ -541,7 +541,7 @@ class Traits:
     """Whether the fields of the tables that an exporter writes are nullable only if a row of the export is null."""
 
     cost: str = ""
-    """Time of a selector for n rows of d dimensions and a budget of k, in a few words."""
+    """Time of a scorer or selector for n rows of d dimensions, and a budget of k, in a few words."""
 
     guarantee: str = ""
     """Guarantee of a selector in addition to the budget, in a few words."""
@@ -780,6 +780,7 @@ def scorer(
     within: Literal["shard", "cluster", "corpus"] = "shard",
     statistics: tuple[Statistic, ...] = (),
     min_epochs: int = 1,
+    cost: str = "",
     fits: bool = False,
     check: bool = False,
     example: Mapping[str, object] | None = None,
@@ -794,6 +795,7 @@ def scorer(
     optional : inputs that it also reads if the configuration has them; otherwise they are None
     within : rows passed to one call of ``score``
     statistics, min_epochs : statistics of training dynamics that it reads, and epochs that it needs, see ``Traits``
+    cost : time, see ``Traits``
     fits, check : whether the class has the methods of these declarations, see ``Traits``
     example : values for fields without defaults
 
@@ -816,6 +818,7 @@ def scorer(
             columns=columns,
             statistics=statistics,
             min_epochs=min_epochs,
+            cost=cost,
             fits=fits,
             check=check,
             example=example or {},

@@ -349,6 +349,12 @@ def test_columns_have_names_units_and_ranges(name):
 
 
 @every_scorer
+def test_its_cost_is_declared(name):
+    assert declared(name).cost
+    assert f"Cost: {declared(name).cost}." in registry.get("scorer", name).description()
+
+
+@every_scorer
 def test_reads_only_fields_of_a_batch(name):
     assert declared(name).reads
     assert declared(name).reads <= set(SUPPLIED)

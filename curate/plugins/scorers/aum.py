@@ -44,6 +44,7 @@ def aum(dynamics: Dynamics, margin: Literal["logits", "probabilities"]) -> Vecto
             label_errors="low",
         ),
     ),
+    cost="O(n e) for e epochs of all runs",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AUM:

@@ -120,6 +120,7 @@ def aum_threshold(learner: Learner, percentile: float, rng: np.random.Generator)
             label_errors="low",
         ),
     ),
+    cost="two trainings on all rows",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AUMThreshold:

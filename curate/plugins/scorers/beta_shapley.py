@@ -29,6 +29,7 @@ from curate.plugins.subset_trainings import Measure, score_by_semivalues
             higher_means="less certain",
         ),
     ),
+    cost="one training for each random set of rows",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BetaShapley:

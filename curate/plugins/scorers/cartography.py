@@ -57,6 +57,7 @@ def cartography(dynamics: Dynamics) -> Matrix:
             higher_means="learned earlier",
         ),
     ),
+    cost="O(n e) for e epochs of all runs",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cartography:

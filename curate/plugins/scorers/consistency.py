@@ -54,6 +54,7 @@ def consistency(held_out: HeldOut) -> Matrix:
             label_errors="high",
         ),
     ),
+    cost="O(n c) for c classes and each run, after five trainings on four fifths of the rows",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consistency:

@@ -35,6 +35,7 @@ from curate.plugins.subset_trainings import Measure, describe_missing, evaluator
             higher_means="less certain",
         ),
     ),
+    cost="one training for each model",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataOob:

@@ -44,6 +44,7 @@ def el2n(dynamics: Dynamics, epochs: int) -> Vector:
             label_errors="high",
         ),
     ),
+    cost="O(n e) for e epochs of all runs",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EL2N:

@@ -68,6 +68,7 @@ def forgetting(dynamics: Dynamics, never_learned: Literal["infinite", "most", "n
             higher_is_better=True, unit="times forgotten", range=(0, float("inf")), higher_means="harder to learn"
         ),
     ),
+    cost="O(n e) for e epochs of all runs",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forgetting:

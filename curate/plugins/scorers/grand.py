@@ -25,6 +25,7 @@ from curate.plugins.interfaces import OutputColumn, scorer
             higher_means="harder, or mislabeled",
         ),
     ),
+    cost="O(n e) for e epochs of all runs",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraNd:

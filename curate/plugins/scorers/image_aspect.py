@@ -22,6 +22,7 @@ from curate.plugins.interfaces import OutputColumn, scorer
             higher_means="more elongated",
         ),
     ),
+    cost="O(n): sizes are known from the input",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageAspect:

@@ -19,6 +19,7 @@ _LARGEST_SIDE = 1024
     version=1,
     reads={"image"},
     columns=(OutputColumn(higher_is_better=True, unit="bits per pixel", range=(0, 8), higher_means="more varied"),),
+    cost="O(pixels)",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageEntropy:

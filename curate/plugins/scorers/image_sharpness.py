@@ -21,6 +21,7 @@ _LARGEST_SIDE = 1024
     columns=(
         OutputColumn(higher_is_better=True, unit="squared gray levels", range=(0, 1_040_400), higher_means="sharper"),
     ),
+    cost="O(pixels)",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSharpness:

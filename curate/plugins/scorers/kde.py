@@ -38,6 +38,7 @@ _FEW, _CHECKED = 10, 100  # contributors that are too few; rows from which on th
             higher_means="a density that more rows carry",
         ),
     ),
+    cost="O(n r d) for r reference rows",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kde:

@@ -97,6 +97,7 @@ def knn_disagreement(
             label_errors="high",
         ),
     ),
+    cost="O(n √n d) in cells, O(n² d) below 20,000 rows",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnnDisagreement:

@@ -67,6 +67,7 @@ def cross_valued(
             label_errors="low",
         ),
     ),
+    cost="O(m n (d + log n)) for m test rows",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnnShapley:

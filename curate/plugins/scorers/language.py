@@ -101,6 +101,7 @@ def _model() -> LanguageIdentifier:
         ),
     ),
     check=True,
+    cost="O(characters)",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Language:

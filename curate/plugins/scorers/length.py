@@ -47,6 +47,7 @@ def lengths(texts: Sequence[str]) -> Matrix:
             name="words", higher_is_better=True, unit="words", range=(0.0, float("inf")), higher_means="longer"
         ),
     ),
+    cost="O(characters)",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Length:

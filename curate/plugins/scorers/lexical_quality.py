@@ -287,7 +287,12 @@ def _top_ngram(words: pl.DataFrame, n: int) -> pl.DataFrame:
     return grams.group_by("row").agg(characters.max().alias(f"top_{n}gram"))
 
 
-@scorer(version=2, reads={"text"}, columns=COLUMNS)
+@scorer(
+    version=2,
+    reads={"text"},
+    columns=COLUMNS,
+    cost="O(characters)",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LexicalQuality:
     """Share of twelve published checks for junk that the text passes, with one column for each measure.

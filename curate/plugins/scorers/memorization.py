@@ -85,6 +85,7 @@ def removal_cost(learner: Learner, memorized: Flags, rng: np.random.Generator) -
             higher_means="less certain",
         ),
     ),
+    cost="one training for each subset",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memorization:

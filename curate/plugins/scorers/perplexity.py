@@ -157,6 +157,7 @@ _NORMAL_FORMS = _NormalForms()
         ),
     ),
     fits=True,
+    cost="O(characters)",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Perplexity:

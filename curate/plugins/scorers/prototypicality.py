@@ -60,6 +60,7 @@ def distance_to_centroid(embeddings: Matrix, cluster: Codes, centroids: Matrix) 
             higher_is_better=True, unit="cosine distance", range=(0, 2), higher_means="less typical of its cluster"
         ),
     ),
+    cost="O(n d)",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prototypicality:

@@ -52,6 +52,7 @@ def pointwise_v_information(loss: Numbers, labels: Codes) -> Matrix:
         OutputColumn(higher_is_better=True, unit="bits", higher_means="tells more about its label", label_errors="low"),
         OutputColumn(name="label", higher_is_better=True, unit="bits", higher_means="its label is easier to predict"),
     ),
+    cost="O(n e) for e epochs of all runs",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PVI:

@@ -212,6 +212,7 @@ def fit_classifier(
     ),
     fits=True,
     example={"positive": "good.jsonl"},
+    cost="O(characters) for n-grams of each size",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityClassifier:

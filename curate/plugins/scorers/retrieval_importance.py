@@ -31,6 +31,7 @@ from curate.plugins.interfaces import ConfigReference, ContentPath, ExistingFile
         ),
     ),
     example={"files": "retrievals.jsonl"},
+    cost="O(s r k) for s steps, r retrievals and k rows that a query reads",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrievalImportance:

@@ -111,6 +111,7 @@ def second_split_forgetting(learner: Learner, rng: np.random.Generator) -> Matri
             higher_means="harder to learn",
         ),
     ),
+    cost="two trainings on each half of the rows",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecondSplitForgetting:

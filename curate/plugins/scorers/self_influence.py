@@ -37,6 +37,7 @@ from curate.plugins.trained_layers import pool_layers
             label_errors="high",
         ),
     ),
+    cost="O(n e) for e epochs of all runs, or O(n f (f + c)) with the inverse of the Hessian",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfInfluence:

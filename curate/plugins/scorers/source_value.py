@@ -37,6 +37,7 @@ _LISTED = 5  # groups that an error lists
         ),
     ),
     example={"buyer": "manual"},
+    cost="O(n d² + d³)",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceValue:

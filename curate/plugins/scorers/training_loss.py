@@ -26,6 +26,7 @@ from curate.plugins.interfaces import OutputColumn, scorer
             label_errors="high",
         ),
     ),
+    cost="O(n e) for e epochs of all runs",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingLoss:

@@ -110,6 +110,7 @@ def vog(dynamics: Dynamics, statistic: Literal["std", "var"], normalize: Literal
     within="corpus",
     min_epochs=2,
     columns=(OutputColumn(higher_is_better=True, unit="standard deviations", higher_means="harder to learn"),),
+    cost="O(n e h d) for e epochs of all runs and h hidden units",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoG:

@@ -77,7 +77,7 @@ class HeldOutPredictions(Stage["ProxyEntry", HeldOutOutput]):
         trained = pool.proxy_output
         if trained is None:
             raise ValueError("the proxy stage comes first")
-        parts = {"proxy": trained.fingerprint, "folds": FOLDS}
+        parts = {**entry.fingerprint_parts(), "proxy": trained.fingerprint, "folds": FOLDS}
         record = run_step(
             Step(context, self.name, entry.name, folder, HeldOutResult),
             parts,

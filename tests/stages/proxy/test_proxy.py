@@ -459,3 +459,10 @@ def test_a_log_whose_runs_differ_in_length_or_of_other_rows_is_refused(pool, con
         scored(config(**READS | {"proxy": {"use": "recorded", "files": files}}))
     with pytest.raises(DataError, match=r"proxy\.files: no file matches 'none/\*'"):
         scored(config(**READS | {"proxy": {"use": "recorded", "files": "none/*"}}))
+
+
+def test_a_plan_after_a_new_label_says_that_an_earlier_stage_will_run(pool, config):
+    curate.run(config(**HELD_OUT))
+    edit(pool, topic={"r0000": "t3"})
+    planned = {step.stage: step for step in plan(config_from_dict(config(**HELD_OUT)), Serial())}
+    assert (planned["held_out"].state, planned["held_out"].reason) == ("stale", "an earlier stage will run")
