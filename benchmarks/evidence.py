@@ -10,8 +10,9 @@ aum and forgetting is trained on the labels of the complete pool. Of the selecto
 the label use labels, as in the papers. Logistic regression, and a vote of nearest neighbors, are trained on the
 selected rows and tested on the test rows of the data set.
 
-Intermediate results are stored in benchmarks/.cache/evidence, so the command can be interrupted and repeated. Results
-are written to docs/evidence/NAME.json.
+Comparisons with the same entries in docs/evidence are kept, unless with --again. Intermediate results are stored in
+benchmarks/.cache/evidence, so the command can be interrupted and repeated. Results are written to
+docs/evidence/NAME.json.
 """
 
 from __future__ import annotations
@@ -89,24 +90,27 @@ SELECTORS = (
     {"use": "quad", "name": "quad_aum", "by": "aum"},
     {"use": "ccs", "name": "ccs_el2n", "by": "el2n"},
     {"use": "ccs", "name": "ccs_el2n_cut_10", "by": "el2n", "cutoff_by": "aum", "cutoff_rate": 0.1},
-    {"use": "ccs", "name": "ccs_el2n_cut_20", "by": "el2n", "cutoff_by": "aum", "cutoff_rate": 0.2},
     {"use": "ccs", "name": "ccs_el2n_cut_30", "by": "el2n", "cutoff_by": "aum", "cutoff_rate": 0.3},
     {"use": "ccs", "name": "ccs_forgetting", "by": "forgetting"},
-    {"use": "ccs", "name": "ccs_consistency", "by": "consistency_loss"},
     {"use": "ccs", "name": "ccs_prototypicality", "by": "prototypicality"},
-    {"use": "optidel", "name": "optidel_pvi", "quality": "-pvi"},
     {"use": "top_k", "name": "top_k_el2n", "quality": "el2n"},
+    {"use": "top_k", "name": "top_k_aum", "quality": "aum"},
+    {"use": "top_k", "name": "top_k_prototypicality", "quality": "prototypicality"},
+)
+BY_SCORES = (
+    {"use": "ccs", "name": "ccs_el2n_cut_20", "by": "el2n", "cutoff_by": "aum", "cutoff_rate": 0.2},
+    {"use": "ccs", "name": "ccs_consistency", "by": "consistency_loss"},
+    {"use": "optidel", "name": "optidel_pvi", "quality": "-pvi"},
     {"use": "top_k", "name": "top_k_forgetting", "quality": "forgetting"},
     {"use": "top_k", "name": "top_k_ambiguous", "quality": "cartography"},
     {"use": "top_k", "name": "top_k_small_loss", "quality": "training_loss"},
-    {"use": "top_k", "name": "top_k_aum", "quality": "aum"},
     {"use": "top_k", "name": "top_k_consistency", "quality": "consistency_loss"},
     {"use": "top_k", "name": "top_k_influence", "quality": "influence"},
     {"use": "top_k", "name": "top_k_tracin", "quality": "tracin"},
     {"use": "top_k", "name": "top_k_knn_shapley", "quality": "knn_shapley"},
     {"use": "top_k", "name": "top_k_data_oob", "quality": "data_oob"},
-    {"use": "top_k", "name": "top_k_prototypicality", "quality": "prototypicality"},
 )
+"""Selectors by scores from training, in a comparison of their own."""
 SCORES = (
     *("el2n", "aum", "forgetting", "cartography", "training_loss", "pvi", "consistency", "influence", "tracin"),
     *("knn_shapley", "data_oob", "confident_learning", "knn_disagreement", "prototypicality"),
@@ -230,11 +234,19 @@ def settings(name: str, train: str, test: str, select: Sequence[Mapping[str, Any
     }
 
 
-def evidence(name: str, workers: int) -> list[dict[str, Any]]:
-    """Return the results of the comparisons: one of the selectors alone, and one with each filter."""
+def evidence(name: str, workers: int, stored: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the results of the comparisons: of the selectors alone, of those by scores, and with each filter.
+
+    Comparisons with the same entries in ``stored``, by their JSON, are kept.
+    """
     train, test = (written(name, part, rows) for part, rows in zip(("train", "test"), SETS[name](), strict=True))
     comparisons = []
-    for filters, selectors in (((), SELECTORS), *(((first,), then) for first, *then in FILTERED)):
+    groups = [((), SELECTORS), ((), BY_SCORES), *(((first,), tuple(then)) for first, *then in FILTERED)]
+    for filters, selectors in groups:
+        select = json.dumps([*filters, *selectors])
+        if select in stored:
+            comparisons.append(stored[select])
+            continue
         budgeted = [{**entry, "prune_rate": 0.5} for entry in selectors]
         config = config_from_dict(settings(name, train, test, [*filters, *budgeted]))
         names = [entry.get("name", entry["use"]) for entry in selectors]
@@ -256,16 +268,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", nargs="+", default=list(SETS), choices=SETS, metavar="NAME", help="of the data sets")
     parser.add_argument("--workers", type=int, default=count_cores())
+    parser.add_argument("--again", action="store_true", help="repeat comparisons that docs/evidence already has")
     options = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     for name in options.only:
         begun = time.perf_counter()
-        comparisons = evidence(name, options.workers)
+        path = RESULTS / f"{name.lower()}.json"
+        earlier = json.loads(path.read_text(encoding="utf-8"))["comparisons"] if path.exists() else []
+        stored = {} if options.again else {json.dumps(one["select"]): one for one in earlier}
+        comparisons = evidence(name, options.workers, stored)
         seconds = round(time.perf_counter() - begun)
         result = {"data": name, "machine": machine(), "seconds": seconds, "comparisons": comparisons}
         rounded = json.loads(json.dumps(result), parse_float=lambda number: round(float(number), 5))
         text = json.dumps(rounded, ensure_ascii=False, separators=(",", ":"))
-        (RESULTS / f"{name.lower()}.json").write_text(text + "\n", encoding="utf-8")
+        path.write_text(text + "\n", encoding="utf-8")
         print(f"{name}: {seconds} s", file=sys.stderr, flush=True)
 
 
