@@ -32,7 +32,9 @@ class TracIn:
     """TracIn: decrease of a mean loss by the steps on a row during training, to first order; or on a group of rows.
 
     Use it to find rows that teach a model what a task requires (with a section ``target``), or what most rows require.
-    It needs no Hessian, and covers all of the training, where ``influence`` looks at one epoch.
+    It needs no Hessian, and covers all of the training, where ``influence`` looks at one epoch. If the reference rows
+    have many labels, their gradients cancel, and rows that are learned late count most: use ``self_influence`` to find
+    mislabeled rows.
 
     It is the sum over all epochs of the learning rate times the inner product of the gradients of the row's loss and of
     the mean loss of the reference rows, averaged over the runs of the proxy. It is negative for rows whose label pulls

@@ -135,6 +135,16 @@ def test_lissa_with_batches_is_close_and_the_same_for_the_same_seed():
     assert solve(0).values.tobytes() != solve(1).values.tobytes()
 
 
+def test_lissa_converges_where_the_bound_of_the_eigenvalues_is_tight():
+    """Equal rows with equal probabilities of two classes have the largest eigenvalue that a row can have."""
+    layer = SoftmaxLayer(np.ones((5, 3), np.float32), np.full((5, 2), 0.5, np.float32), np.zeros(5, np.int32))
+    vector = mean_gradient(layer)
+    solution = kernel.solve_by_lissa(
+        layer, vector, 0.1, np.random.default_rng(0), tolerance=1e-6, max_iterations=500, batch_size=5
+    )
+    np.testing.assert_allclose(solution.values, dense(layer, vector, 0.1), rtol=1e-5)
+
+
 def test_lissa_that_was_cut_too_early_is_an_error():
     layer = random_layer()
     with pytest.raises(PluginError, match="LiSSA is not accurate: the relative residual is"):

@@ -147,6 +147,13 @@ def test_with_much_damping_it_is_the_gradient_product_of_each_projection():
     np.testing.assert_allclose(found / np.abs(found).max(), products / np.abs(products).max(), atol=1e-6)
 
 
+def test_the_gradient_of_the_mean_loss_is_the_sum_over_tokens_and_the_mean_over_examples():
+    tokens = ProjectionTokens(
+        np.array([[1], [2], [4]], np.float32), np.array([[1], [1], [3]], np.float32), np.array([0, 0, 1], np.int32)
+    )
+    assert mean_projection_gradient(tokens).tolist() == [[(1 + 2 + 12) / 2]]
+
+
 def test_rows_without_tokens_and_projections_without_gradients_contribute_nothing():
     tokens = ProjectionTokens(np.ones((1, 2), np.float32), np.zeros((1, 2), np.float32), np.zeros(1, np.int32))
     assert projection_influence({"value": tokens}, {"value": tokens}, 2, 0.1).tolist() == [0, 0]
