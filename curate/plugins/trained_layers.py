@@ -13,6 +13,7 @@ import numpy as np
 
 from curate.errors import PluginError
 from curate.kernels.influence.softmax_layer import SoftmaxLayer
+from curate.kernels.parallel import map_blocks
 from curate.kernels.stats.hash_sampling import hash_vectors
 from curate.kernels.stats.softmax import softmax
 from curate.kernels.types import Codes, Numbers, Rows, Vector
@@ -168,13 +169,13 @@ def _train_on_folds(learner: Learner, rng: np.random.Generator) -> Iterator[Trai
     """Train the proxy on all folds but one, in turn; rows with equal vectors share a fold."""
     labeled = np.flatnonzero(learner.labels >= 0)
     fold = np.unique(hash_vectors(learner.embeddings[labeled], rng), return_inverse=True)[1] % N_FOLDS
-    for number, fold_rng in enumerate(rng.spawn(N_FOLDS)):
-        training, held_out = labeled[fold != number], labeled[fold == number]
-        if not len(training) or not len(held_out):
-            continue
-        state = learner.train(training, fold_rng)
+    numbers = [number for number in range(N_FOLDS) if 0 < np.count_nonzero(fold == number) < len(fold)]
+    rngs = rng.spawn(N_FOLDS)
+    states = map_blocks(lambda number: learner.train(labeled[fold != number], rngs[number]), numbers)
+    for number, state in zip(numbers, states, strict=True):
+        training = labeled[fold != number]
         layers = []
-        for rows in (training, held_out):
+        for rows in (training, labeled[fold == number]):
             model = ProxyModel(learner.embeddings[rows], learner.proxy, state)
             layers.append(_layer_of_state(model, learner.labels[rows]))
         yield TrainedLayers(training, layers[0], layers[1], learner.runs, learner.epochs)

@@ -150,3 +150,12 @@ def test_sums_over_groups():
     assert sum_over_groups(values, None) is values
     nothing = sum_over_groups(np.full(2, np.nan, np.float32), np.array([-1, -1], np.int32))
     assert np.isnan(nothing).all()
+
+
+def test_any_number_of_threads_gives_the_same_proxies(monkeypatch):
+    batch, predictions = batch_of(PROXIES[1]), []
+    for threads in ("1", "4"):
+        monkeypatch.setenv("CURATE_THREADS", threads)
+        found, _ = collect(batch, "held_out")
+        predictions.append([layers.reference(1, 2).probabilities.tobytes() for layers in found])
+    assert predictions[0] == predictions[1]
