@@ -102,8 +102,21 @@ def run_trials(
     if len(selections) < len(missing):  # first, so that no two workers make the same selection
         _map(context, f"{label}: selecting", [task for task in selections.values() if _load(task) is None])
         missing = [task for task in missing if task.metrics]
-    _map(context, label, missing)
+    _map(context, label, _share_metrics(missing))
     return [_read(task) for task in tasks]
+
+
+def _share_metrics(tasks: Sequence[_Task]) -> list[_Task]:
+    """Return the tasks, so that of equal measurements, such as those of all seeds, only the first is made."""
+    seen: set[Path] = set()
+    shared = []
+    for task in tasks:
+        files = {_measure_file(task, entry)[0]: entry for entry in task.metrics}
+        new = tuple(entry for file, entry in files.items() if file not in seen)
+        seen.update(files)
+        if new or not task.metrics:
+            shared.append(replace(task, metrics=new))
+    return shared
 
 
 def _map(context: Context, label: str, tasks: Sequence[_Task]) -> None:

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 import curate
 from curate.config.loader import config_from_dict
 from curate.errors import ConfigError
-from curate.evaluation import verdict
+from curate.evaluation import trials, verdict
 from curate.evaluation.compare import compare
 from curate.executors.processes import Processes
 from curate.executors.serial import Serial
@@ -97,6 +97,26 @@ def test_selectors_without_randomness_are_tried_once_for_all_seeds(crowd, over):
     every_row, facility_location, uniform, with_rows_away = 1, 1, 3, 2
     assert counting.done == every_row + facility_location + uniform + with_rows_away
     assert found.cells["facility_location", 0.95].same_over_seeds == 1
+
+
+def test_no_two_tasks_make_the_same_measurement(crowd, over):
+    """Workers that measured the same selection for two seeds at once would do the work twice."""
+
+    class Watching(Serial):
+        def __init__(self) -> None:
+            self.files: list[Path] = []
+
+        def map(self, fn, tasks):
+            if fn.args[-1].__name__ == "_try":
+                self.files += [trials._measure_file(task, entry)[0] for task in tasks for entry in task.metrics]
+            return super().map(fn, tasks)
+
+    watching = Watching()
+    spread = str(Path(__file__).parent / "spread.py")
+    both = over(plugins=[*over()["plugins"], spread], metrics=[{"use": "coverage"}, {"use": "nearest_class"}])
+    compare(config_from_dict(both), watching, select=["facility_location"], prune_rates=RATES, seeds=3)
+    assert len(watching.files) == len(set(watching.files)) > 0
+    assert {file.name for file in watching.files} == {file.name for file in Path("run/evaluate/measured").iterdir()}
 
 
 def test_another_metric_repeats_no_selection(crowd, over):
