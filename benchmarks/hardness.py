@@ -42,7 +42,8 @@ def compared(name: str, test: str | None, train: str, select: list[dict[str, Any
     if test is None:
         settings["evaluate"] = {"seeds": evidence.SEEDS}
     with open_executor("processes", workers) as runner:
-        return compare(config_from_dict(settings), runner, prune_rates=(RATE,))
+        names = [entry["name"] for entry in select]
+        return compare(config_from_dict(settings), runner, select=names, prune_rates=(RATE,))
 
 
 def main() -> None:
