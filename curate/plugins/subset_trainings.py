@@ -7,8 +7,9 @@ from typing import Literal
 
 import numpy as np
 
+from curate.kernels.stats.hash_folds import assign_vector_folds
 from curate.kernels.stats.hash_sampling import content_order, hash_vectors
-from curate.kernels.types import Advance, Codes, Counts, Matrix, Numbers, Rows, Vector
+from curate.kernels.types import Advance, Codes, Matrix, Numbers, Rows, Vector
 from curate.kernels.valuation.memorization import Evaluate
 from curate.kernels.valuation.semivalues import semivalues
 from curate.plugins.dynamics import Learner
@@ -66,12 +67,6 @@ def evaluator(learner: Learner, measure: Measure) -> Evaluate:
     return evaluate
 
 
-def content_folds(learner: Learner, n_folds: int, rng: np.random.Generator) -> Counts:
-    """Return a fold of each row by its vector, (n,): copies share a fold, and no fold is empty if there are enough."""
-    folds: Counts = np.unique(hash_vectors(learner.embeddings, rng), return_inverse=True)[1] % n_folds
-    return folds
-
-
 def score_by_semivalues(
     learner: Learner,
     groups: Codes | None,
@@ -105,7 +100,7 @@ def score_by_semivalues(
     halves. NaN for rows without a label or group, and for all rows if all labeled vectors are the same.
     """
     own, rows = order_by_content(learner, rng)
-    n, fold, evaluate = len(own), content_folds(own, 2, rng), evaluator(own, measure)
+    n, fold, evaluate = len(own), assign_vector_folds(own.embeddings, 2, rng), evaluator(own, measure)
     player = np.arange(n) if groups is None else groups[rows]
     m = max(1, int(player.max(initial=-1)) + 1)
     sums, squared_errors, counts, utilities = np.zeros(m), np.zeros(m), np.zeros(m), []

@@ -14,7 +14,7 @@ import numpy as np
 from curate.errors import PluginError
 from curate.kernels.influence.softmax_layer import SoftmaxLayer
 from curate.kernels.parallel import map_blocks
-from curate.kernels.stats.hash_sampling import hash_vectors
+from curate.kernels.stats.hash_folds import assign_vector_folds
 from curate.kernels.stats.softmax import softmax
 from curate.kernels.types import Codes, Numbers, Rows, Vector
 from curate.plugins.batches import ScoreBatch, TargetRows, require
@@ -168,7 +168,7 @@ def _target_layer(dynamics: Dynamics, target: TargetRows) -> LayerAt:
 def _train_on_folds(learner: Learner, rng: np.random.Generator) -> Iterator[TrainedLayers]:
     """Train the proxy on all folds but one, in turn; rows with equal vectors share a fold."""
     labeled = np.flatnonzero(learner.labels >= 0)
-    fold = np.unique(hash_vectors(learner.embeddings[labeled], rng), return_inverse=True)[1] % N_FOLDS
+    fold = assign_vector_folds(learner.embeddings[labeled], N_FOLDS, rng)
     numbers = [number for number in range(N_FOLDS) if 0 < np.count_nonzero(fold == number) < len(fold)]
     rngs = rng.spawn(N_FOLDS)
     states = map_blocks(lambda number: learner.train(labeled[fold != number], rngs[number]), numbers)

@@ -98,7 +98,7 @@ class ProxyOutput:
 
     def state(self) -> FittedState:
         """Read the fitted state of a trained proxy."""
-        return _load_state(self.folder / TRAINED, self.fingerprint)
+        return load_proxy_state(self.folder / TRAINED, self.fingerprint)
 
     def class_names(self) -> pa.Array:
         """Read the labels by the numbers of their classes, (classes,) strings."""
@@ -123,9 +123,7 @@ class ProxyOutput:
         names = schemas.probabilities(self.runs, self.epochs)
 
         def read_probabilities(run: int, epoch: int) -> Matrix:
-            name = names[run * self.epochs + epoch]
-            logs = (embedding_matrix.to_stored_matrix(parquet_io.read(path, [name])[name]) for path in shard_paths)
-            return np.concatenate([softmax(each) for each in logs])
+            return _read_probabilities(shard_paths, names[run * self.epochs + epoch])
 
         def read_statistic(statistic: str) -> Matrix:
             columns = schemas.statistics(statistic, self.runs, self.epochs)
@@ -157,8 +155,15 @@ class ProxyOutput:
         return Learner(embeddings, self.labels(numbers), self.classes, self.spec.build())
 
 
+def _read_probabilities(paths: Sequence[Path], name: str) -> Matrix:
+    """Return the probabilities in a column of logarithms of some shards, (n, classes) float32."""
+    logs = (embedding_matrix.to_stored_matrix(parquet_io.read(path, [name])[name]) for path in paths)
+    return np.concatenate([softmax(each) for each in logs])
+
+
 @lru_cache(maxsize=1)
-def _load_state(path: Path, fingerprint: str) -> FittedState:
+def load_proxy_state(path: Path, fingerprint: str) -> FittedState:
+    """Read the fitted state of a trained proxy; the last one is cached."""
     return npz.load_required(path, fingerprint)
 
 
@@ -177,9 +182,7 @@ class HeldOutOutput:
         names = schemas.held_out_columns(self.runs)
 
         def read_probabilities(run: int) -> Matrix:
-            name = names[run]
-            logs = (embedding_matrix.to_stored_matrix(parquet_io.read(path, [name])[name]) for path in shard_paths)
-            return np.concatenate([softmax(each) for each in logs])
+            return _read_probabilities(shard_paths, names[run])
 
         labels = np.concatenate([parquet_io.read(path, ["label"])["label"].to_numpy() for path in shard_paths])
         return HeldOut(freeze(labels), self.classes, self.runs, read_probabilities)

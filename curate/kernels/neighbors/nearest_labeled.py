@@ -18,7 +18,7 @@ _SAME = 1 - 1e-6
 
 @dataclass(slots=True)
 class NearestLabeled:
-    """The k nearest labeled rows of each query so far.
+    """Nearest k labeled rows of each query so far.
 
     Copies of a query that have its label are left out, because they do not say whether it is right.
     """

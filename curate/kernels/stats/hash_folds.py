@@ -1,4 +1,4 @@
-"""Cross-validation folds by text hash, so that copies of a text always share a fold."""
+"""Cross-validation folds by the hash of a text or vector, so that copies always share a fold."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from curate.kernels.types import Counts, Hashes
+from curate.kernels.stats.hash_sampling import hash_vectors
+from curate.kernels.types import Counts, Hashes, Matrix, Rows
 
 
 def hash_folded_texts(texts: Sequence[str]) -> Hashes:
@@ -54,6 +55,32 @@ def assign_folds(hashes: Hashes, n_folds: int) -> Counts:
     [4, 4, 4]
     """
     return (hashes % np.uint64(n_folds)).astype(np.int64)
+
+
+def assign_vector_folds(x: Matrix, n_folds: int, rng: np.random.Generator, rows: Rows | None = None) -> Counts:
+    """Assign each row to a fold 0 … ``n_folds`` − 1 by its vector: distinct vectors are divided equally.
+
+    Parameters
+    ----------
+    x : (n, d) float32
+    n_folds : number of folds
+    rng : random generator
+    rows : (m,) rows whose distinct vectors are divided equally, such as those with a label; None = all
+
+    Returns
+    -------
+    (n,) int64
+
+    Examples
+    --------
+    >>> x = np.array([[0, 1], [1, 0], [0, 1], [1, 1]], np.float32)
+    >>> folds = assign_vector_folds(x, 3, np.random.default_rng(0))
+    >>> bool(folds[0] == folds[2]), sorted(set(folds.tolist()))
+    (True, [0, 1, 2])
+    """
+    hashes = hash_vectors(x, rng)
+    distinct = np.unique(hashes if rows is None else hashes[rows])
+    return np.searchsorted(distinct, hashes) % n_folds
 
 
 def distinct_texts(texts: Sequence[str]) -> tuple[list[str], Hashes]:

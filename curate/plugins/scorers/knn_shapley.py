@@ -10,7 +10,7 @@ import pyarrow as pa
 from annotated_types import Ge, Le
 
 from curate.kernels.arrow_categories import encode_categories, unique_categories
-from curate.kernels.stats.hash_sampling import hash_vectors
+from curate.kernels.stats.hash_folds import assign_vector_folds
 from curate.kernels.types import Codes, Matrix, Vector
 from curate.kernels.valuation.knn_shapley import VoteWeight, knn_shapley
 from curate.plugins.batches import ScoreBatch, require
@@ -43,7 +43,7 @@ def cross_valued(
     rounded = x.astype(np.float16).astype(np.float32)  # so that storage in half precision gives the same folds
     labeled = np.flatnonzero(labels >= 0)
     fold = np.full(len(x), -1)
-    fold[labeled] = np.unique(hash_vectors(rounded[labeled], rng), return_inverse=True)[1] % _FOLDS
+    fold[labeled] = assign_vector_folds(rounded[labeled], _FOLDS, rng)
     sums, counts = np.zeros(len(x)), np.zeros(len(x))
     for number in range(_FOLDS):
         held_out, others = np.flatnonzero(fold == number), np.flatnonzero((fold >= 0) & (fold != number))

@@ -9,6 +9,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
 from curate.kernels.parallel import map_blocks
+from curate.kernels.stats.hash_folds import assign_vector_folds
 from curate.kernels.types import Flags, Rows
 from curate.kernels.valuation.memorization import memorization
 from curate.plugins.batches import ScoreBatch, require
@@ -17,7 +18,6 @@ from curate.plugins.interfaces import OutputColumn, scorer
 from curate.plugins.results import Scores
 from curate.plugins.subset_trainings import (
     Measure,
-    content_folds,
     describe_missing,
     evaluator,
     order_by_content,
@@ -45,7 +45,7 @@ def removal_cost(learner: Learner, memorized: Flags, rng: np.random.Generator) -
     numbers of rows.
     """
     found = {"memorized": float(memorized.sum()), "labeled": float(len(memorized))}
-    fold, evaluate = content_folds(learner, _FOLDS, rng), evaluator(learner, "correct")
+    fold, evaluate = assign_vector_folds(learner.embeddings, _FOLDS, rng), evaluator(learner, "correct")
     if not memorized.any() or memorized.all() or not fold.any():
         return found
     tasks: list[tuple[int, Rows, Rows, np.random.Generator]] = []

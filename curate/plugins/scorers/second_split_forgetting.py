@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.kernels.parallel import map_blocks
-from curate.kernels.stats.hash_sampling import hash_vectors
+from curate.kernels.stats.hash_folds import assign_vector_folds
 from curate.kernels.types import Flags, Matrix, Numbers, Rows
 from curate.plugins.batches import ScoreBatch, require
 from curate.plugins.dynamics import Learner
@@ -68,7 +68,7 @@ def second_split_forgetting(learner: Learner, rng: np.random.Generator) -> Matri
     """
     labeled = np.flatnonzero(learner.labels >= 0)
     rounded = learner.embeddings[labeled].astype(np.float16).astype(np.float32)  # the same for storage in float16
-    half = np.unique(hash_vectors(rounded, rng), return_inverse=True)[1] % 2
+    half = assign_vector_folds(rounded, 2, rng)
     score = np.full((len(learner), 2), np.nan, np.float32)
     if not half.any():
         return score

@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 
 from curate.kernels.parallel import block_slices, map_blocks
-from curate.kernels.stats.hash_sampling import hash_vectors
+from curate.kernels.stats.hash_folds import assign_vector_folds
 from curate.kernels.stats.softmax import half_precision_logs, softmax
-from curate.kernels.types import Codes, Counts, Matrix, Rows
+from curate.kernels.types import Codes
 from curate.plugins.dynamics import compute_logits
 from curate.pool import embedding_matrix
 from curate.pool.stage_outputs import HeldOutOutput, ProxyOutput
@@ -89,25 +89,6 @@ class HeldOutPredictions(Stage["ProxyEntry", HeldOutOutput]):
         return replace(done, view=replace(done.pool, held_out_output=results[0]))
 
 
-def assign_folds(x: Matrix, labeled: Rows, n_folds: int, rng: np.random.Generator) -> Counts:
-    """Assign each row to a fold 0 … ``n_folds`` − 1 by a hash of its vector, so that equal vectors share a fold.
-
-    Parameters
-    ----------
-    x : (n, d) float32
-    labeled : (m,) indices of the labeled rows, whose distinct vectors are divided equally
-    n_folds : number of folds
-    rng : random generator
-
-    Returns
-    -------
-    (n,) int64
-    """
-    hashes = hash_vectors(x, rng)
-    distinct = np.unique(hashes[labeled])
-    return np.searchsorted(distinct, hashes) % n_folds
-
-
 def _work(
     context: Context, pool: PoolView, entry: ProxyEntry, trained: ProxyOutput, fingerprint: str
 ) -> Outcome[HeldOutResult]:
@@ -119,7 +100,7 @@ def _work(
     predictions = [embedding_matrix.allocate_mapped(context.scratch, np.float16, (n, classes)) for _ in range(runs)]
     context.progress.begin(f"training {entry.name} on folds", runs * n)
     folds = [
-        assign_folds(x, labeled, FOLDS, rng_for(context.config.seed, f"held_out/{entry.name}", run))
+        assign_vector_folds(x, FOLDS, rng_for(context.config.seed, f"held_out/{entry.name}", run), labeled)
         for run in range(runs)
     ]
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,11 +30,11 @@ from curate.kernels.arrow_categories import encode_categories, unique_categories
 from curate.kernels.parallel import block_slices, map_blocks
 from curate.kernels.stats.softmax import half_precision_logs, softmax
 from curate.kernels.stats.softmax_statistics import STATISTICS, Statistic, softmax_statistics
-from curate.kernels.types import AnyArray, Codes, FittedState, Matrix, Vectors, freeze
+from curate.kernels.types import AnyArray, Codes, Matrix, Vectors, freeze
 from curate.paths import FileInfo
 from curate.plugins.registry import PluginSpec
 from curate.pool import embedding_matrix
-from curate.pool.stage_outputs import TRAINED, ProxyOutput
+from curate.pool.stage_outputs import TRAINED, ProxyOutput, load_proxy_state
 from curate.pool.view import PoolView
 from curate.seeds import rng_for
 from curate.stages.base import (
@@ -272,17 +272,12 @@ def gather_rows(context: Context, vectors: Vectors, keep: NDArray[np.bool_]) -> 
     return embedding_matrix.gather_vectors(kept, context.config.memory_limit, context.scratch)
 
 
-@lru_cache(maxsize=1)
-def _trained_state(path: Path, fingerprint: str) -> FittedState:
-    return npz.load_required(path, fingerprint)
-
-
 def _predict(task: _Task) -> None:
     path, shard = parquet_io.shard_path(task.folder, task.number), task.pool.shard(task.number)
     if is_current_shard(path, task.fingerprint):
         return
     plugin = task.spec.build()
-    trained = _trained_state(task.folder / TRAINED, task.fingerprint)
+    trained = load_proxy_state(task.folder / TRAINED, task.fingerprint)
     x = shard.vectors(task.embedding)
     names = parquet_io.read(task.folder / schemas.CLASSES_FILE, ["label"])["label"].combine_chunks()
     labels = encode_categories(shard.read(("label",))["label"], names)

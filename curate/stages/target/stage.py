@@ -56,7 +56,7 @@ class TargetResult(StageResult):
     """Number of rows with a label that no row of the pool has."""
 
     unknown_labels: tuple[str, ...]
-    """The first of these labels."""
+    """Some of these labels."""
 
     in_pool: int
     """Number of rows with the content of a row of the pool."""

@@ -8,9 +8,10 @@ import math
 import numpy as np
 import pytest
 
+from curate.kernels.stats.hash_folds import assign_vector_folds
 from curate.plugins.scorers.beta_shapley import BetaShapley
 from curate.plugins.scorers.data_banzhaf import DataBanzhaf
-from curate.plugins.subset_trainings import content_folds, order_by_content
+from curate.plugins.subset_trainings import order_by_content
 from tests.plugins.scorers.learners import batch_of, mixture
 
 
@@ -18,7 +19,7 @@ def exact(learner, groups, n_groups, weight, seed=0):
     """Return the value of each group by its definition, with the halves that the scorer draws."""
     rng = np.random.default_rng(seed)
     own, rows = order_by_content(learner, rng)
-    fold = content_folds(own, 2, rng)
+    fold = assign_vector_folds(own.embeddings, 2, rng)
     values = np.zeros(n_groups)
     for half in (0, 1):
         test = np.flatnonzero(fold != half)
@@ -76,7 +77,7 @@ def test_shapley_values_sum_to_the_accuracy_above_guessing():
     values = scorer.score(batch, np.random.default_rng(0)).values[::40, 0]
     rng = np.random.default_rng(0)
     own, _ = order_by_content(batch.learner, rng)
-    fold = content_folds(own, 2, rng)
+    fold = assign_vector_folds(own.embeddings, 2, rng)
     accuracies = []
     for half in (0, 1):
         training, test = np.flatnonzero(fold == half), np.flatnonzero(fold != half)

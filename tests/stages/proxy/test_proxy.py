@@ -24,7 +24,6 @@ from curate.plugins.dynamics import Dynamics
 from curate.pool.stage_outputs import ProxyOutput
 from curate.stages.preflight import check_without_run as check
 from curate.stages.proxy import stage as proxy_stage
-from curate.stages.proxy.held_out import assign_folds
 
 LOGISTIC = {"use": "logistic", "epochs": 4, "runs": 2, "batch_size": 8}
 SCORES = [{"use": "el2n"}, {"use": "aum"}, {"use": "forgetting"}]
@@ -409,14 +408,6 @@ def test_held_out_predictions_are_made_only_if_a_scorer_reads_them_and_again_wit
     } == {"fresh"}
     scored(config(**HELD_OUT | {"proxy": {**LOGISTIC, "epochs": 5}}))
     assert bytes_of("run/held_out/part-*.parquet") != before
-
-
-def test_copies_share_a_fold():
-    x = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
-    x = np.concatenate([x, x])
-    folds = assign_folds(x, np.arange(0, 100, 2), 5, np.random.default_rng(1))
-    assert (folds[:50] == folds[50:]).all()
-    assert np.bincount(folds[:50:2], minlength=5).tolist() == [5] * 5 or np.bincount(folds).min() > 0
 
 
 def test_a_pool_of_copies_of_one_row_has_uniform_predictions(pool, config):
