@@ -614,7 +614,7 @@ def check_proxy(findings: Findings, logs: Sequence[str], labels: Collection[str]
             missing = [one for one in score.spec.plugin().traits.statistics if logged is not None and one not in logged]
             if missing:
                 message = f"the training log contains no {missing[0]!r}, which {score.spec.name!r} needs"
-                hint = "log the probabilities or logits of each row; see the proxy recorded"
+                hint = "log the probabilities or logits of each row, or the columns that the proxy recorded lists"
                 findings.add(("score", number, "use"), message, hint)
 
 

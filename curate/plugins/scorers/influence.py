@@ -58,6 +58,7 @@ def mean_eigenvalue(layer: SoftmaxLayer, method: Method) -> float:
     version=2,
     reads={"dynamics", "features", "group"},
     optional={"target", "learner"},
+    statistics=("error",),  # logs of probabilities have it
     within="corpus",
     columns=(
         OutputColumn(

@@ -19,6 +19,7 @@ from curate.plugins.trained_layers import Reference, TrainedLayers, mean_over_tr
     version=1,
     reads={"dynamics", "features", "group"},
     optional={"target", "learner"},
+    statistics=("error",),  # logs of probabilities have it
     within="corpus",
     columns=(
         OutputColumn(

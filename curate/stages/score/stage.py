@@ -138,7 +138,9 @@ def check_dynamics(entry: ScoreEntry, proxy: ProxyOutput) -> None:
     missing = [name for name in traits.statistics if name not in proxy.statistics]
     if missing:
         message = f"score {entry.name}: the training log contains no {missing[0]!r}"
-        raise DataError(message, hint="log the probabilities or logits of each row; see the proxy recorded")
+        raise DataError(
+            message, hint="log the probabilities or logits of each row, or the columns that the proxy recorded lists"
+        )
     if proxy.epochs < traits.min_epochs and "dynamics" in traits.reads:
         message = f"score {entry.name}: it needs {traits.min_epochs} epochs, and the training log has {proxy.epochs}"
         raise DataError(message, hint="log more epochs, or use another score")

@@ -354,6 +354,15 @@ def test_a_log_of_losses_and_correctness_gives_the_scores_of_them(pool, config, 
     assert "the training log contains no 'margin', which 'aum' needs" in str(finding)
 
 
+@pytest.mark.parametrize("score", ["tracin", "influence"])
+def test_scores_of_gradients_need_probabilities_before_the_run_starts(pool, config, score):
+    lines = [{"id": f"r{row:04d}", "epoch": epoch, "loss": 0.5} for epoch in range(2) for row in range(60)]
+    files = log(Path("logs"), "jsonl", lines)
+    data = config(**READS | {"proxy": {"use": "recorded", "files": files}, "score": [{"use": score}]})
+    [finding] = check(config_from_dict(data)).errors
+    assert f"the training log contains no 'error', which '{score}' needs" in str(finding)
+
+
 def test_a_loss_that_is_no_number_is_reported_with_its_line(pool, config):
     lines = [{"id": f"r{row:04d}", "epoch": 0, "loss": 0.5} for row in range(60)]
     lines[7]["loss"] = None
