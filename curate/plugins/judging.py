@@ -1,0 +1,69 @@
+"""Questions to a judge, a language model behind an endpoint, and its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from curate.plugins.language_models import Turn
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Messages to which the judge replies."""
+
+    messages: tuple[Turn, ...]
+    """Messages of the chat; the last one is the user's."""
+
+    max_tokens: int = 16
+    """Maximum number of tokens of the reply."""
+
+    temperature: float = 0.0
+    """Temperature of the sampling of the reply."""
+
+    sample: int = 0
+    """Number of the reply, if the same question is asked several times."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer(Generic[Value]):
+    """Answer to a question, or the reason for a missing one."""
+
+    value: Value | None
+    """Parsed answer; None without one."""
+
+    text: str = ""
+    """Reply of the judge."""
+
+    error: str = ""
+    """Reason for a missing answer, such as a refusal; empty with an answer."""
+
+
+class UnparsableReplyError(ValueError):
+    """Reply that does not contain an answer; the message is the reason."""
+
+
+class Judge(Protocol):
+    """Answers questions; replies are cached, so the same question costs one call."""
+
+    def ask(self, questions: Sequence[Question], parse: Callable[[str], Value]) -> list[Answer[Value]]:
+        """Return the answers in the order of the questions.
+
+        Parameters
+        ----------
+        questions : sequence of Question
+            Questions, asked concurrently.
+        parse : callable
+            Function that extracts the answer from a reply, or raises an UnparsableReplyError; the question is then
+            asked again, a limited number of times.
+
+        Raises
+        ------
+        DataError
+            The endpoint is not available, or refuses all requests.
+        BudgetError
+            The budget of calls or tokens is used up.
+        """

@@ -1,0 +1,152 @@
+"""Requests to language models, and what they return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
+
+from annotated_types import Ge, MinLen
+
+from curate.kernels.types import AnyArray
+
+Pooling = Literal["last", "mean", "weighted"]
+Parameters = Literal["all", "lora"]
+Ability = Literal["loss", "hidden", "answers", "gradients"]
+"""Kind of request that a model can answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Message of a chat."""
+
+    role: str
+    """Role of its author, such as "user"."""
+
+    content: str
+    """Text of the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Row as a language model reads it."""
+
+    prompt: tuple[Turn, ...]
+    """Messages before the response; empty for a text without a prompt."""
+
+    response: str
+    """Text whose probability is measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossRequest:
+    """Losses of the tokens of the response, in nats.
+
+    The columns are ``loss`` (n,) float32, the mean over the predicted tokens; ``tokens``, ``prompt_tokens`` (n,) int32,
+    the number of predicted tokens and of tokens before them; ``truncated`` (n,) bool; and ``quantiles`` (n, 5) float32,
+    of the losses of the tokens at 10, 25, 50, 75 and 90 percent. Without a predicted token, losses are NaN.
+    """
+
+    with_prompt: bool = True
+    """Whether the model reads the prompt; without it, the loss is that of the response alone."""
+
+    ability: Literal["loss"] = "loss"
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return "loss" if self.with_prompt else "loss_without_prompt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HiddenRequest:
+    """Hidden states of prompt and response, pooled over the tokens.
+
+    The columns are ``vector`` (n, d) float32, and ``tokens`` (n,) int32 and ``truncated`` (n,) bool.
+    """
+
+    pooling: Pooling = "weighted"
+    """Pooling: the last token, the mean, or the mean weighted by the position, 1 for the first token."""
+
+    layer: int = -1
+    """Layer, counted from the last one, which is -1."""
+
+    ability: Literal["hidden"] = "hidden"
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return f"hidden_{self.pooling}" + (f"_{-self.layer}" if self.layer != -1 else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerRequest:
+    """Probabilities of the first token of some answers to a question about the row.
+
+    The columns are ``log_probabilities`` (n, answers) float32, natural logarithms over the vocabulary, and
+    ``truncated`` (n,) bool. The question is the message of a user.
+    """
+
+    label: str
+    """Name of its folder."""
+
+    question: str
+    """Question, with {prompt}, {response} and {text} (both) in place of the parts of the row."""
+
+    answers: Annotated[tuple[str, ...], MinLen(1)]
+    """Answers, which must begin with different tokens."""
+
+    ability: Literal["answers"] = "answers"
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return f"answers_{self.label}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradientRequest:
+    """Gradient of the mean loss of the response with respect to the parameters, projected at random.
+
+    The columns are ``vector`` (n, dimension) float32, ``loss`` (n,) float32, ``tokens`` (n,) int32 and ``truncated``
+    (n,) bool. Without a predicted token, vectors and losses are NaN.
+    """
+
+    dimension: Annotated[int, Ge(1)] = 4096
+    """Number of dimensions of the projection."""
+
+    parameters: Parameters = "all"
+    """Parameters: all of them, or those of low-rank adapters of the linear layers."""
+
+    rank: Annotated[int, Ge(1)] = 8
+    """Rank of the adapters."""
+
+    adam: bool = False
+    """Whether the gradient is replaced by the direction of a step of Adam, with the saved moments of the checkpoint."""
+
+    seed: Annotated[int, Ge(0)] = 0
+    """Seed of the projection and of the adapters."""
+
+    ability: Literal["gradients"] = "gradients"
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        adapters = f"_lora{self.rank}" if self.parameters == "lora" else ""
+        return f"gradients_{self.dimension}{adapters}{'_adam' * self.adam}_{self.seed}"
+
+
+Request: TypeAlias = LossRequest | HiddenRequest | AnswerRequest | GradientRequest
+Outputs: TypeAlias = Mapping[str, AnyArray]
+"""Columns of the outputs of n rows, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """Request of a plugin to one of the models of the configuration."""
+
+    request: Request
+    """Outputs that the plugin reads."""
+
+    model: str | None = None
+    """Name of the model entry; the first by default."""
