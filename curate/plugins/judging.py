@@ -25,7 +25,7 @@ class Question:
     """Temperature of the sampling of the reply."""
 
     sample: int = 0
-    """Number of the reply, if the same question is asked several times."""
+    """Number of the reply, if the same question is repeated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +55,10 @@ class Judge(Protocol):
         Parameters
         ----------
         questions : sequence of Question
-            Questions, asked concurrently.
+            Questions, sent concurrently.
         parse : callable
             Function that extracts the answer from a reply, or raises an UnparsableReplyError; the question is then
-            asked again, a limited number of times.
+            sent again, a limited number of times.
 
         Raises
         ------
