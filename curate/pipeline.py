@@ -38,6 +38,7 @@ from curate.stages.export.stage import Export, ExportResult
 from curate.stages.findings import Findings
 from curate.stages.ingest.stage import Ingest, survey_files
 from curate.stages.ingest.stdin_spool import is_stored_stdin, require_stdin, resolve_stdin, store_stdin
+from curate.stages.model.stage import ModelOutputs
 from curate.stages.pool_sample import RowCount
 from curate.stages.proxy.held_out import HeldOutPredictions
 from curate.stages.proxy.stage import Proxy
@@ -67,6 +68,7 @@ T = TypeVar("T")
 
 PIPELINE: tuple[AnyStage, ...] = (
     Ingest(),
+    ModelOutputs(),
     Embed(),
     Cluster(),
     Proxy(),

@@ -123,9 +123,10 @@ def test_a_refresh_that_was_cut_short_goes_on_and_gives_the_same_bytes(written, 
         curate.run(nightly(run=run))
         written([line(number) for number in range(10, 210)])
         if broken:
-            from curate.stages.embed import stage, vector_reuse
+            from curate.stages import content_reuse
+            from curate.stages.embed import stage
 
-            module = vector_reuse if moment == "_copy_needed" else stage
+            module = content_reuse if moment == "_copy_needed" else stage
             whole, calls = getattr(module, moment), []
 
             def dies(task):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from curate.config import template_syntax
 from curate.config.budget import Budget
@@ -27,8 +28,14 @@ from curate.config.validator import Values
 from curate.config.yaml_positions import KeyPath, PlainData
 from curate.plugins import registry
 from curate.plugins.fields import Field, fields, find_marked, format_value, iter_marks
-from curate.plugins.interfaces import PROXY_READS, ConfigReference, TemplateField
+from curate.plugins.interfaces import PROXY_READS, ConfigReference, TemplateField, TextTemplate
 from curate.plugins.registry import Plugin
+
+if TYPE_CHECKING:
+    from curate.plugins.language_models import ModelRequest
+
+_TEMPLATE = Field(name="text", type=TextTemplate)
+"""Field with the type of a text of a row."""
 
 
 def check_entries(
@@ -50,7 +57,12 @@ def check_entries(
         The target section.
     """
     checks = _Checks(drafts, pool if isinstance(pool, dict) else {}, report, target)
-    section_checks = {"score": checks.check_score, "select": checks.check_select, "export": checks.check_export}
+    section_checks = {
+        "model": checks.check_model,
+        "score": checks.check_score,
+        "select": checks.check_select,
+        "export": checks.check_export,
+    }
     keys = {
         section: [section_checks.get(section, checks.check_entry)(draft) for draft in drafts[section]]
         for section in ENTRY_SECTIONS
@@ -215,6 +227,8 @@ class _Checks:
         self.clustered = clustered or (self.embeddings[0] if self.embeddings else None)
         self.proxy = drafts["proxy"][0] if drafts["proxy"] else None
         self.has_proxy = self.proxy is not None or report.has_issue(("proxy",))
+        self.models = {draft.name: draft for draft in drafts["model"]}
+        self.models_are_known = not report.has_issue(("model",))
         self.scores: dict[str, KeyPath] = {}
         self.scores_are_known = not report.has_issue(("score",))
         for draft in drafts["score"]:
@@ -241,11 +255,56 @@ class _Checks:
     def check_entry(self, draft: Draft) -> Values:
         """Return the keys of an entry of a section without additional checks."""
         self.check_references(draft)
+        self._check_model(draft)
         keys = {key: value for key, value in draft.keys.items() if key != "use"}
         return keys | ({"embedding": self._embedding(draft)} if draft.section != "embed" else {})
 
+    def check_model(self, draft: Draft) -> Values:
+        """Report a row that is read in two ways, or a prompt without a response."""
+        self.check_references(draft)
+        for key in ("prompt", "response"):
+            if draft.keys.get(key) is None:
+                continue
+            if draft.keys.get("messages") is not None:
+                self.report.add((*draft.path, key), "the rows are chats: messages is set", "remove one of the keys")
+            self._check_template((*draft.path, key), _TEMPLATE, draft.keys[key])
+        if draft.keys.get("prompt") is not None and draft.keys.get("response") is None:
+            message = "without a response, the text of a row would be the response, which may contain the prompt"
+            self.report.add((*draft.path, "prompt"), message, "set response to the column of the responses")
+        if self._has_only_images and draft.keys.get("response") is None and draft.keys.get("messages") is None:
+            self.report.add(draft.path, "the input has no texts", "set response to a column of texts")
+        return {key: value for key, value in draft.keys.items() if key != "use"}
+
+    def _check_model(self, draft: Draft) -> None:
+        """Report a plugin that needs a language model that the configuration does not have, or that cannot answer."""
+        if draft.plugin is None or not draft.plugin.traits.reads_model or not self.models_are_known:
+            return
+        plugin, path = draft.plugin, (*draft.path, "use")
+        if not self.models:
+            message = f"the {plugin.kind} {plugin.name!r} reads a language model, and there is no section model"
+            self.report.add(path, message, "add a section model: {use: causal_lm, model: …}")
+            return
+        if draft.instance is None:
+            return
+        requests: Sequence[ModelRequest] = (
+            [one for target in (False, True) for one in draft.instance.requests(target=target)]  # type: ignore[attr-defined]
+            if plugin.kind == "embedder"
+            else draft.instance.requests()  # type: ignore[attr-defined]
+        )
+        for request in requests:
+            name = request.model or next(iter(self.models))
+            model = self.models.get(name)
+            if model is None:
+                self.report.add(draft.path, f"there is no model {name!r}", suggest_name(name, self.models))
+                return
+            if model.plugin is not None and request.request.ability not in model.plugin.traits.abilities:
+                message = f"the model {model.plugin.name!r} computes no {request.request.ability}"
+                self.report.add(path, f"the {plugin.kind} {plugin.name!r} reads {request.request.ability}: {message}")
+                return
+
     def check_score(self, draft: Draft) -> Values:
         self.check_references(draft)
+        self._check_model(draft)
         self._check_proxy(draft)
         if draft.plugin and "group" in draft.plugin.traits.reads:
             self._check_group((*draft.path, "group"), getattr(draft.instance, "group", None))

@@ -437,6 +437,22 @@ def count_epochs(selector: PluginSpec) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEntry(Entry):
+    """Language model, whose outputs for each row are computed once, for the scorers and embedders that read them."""
+
+    prompt: Text | None = None
+    """Prompt of a row: a column, or a template over columns, such as "{instruction}\\n{input}"; null: no prompt."""
+
+    response: Text | None = None
+    """Response of a row, whose probability is measured: a column, or a template over columns; ``input.text`` by
+    default."""
+
+    messages: PoolColumn | None = None
+    """Column of chats, in place of prompt and response: the last message of the assistant is the response, and the
+    messages before it are the prompt. By default, input.text if it is a column of chats."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedEntry(Entry):
     """Computation of embeddings from texts."""
 
@@ -643,6 +659,10 @@ class RunConfig:
 
     input: InputConfig
     """Input files of the pool, and the roles of their columns."""
+
+    model: tuple[ModelEntry, ...] = ()
+    """One entry, or a list of entries with names; none by default. It is only needed for scorers and embedders that
+    read the outputs of a language model."""
 
     embed: tuple[EmbedEntry, ...]
     """One entry, or a list of entries with names; lsa by default."""

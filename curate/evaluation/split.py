@@ -24,8 +24,8 @@ from curate.pool.view import PoolView
 from curate.progress import NullProgress
 from curate.seeds import rng_for
 from curate.stages.base import Context
-from curate.stages.embed.stage import embed
-from curate.stages.embed.vector_reuse import text_keys
+from curate.stages.content_reuse import text_keys
+from curate.stages.embed.stage import embed_other_rows
 from curate.stages.ingest import source_names
 from curate.stages.ingest.stage import ingest, match_files
 from curate.store import manifest
@@ -108,7 +108,7 @@ def read_test_files(context: Context, pool: PoolView, files: Sequence[str]) -> P
     test_config = replace(config, run=str(context.folder / FOLDER / "test" / key), input=read)
     testing = Context(test_config, context.executor, context.progress)
     source, record = ingest(testing)
-    embedded = [embed(testing, source, entry, context.folder / "embed" / entry.name) for entry in config.embed]
+    embedded = [embed_other_rows(testing, source, entry, context.folder) for entry in config.embed]
     for output, _ in embedded:
         if output.dimensions != (expected := pool.embedding(output.name).dimensions):
             message = f"embed {output.name}: the test rows have {output.dimensions} dimensions, the pool has {expected}"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from curate.errors import PluginError
 from curate.kernels.types import Advance, Codes, Flags, Images, Matrix, Numbers, Positions, Rows, Texts, Vector, freeze
 from curate.plugins.dynamics import Dynamics, HeldOut, Learner
+from curate.plugins.language_models import Example, Outputs, Request
 
 if TYPE_CHECKING:
     import polars as pl
@@ -293,6 +294,13 @@ class ScoreBatch:
     target: TargetRows | None = None
     """Rows of the task that the selection should serve, with the embeddings of the proxy for a scorer that reads its
     features; None without a section ``target``."""
+
+    outputs: tuple[Outputs, ...] | None = None
+    """Outputs of language models for the n rows, one for each of the scorer's ``requests``."""
+
+    run_model: Callable[[str | None, Sequence[Example], Request], Outputs] | None = None
+    """Runs the model entry with a name, or the first for None, on examples that are no rows, for a scorer with
+    ``within="corpus"``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

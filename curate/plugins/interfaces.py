@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from curate.kernels.neighbors.nearest_predecessor import Nearest
     from curate.kernels.neighbors.retention import RecallSample
     from curate.kernels.stats.softmax_statistics import Statistic
-    from curate.kernels.types import Codes, FittedState, Flags, Hashes, Matrix, Rows, Vector, Vectors
+    from curate.kernels.types import Advance, Codes, FittedState, Flags, Hashes, Matrix, Rows, Vector, Vectors
     from curate.plugins.batches import MetricInput, Pool, ScoreBatch
+    from curate.plugins.language_models import Ability, Example, ModelRequest, Outputs, Request
     from curate.plugins.results import Clustering, DataFileInfo, FitReport, LogLines, MetricResult, Scores, Selection
 
 PluginClass = TypeVar("PluginClass")
@@ -48,6 +49,7 @@ Reads = Literal[
     "log",
     "group",
     "retrievals",
+    "model",
 ]
 PROXY_READS: frozenset[Reads] = frozenset({"dynamics", "features", "input_gradients", "held_out", "learner"})
 """Inputs of a scorer that a proxy supplies; all but dynamics, and features, need a trained one."""
@@ -126,11 +128,44 @@ TextTemplate = Annotated[str, MinLen(1), TemplateField()]
 # ---------------------------------------------------------------- the protocols
 
 
+class Model(Protocol):
+    """Language model, whose outputs for each row are computed once, and read by scorers and embedders."""
+
+    model: str
+    """Path or name of the model."""
+
+    def revision(self) -> str:
+        """Return an identifier of the model's content, part of the fingerprints of its outputs."""
+
+    def run(self, examples: Sequence[Example], request: Request, advance: Advance) -> Outputs:
+        """Return the outputs that a request describes, n rows each.
+
+        Parameters
+        ----------
+        examples : sequence of Example
+            Rows, n in total.
+        request : Request
+            Request with one of the declared abilities.
+        advance : callable
+            Receives the number of further rows that are finished.
+        """
+
+
 class Embedder(Protocol):
     """Maps texts to vectors; with ``reads="column"`` a list column, with ``reads="image"`` ``Images``."""
 
     def encode(self, texts: Sequence[str]) -> Matrix:
         """Return float32 vectors (n, d) of ``texts``; the driver normalizes them and quarantines invalid ones."""
+
+
+class ModelEmbedder(Protocol):
+    """Embedder of the outputs of language models, declared with ``reads="model"``."""
+
+    def requests(self, *, target: bool) -> tuple[ModelRequest, ...]:
+        """Return the requests whose outputs it reads, for rows of the pool or of the target."""
+
+    def encode(self, outputs: tuple[Outputs, ...]) -> Matrix:
+        """Return float32 vectors (n, d) of the outputs of the requests."""
 
 
 class ModalEmbedder(Embedder, Protocol):
@@ -237,6 +272,13 @@ class Scorer(Protocol):
 
         A scorer that is declared with ``within="corpus"`` may return ``Scores``, with warnings about them.
         """
+
+
+class ModelScorer(Scorer, Protocol):
+    """Scorer of the outputs of language models, declared with ``reads={"model", …}``."""
+
+    def requests(self) -> tuple[ModelRequest, ...]:
+        """Return the requests whose outputs it reads."""
 
 
 class GroupScorer(Scorer, Protocol):
@@ -558,12 +600,20 @@ class Traits:
     input_gradients: bool = False
     """Whether a proxy has a method ``input_gradients``; see ``DifferentiableProxy``."""
 
+    abilities: tuple[Ability, ...] = ()
+    """Kinds of requests that a language model answers."""
+
     example: Mapping[str, object] = field(default_factory=dict)
     """Values for the fields without defaults, used by docs and contract tests."""
 
     def describe_scope(self) -> str:
         """Return the scope of a selector in a few words."""
         return " or ".join((*self.scope, *(["two rounds"] * self.two_rounds)))
+
+    @property
+    def reads_model(self) -> bool:
+        """Whether a scorer or embedder has a method ``requests``; see ``ModelScorer`` and ``ModelEmbedder``."""
+        return "model" in self.reads
 
     @property
     def has_sketches(self) -> bool:
@@ -633,8 +683,9 @@ _OPTIONAL: Mapping[Kind, Mapping[str, tuple[str, str]]] = {
         ),
         "revision": ("revision", "revision=True"),
         "fidelity": ("fidelity", "fits=True, fidelity=True"),
+        "requests": ("reads_model", 'reads="model"'),
     },
-    "scorer": {"fit": ("fits", "fits=True")},
+    "scorer": {"fit": ("fits", "fits=True"), "requests": ("reads_model", 'reads={"model", …}')},
     "proxy": {"input_gradients": ("input_gradients", "input_gradients=True")},
     "selector": {
         "sketch": ("has_sketches", "sketch=(…)"),
@@ -683,10 +734,39 @@ def _declare(declared: Traits) -> Callable[[type[PluginClass]], type[PluginClass
     return decorate
 
 
+def model(
+    *,
+    version: int,
+    abilities: tuple[Ability, ...],
+    check: bool = False,
+    example: Mapping[str, object] | None = None,
+) -> Callable[[type[PluginClass]], type[PluginClass]]:
+    """Declare a language model, and which requests it answers.
+
+    Parameters
+    ----------
+    version : version of the result, see ``Traits``
+    abilities : kinds of requests that ``run`` answers
+    check : whether the class has a method ``check``
+    example : values for fields without defaults
+    """
+    return _declare(
+        Traits(
+            kind="model",
+            version=version,
+            reads=frozenset({"text"}),
+            revision=True,
+            abilities=abilities,
+            check=check,
+            example=example or {},
+        )
+    )
+
+
 def embedder(
     *,
     version: int,
-    reads: Literal["text", "column", "image"] | frozenset[Reads] | set[Reads] = "text",
+    reads: Literal["text", "column", "image", "model"] | frozenset[Reads] | set[Reads] = "text",
     fits: bool = False,
     revision: bool = False,
     fidelity: bool = False,
@@ -698,7 +778,8 @@ def embedder(
     Parameters
     ----------
     version : version of the result, see ``Traits``
-    reads : "text", "image", or "column" for a list column; {"text", "image"} if the field ``modality`` decides
+    reads : "text", "image", "column" for a list column, or "model" for outputs of language models; {"text", "image"} if
+        the field ``modality`` decides
     fits, revision, fidelity, check : whether the class has the methods of these declarations, see ``Traits``
     example : values for fields without defaults
 

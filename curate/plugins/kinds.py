@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Kind = Literal["embedder", "clusterer", "proxy", "scorer", "selector", "exporter", "metric"]
+Kind = Literal["model", "embedder", "clusterer", "proxy", "scorer", "selector", "exporter", "metric"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

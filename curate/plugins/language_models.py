@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from annotated_types import Ge, MinLen
 
-from curate.kernels.types import AnyArray
+if TYPE_CHECKING:
+    from curate.kernels.types import AnyArray, Rows
 
 Pooling = Literal["last", "mean", "weighted"]
 Parameters = Literal["all", "lora"]
@@ -137,8 +138,13 @@ class GradientRequest:
 
 
 Request: TypeAlias = LossRequest | HiddenRequest | AnswerRequest | GradientRequest
-Outputs: TypeAlias = Mapping[str, AnyArray]
+Outputs: TypeAlias = "Mapping[str, AnyArray]"
 """Columns of the outputs of n rows, by name."""
+
+
+def take_rows(outputs: Outputs, rows: Rows) -> Outputs:
+    """Return the outputs of some rows."""
+    return {name: values[rows] for name, values in outputs.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 from curate.errors import ConfigError, DataError
 from curate.kernels.text.json_values import is_json
 from curate.kernels.types import Codes, Images, Matrix, Rows, Texts, Vector, Vectors, freeze
+from curate.plugins.language_models import ModelRequest, Outputs
 from curate.pool import embedding_matrix
+from curate.pool.model_outputs import ModelOutput, find_output, to_arrays
 from curate.pool.stage_outputs import (
     ClusterOutput,
     DecontaminateOutput,
@@ -70,6 +72,7 @@ class PoolView:
     decontaminate_output: DecontaminateOutput | None = None
     select_result: SelectOutput | None = None
     split_output: SplitOutput | None = None
+    model_outputs: tuple[ModelOutput, ...] = ()
     only: tuple[int, ...] | None = None
     """Numbers of the shards in this view; None for all."""
 
@@ -94,6 +97,14 @@ class PoolView:
             if name in (None, entry.name):
                 return entry
         raise ConfigError(f"there is no embed entry {name!r}")
+
+    def model_output(self, request: ModelRequest) -> ModelOutput:
+        """Return the outputs of a language model for a request."""
+        return find_output(self.model_outputs, request)
+
+    def read_model_outputs(self, request: ModelRequest) -> Outputs:
+        """Read the outputs of a language model for a request as arrays, n rows each."""
+        return to_arrays(pa.concat_tables([shard.stored_model_outputs(request) for shard in self.shards()]))
 
     # ------------------------------------------------------------ shards
 
@@ -459,6 +470,14 @@ class PoolShard:
         """Return the images of the rows, which are read one by one."""
         table = self.read(("image", IMAGE_DATA))
         return image_files.to_images(table["image"], table[IMAGE_DATA])
+
+    def stored_model_outputs(self, request: ModelRequest) -> pa.Table:
+        """Read the outputs of a language model for a request, m rows."""
+        return self.take_pool_rows(self.pool.model_output(request).read(self.number))
+
+    def read_model_outputs(self, request: ModelRequest) -> Outputs:
+        """Read the outputs of a language model for a request as arrays, m rows each."""
+        return to_arrays(self.stored_model_outputs(request))
 
     def sources(self) -> Counter[str]:
         """Return the number of rows of each source."""

@@ -63,6 +63,8 @@ def referenced_columns(config: RunConfig) -> Iterator[ColumnReference]:
                 elif isinstance(mark, ConfigReference) and mark.target == "column":
                     added = tuple(added_columns(config.export, scores)) if one.name == "rename" else ()
                     yield ColumnReference((*path, *below), name, added)
+                elif isinstance(mark, TemplateField):
+                    yield from (ColumnReference((*path, *below), column) for column in template_columns(name) or [name])
         yield from _columns_of_plugin(path, entry, scores)
 
 

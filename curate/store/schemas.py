@@ -149,6 +149,18 @@ def embed(dimensions: int, precision: str, facts: Mapping[str, str]) -> pa.Schem
     )
 
 
+def model_outputs(columns: Mapping[str, pa.DataType], recipe: str) -> pa.Schema:
+    """Return the schema of a part of the outputs of a language model, with these columns and a recipe for reuse."""
+    return pa.schema(
+        [
+            _ID,
+            pa.field("content_hash", pa.binary(16), nullable=False),
+            *(pa.field(name, kind, nullable=False) for name, kind in columns.items()),
+        ],
+        metadata={"curate.recipe": recipe},
+    )
+
+
 def centroids(dimensions: int) -> pa.Schema:
     """Return the schema of ``cluster/centroids.parquet``."""
     return pa.schema(

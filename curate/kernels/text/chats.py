@@ -93,9 +93,28 @@ def kind_of_list(values: list[object]) -> Kind:
     return next(kinds, "")
 
 
-def _render_message(message: dict[str, object]) -> str:
+def split_message(message: dict[str, object]) -> tuple[str, str]:
+    r"""Return the role of a message, in the words of OpenAI, and its content as text; see ``render_value``.
+
+    >>> split_message({"from": "human", "value": "Hi"}), split_message({"role": "tool", "content": "4"})
+    (('user', 'Hi'), ('tool', '4'))
+    """
+    role = message.get("role") if message.get("role") is not None else message.get("from")
+    name = "" if role is None else render_value(role)
+    return _ROLES.get(name.lower(), name), _render_content(message)
+
+
+_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant", "model": "assistant"}
+"""Roles of ShareGPT and similar formats in the words of OpenAI."""
+
+
+def _render_content(message: dict[str, object]) -> str:
     text = render_value(message.get("content") if message.get("content") is not None else message.get("value"))
-    content = "\n".join(one for one in (text, *_tool_calls(message)) if one.strip())
+    return "\n".join(one for one in (text, *_tool_calls(message)) if one.strip())
+
+
+def _render_message(message: dict[str, object]) -> str:
+    content = _render_content(message)
     role = message.get("role") if message.get("role") is not None else message.get("from")
     return f"{render_value(role)}: {content}" if content and role is not None else content
 

@@ -16,7 +16,7 @@ from curate.config.model import DECONTAMINATE
 from curate.errors import DataError
 from curate.pool.stage_outputs import EmbedOutput
 from curate.stages.base import Context
-from curate.stages.embed.stage import embed
+from curate.stages.embed.stage import embed_other_rows
 from curate.stages.ingest.stage import find_input_files, fingerprint_inputs, ingest, match_files, survey_files
 from curate.store import manifest, run_directory
 from curate.store.inputs import Inputs
@@ -132,7 +132,7 @@ def embed_sets(context: Context, sets: Sequence[EvaluationTexts], entry: EmbedEn
     for one, how in zip(sets, resolve_sets(context.config).values(), strict=True):
         with _naming_set(one.name):
             nested = _nested_context(context, one.name, how)
-            embedded, record = embed(nested, one.source, entry, context.folder / "embed" / entry.name)
+            embedded, record = embed_other_rows(nested, one.source, entry, context.folder)
         if lost := record.count.quarantined:
             context.progress.warn(f"evaluation set {one.name!r}: {entry.name} cannot embed {lost:,} texts")
         done.append(replace(one, embedded=embedded))

@@ -20,12 +20,14 @@ from curate.accounting import Count
 from curate.errors import DataError, PluginError
 from curate.kernels.types import AnyArray, FittedState, Images, Rows
 from curate.plugins.interfaces import FidelityEmbedder, FittedEmbedder, modality
+from curate.plugins.language_models import Outputs
 from curate.plugins.registry import PluginSpec
 from curate.pool import embedding_matrix
+from curate.pool.model_outputs import ModelOutput, find_output, to_arrays
 from curate.pool.stage_outputs import EmbedOutput
 from curate.pool.training_sample import sample_values
 from curate.seeds import rng_for
-from curate.stages import fitted_state, guardrails
+from curate.stages import content_reuse, fitted_state, guardrails
 from curate.stages.base import (
     QUARANTINE,
     CompletedStages,
@@ -39,7 +41,7 @@ from curate.stages.base import (
     raise_if_failed,
     run_step,
 )
-from curate.stages.embed import vector_reuse
+from curate.stages.model.stage import embedder_requests, embedder_steps, run_request
 from curate.store import manifest, npz, parquet_io, schemas
 from curate.store.inputs import Inputs
 from curate.store.manifest import Record, StageResult
@@ -88,7 +90,7 @@ class Embed(Stage["EmbedEntry", EmbedOutput]):
     def run(
         self, context: Context, done: CompletedStages, entry: EmbedEntry
     ) -> tuple[EmbedOutput, Record[EmbedResult]]:
-        return embed(context, done.pool.inputs, entry)
+        return embed(context, done.pool.inputs, entry, done.pool.model_outputs)
 
     def extend(self, context: Context, done: CompletedStages, results: Sequence[EmbedOutput]) -> CompletedStages:
         return replace(done, view=replace(done.pool, embed_outputs=tuple(results)))
@@ -121,28 +123,57 @@ class _Entry:
     fit_folder: Path | None = None
     """Folder of another entry whose fit is used; None for its own fit."""
 
+    outputs: tuple[ModelOutput, ...] = ()
+    """Outputs of language models that the embedder reads."""
+
     @property
     def folder(self) -> Path:
         return self.context.folder / "embed" / self.entry.name
 
 
-def _recipe(context: Context, source: Inputs, entry: EmbedEntry) -> dict[str, object]:
+def _recipe(context: Context, source: Inputs, entry: EmbedEntry, outputs: Sequence[ModelOutput]) -> dict[str, object]:
     plugin = entry.spec.plugin()
+    reads_columns = "column" in plugin.traits.reads or any(not output.reads_text for output in outputs)
     with plugin_errors(entry.spec, entry.name):
         revision = entry.spec.build().revision() if plugin.traits.revision else None
     return {
         **entry.fingerprint_parts(),
         "seed": context.config.seed if plugin.traits.fits else None,
         "revision": revision,
-        "columns": source.fingerprint if "column" in plugin.traits.reads else None,
+        "columns": source.fingerprint if reads_columns else None,
+        **({"outputs": [output.recipe for output in outputs]} if outputs else {}),
     }
 
 
 def embed(
-    context: Context, source: Inputs, entry: EmbedEntry, fit_folder: Path | None = None
+    context: Context,
+    source: Inputs,
+    entry: EmbedEntry,
+    model_outputs: Sequence[ModelOutput] = (),
+    *,
+    fit_folder: Path | None = None,
+    target: bool = False,
 ) -> tuple[EmbedOutput, Record[EmbedResult]]:
-    """Run one entry of the embed section; with ``fitted_in``, use the fit in that folder unchanged."""
-    work = _Entry(context, source, entry, _recipe(context, source, entry), fit_folder)
+    """Run one entry of the embed section.
+
+    Parameters
+    ----------
+    context : Context
+        Context of the run.
+    source : Inputs
+        Input shards.
+    entry : EmbedEntry
+        Entry to run.
+    model_outputs : sequence of ModelOutput
+        Outputs of language models, among them those that the embedder reads.
+    fit_folder : Path, optional
+        Folder of another entry whose fit is used unchanged.
+    target : bool
+        Whether the rows are those of the target.
+    """
+    requests = embedder_requests(entry, target=target)
+    outputs = tuple(find_output(model_outputs, request) for request in requests)
+    work = _Entry(context, source, entry, _recipe(context, source, entry, outputs), fit_folder, outputs)
     fits = entry.spec.plugin().traits.fits
     if fits and fit_folder is not None:
         other_fit = fitted_state.load(fit_folder)
@@ -167,6 +198,29 @@ def embed(
         entry.name, work.folder, record.fingerprint + read, result.recipe + read, result.rows, result.dimensions
     )
     return done, record
+
+
+def embed_other_rows(
+    context: Context, source: Inputs, entry: EmbedEntry, run: Path, *, target: bool = False
+) -> tuple[EmbedOutput, Record[EmbedResult]]:
+    """Embed rows that are not in the pool of a run as those of the pool: with its fit, and the same language models.
+
+    Parameters
+    ----------
+    context : Context
+        Context of the nested run with the rows.
+    source : Inputs
+        Input shards of the rows.
+    entry : EmbedEntry
+        Entry to run.
+    run : Path
+        Run directory of the pool.
+    target : bool
+        Whether the rows are those of the target.
+    """
+    steps = embedder_steps(context.config, entry, target=target)
+    outputs = [run_request(context, source, step, context.config.input.text)[0] for step in steps]
+    return embed(context, source, entry, outputs, fit_folder=run / "embed" / entry.name, target=target)
 
 
 def _run(work: _Entry, fitted_on: str | None) -> Record[EmbedResult]:
@@ -194,10 +248,20 @@ def _work(work: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) ->
         number for number, key in enumerate(keys) if not is_current_shard(parquet_io.shard_path(folder, number), key)
     ]
     reads_content = _input_column(entry.spec)[0] in ("text", "image")
-    reused = vector_reuse.collect(context, source, folder, recipe, fingerprint, changed) if reads_content else None
+    reused = None
+    if reads_content:
+        reused = content_reuse.collect(
+            context,
+            folder,
+            recipe,
+            fingerprint,
+            changed,
+            len(keys),
+            lambda shard: source.read(shard, ["hash"])["hash"],
+        )
     metadata = tuple({**model, "recipe": recipe}.items())
     tasks = [
-        _Task(entry.spec, entry.precision, source, number, state, reused, folder, key, metadata)
+        _Task(entry.spec, entry.precision, source, number, state, reused, folder, key, metadata, work.outputs)
         for number, key in enumerate(keys)
     ]
     done, failed, peak = context.map(f"embedding with {entry.name}", _embed_shard, tasks, source.shards)
@@ -206,7 +270,7 @@ def _work(work: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) ->
     if len(dimensions) != 1:
         problem = f"vectors have different lengths: {sorted(dimensions)}" if dimensions else "every row was quarantined"
         raise DataError(f"embed {entry.name}: {problem}", hint=f"see the reasons in {folder / QUARANTINE}")
-    vector_reuse.forget(folder)
+    content_reuse.forget(folder)
     seen = sum((item.seen for item in done), Counter[str]())
     bad = sum((item.bad for item in done), Counter[str]())
     encoded = sum(item.encoded for item in done)
@@ -286,6 +350,8 @@ def _sample(work: _Entry, what: str, size: int, rng: np.random.Generator) -> lis
 def _input_column(spec: PluginSpec) -> tuple[str | None, str | None]:
     """Return the role or the column that the embedder reads."""
     reads = spec.plugin().traits.reads
+    if "model" in reads:
+        return None, None
     if "column" not in reads:
         return (modality(spec.build()) if len(reads) > 1 else next(iter(reads))), None
     column = spec.build().column
@@ -306,6 +372,7 @@ class _Task:
     folder: Path
     fingerprint: str
     model: tuple[tuple[str, str], ...]
+    outputs: tuple[ModelOutput, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,9 +398,14 @@ def _embed_shard(task: _Task) -> _Done:
         if not len(lost) or is_current_shard(quarantine_path, task.fingerprint):
             return _Done(len(kept), 0, width, Counter(origin), Counter(origin[row] for row in lost))
     role, column = _input_column(task.spec)
-    units, reasons, encoded = (
-        _encode_contents(task, role, table["hash"]) if role in ("text", "image") else _encode_column(task, role, column)
-    )
+    if task.outputs:
+        outputs = tuple(to_arrays(output.read(task.shard)) for output in task.outputs)
+        units, reasons = _encode_values(task, outputs, len(table))
+        encoded = len(table)
+    elif role in ("text", "image"):
+        units, reasons, encoded = _encode_contents(task, role, table["hash"])
+    else:
+        units, reasons, encoded = _encode_column(task, role, column)
     keep = np.setdiff1d(np.arange(len(table)), np.fromiter(reasons, int, len(reasons)))
     schema = schemas.embed(units.shape[1], task.precision, dict(task.model))
     flat = units[keep].ravel() if reasons else units.ravel()
@@ -382,7 +454,7 @@ def _encode_column(task: _Task, role: str | None, column: str | None) -> tuple[A
         Number of rows.
     """
     values = task.source.read(task.shard, [role] if role else [], [column] if column else [])[0]
-    units, wrong = _encode_values(task, values)
+    units, wrong = _encode_values(task, values, len(values))
     ragged: dict[int, str] = {}
     if not pa.types.is_fixed_size_list(values.type):
         lengths = pc.fill_null(pc.list_value_length(values), -1).to_numpy()
@@ -409,14 +481,14 @@ def _encode_contents(task: _Task, role: str, hashes: pa.ChunkedArray) -> tuple[A
     codes = hashes.combine_chunks().dictionary_encode()
     owner = codes.indices.to_numpy()
     first = np.unique(owner, return_index=True)[1]  # a row that has each text
-    reused = None if task.reused is None else vector_reuse.find(task.reused, task.shard)
+    reused = None if task.reused is None else content_reuse.find(task.reused, task.shard)
     positions = np.full(len(first), -1)
     if reused is not None and len(reused):
         positions = pc.index_in(codes.dictionary, reused["content_hash"].combine_chunks()).fill_null(-1).to_numpy()
     new = np.flatnonzero(positions < 0)
     wrong: dict[int, str] = {}
     if len(new):
-        units, reasons = _encode_values(task, _read_contents(task, role, first[new]))
+        units, reasons = _encode_values(task, _read_contents(task, role, first[new]), len(new))
         wrong = {int(new[text]): reason for text, reason in reasons.items()}
     if reused is not None and len(new) < len(first):
         vectors = embedding_matrix.to_stored_matrix(reused["embedding"])[positions]
@@ -435,11 +507,12 @@ def _read_contents(task: _Task, role: str, rows: Rows) -> list[str] | Images:
     return texts
 
 
-def _encode_values(task: _Task, values: Sequence[str] | Images | pa.ChunkedArray) -> tuple[AnyArray, dict[int, str]]:
-    """Encode values to unit vectors; return them as stored, and the reasons for quarantined rows."""
+def _encode_values(
+    task: _Task, values: Sequence[str] | Images | pa.ChunkedArray | tuple[Outputs, ...], rows: int
+) -> tuple[AnyArray, dict[int, str]]:
+    """Encode the values of some rows to unit vectors; return them as stored, and the reasons for quarantined rows."""
     with plugin_call(task.spec, task.spec.name):
         vectors: object = fitted_state.build_fitted(task.spec, task.state).encode(values)
-    rows = len(values)
     if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or len(vectors) != rows or vectors.dtype != np.float32:
         got = f"{vectors.dtype} {vectors.shape}" if isinstance(vectors, np.ndarray) else type(vectors).__name__
         raise PluginError(f"embedder {task.spec.name!r} returned {got}, expected float32 ({rows}, d)")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from curate.errors import DataError, PluginError
 from curate.kernels.types import Advance, Codes, Matrix, Vector
 from curate.plugins.batches import Retrievals, ScoreBatch
 from curate.plugins.interfaces import PROXY_READS, GroupScorer, RetrievalScorer, Traits
+from curate.plugins.language_models import Example, ModelRequest, Outputs, Request, take_rows
 from curate.plugins.registry import PluginSpec
 from curate.plugins.results import Scores
 from curate.pool.stage_outputs import ProxyOutput, ScoreOutput
@@ -39,6 +41,7 @@ from curate.stages.base import (
     raise_if_failed,
     run_step,
 )
+from curate.stages.model.stage import compute_outputs, model_identity, scorer_requests
 from curate.stages.score import retrieval_log, scorer_fit
 from curate.store import manifest, parquet_io, schemas
 from curate.store.manifest import Record, StageResult
@@ -103,6 +106,7 @@ def fingerprint_inputs(context: Context, pool: PoolView, entry: ScoreEntry) -> d
         "input": pool.inputs.fingerprint if reads_columns else pool.inputs.text_fingerprint,
         **_proxy(entry, pool),
         **_target(entry, pool),
+        **_models(context, pool, entry),
     }
 
 
@@ -119,6 +123,20 @@ def _target(entry: ScoreEntry, pool: PoolView) -> dict[str, str]:
     traits = entry.spec.plugin().traits
     reads = "target" in traits.reads | traits.optional
     return {"target": pool.target_output.fingerprint} if reads and pool.target_output is not None else {}
+
+
+def _models(context: Context, pool: PoolView, entry: ScoreEntry) -> dict[str, object]:
+    """Return the fingerprints of the outputs of language models that the scorer reads, and of models that it may run.
+
+    A scorer with ``within="corpus"`` may run each of the models.
+    """
+    traits = entry.spec.plugin().traits
+    if not traits.reads_model:
+        return {}
+    parts: dict[str, object] = {"outputs": [pool.model_output(one).fingerprint for one in scorer_requests(entry)]}
+    if traits.within == "corpus":
+        parts["models"] = [model_identity(one) for one in context.config.model]
+    return parts
 
 
 def _proxy(entry: ScoreEntry, pool: PoolView) -> dict[str, str]:
@@ -212,6 +230,7 @@ def _work(
         context.folder / "score" / entry.name,
         context.config.seed,
         state,
+        scorer_requests(entry),
     )
     tasks = [_Task(job, number, key) for number, key in zip(numbers, keys, strict=True)]
     peak = 0
@@ -221,7 +240,7 @@ def _work(
     else:
         context.progress.begin(f"scoring {entry.name}", len(pool))
         rows = _RowProgress(context.progress, len(pool))
-        scores = _score_pool(job, _read_retrievals(context, pool, entry), rows.advance)
+        scores = _score_pool(context, job, _read_retrievals(context, pool, entry), rows.advance)
         _write_all(tasks, scores.values)
         result = replace(result, warnings=scores.warnings, measured={**result.measured, **scores.facts})
         rows.advance(1)
@@ -238,6 +257,7 @@ def _keys(context: Context, pool: PoolView, entry: ScoreEntry, state: fitted_sta
         "input": pool.inputs.fingerprint if "label" in reads else None,
         **_proxy(entry, pool),
         **_target(entry, pool),
+        **_models(context, pool, entry),
         **({} if state is None else {"fit": state.fingerprint}),
     }
     return [manifest.fingerprint({**recipe, "pool": digest}) for digest in pool.digests]
@@ -255,6 +275,9 @@ class _Job:
     seed: int
     state: fitted_state.StateFile | None
     """Fitted state of the scorer; None for a scorer that is not fitted."""
+
+    requests: tuple[ModelRequest, ...] = ()
+    """Requests to language models whose outputs the scorer reads."""
 
     def batch(self, rows: PoolView | PoolShard, cluster: Codes | None, shards: Sequence[int]) -> ScoreBatch:
         """Return the inputs of the scorer for some rows, which are those of ``shards``; see also ``_score_pool``."""
@@ -291,6 +314,7 @@ class _Job:
             held_out=held_out,
             learner=learner,
             target=target,
+            outputs=tuple(rows.read_model_outputs(one) for one in self.requests) if self.requests else None,
         )
 
 
@@ -363,11 +387,19 @@ class _RowProgress:
         self.reported = rows
 
 
-def _score_pool(job: _Job, retrievals: Retrievals | None, advance: Advance) -> Scores:
+def _run_model(context: Context, model: str | None, examples: Sequence[Example], request: Request) -> Outputs:
+    """Run the model entry with a name, or the first one, on examples that are no rows of the pool."""
+    entry = next(one for one in context.config.model if model in (None, one.name))
+    return compute_outputs(entry.spec, entry.name, examples, request)
+
+
+def _score_pool(context: Context, job: _Job, retrievals: Retrievals | None, advance: Advance) -> Scores:
     traits, pool = job.spec.plugin().traits, job.pool
     n, clusters = len(pool), pool.cluster
     batch = job.batch(pool, clusters, range(len(pool.shard_sizes)))
     batch = replace(batch, retrievals=retrievals, advance=advance)
+    if traits.reads_model and traits.within == "corpus":
+        batch = replace(batch, run_model=partial(_run_model, context))
     if (group := group_of(job.spec)) is not None:
         values = pool.groups(group)
         codes, names = build_groups(values.replace(-1, None) if group == "cluster" else values)
@@ -388,6 +420,7 @@ def _score_pool(job: _Job, retrievals: Retrievals | None, advance: Advance) -> S
             held_out=None if batch.held_out is None else batch.held_out.take(rows),
             learner=None if batch.learner is None else batch.learner.take(rows),
             target=batch.target,
+            outputs=None if batch.outputs is None else tuple(take_rows(one, rows) for one in batch.outputs),
         )
         rng = rng_for(job.seed, f"score/{job.name}", int(cluster) + 1)
         scores[rows] = _scores(job, part, rng, len(rows)).values

@@ -11,7 +11,7 @@ from curate.config.model import TARGET
 from curate.errors import CurateError, DataError
 from curate.pool.view import PoolView
 from curate.stages.base import Context
-from curate.stages.embed.stage import embed
+from curate.stages.embed.stage import embed_other_rows
 from curate.stages.ingest.stage import (
     find_input_files,
     fingerprint_inputs,
@@ -68,7 +68,7 @@ def read(context: Context, section: TargetConfig) -> PoolView:
             context.progress.warn(f"{TARGET}: {empty:,} of {record.count.rows_in:,} rows cannot be read")
         embedded = []
         for entry in context.config.embed:
-            output, account = embed(nested, source, entry, context.folder / "embed" / entry.name)
+            output, account = embed_other_rows(nested, source, entry, context.folder, target=True)
             if lost := account.count.quarantined:
                 context.progress.warn(f"{TARGET}: {entry.name} cannot embed {lost:,} rows")
             embedded.append(output)

@@ -1,14 +1,14 @@
-"""Reuse of vectors from earlier runs: rows are matched by content hash and moved to their new shards.
+"""Reuse of results from earlier runs: rows are matched by content hash and moved to their new shards.
 
-Before the first old shard is overwritten, each of them is read once, and the vectors that new shards need are written
+Before the first old shard is overwritten, each of them is read once, and the results that new shards need are written
 to a separate folder, ordered by new shard. A pool whose files were all rewritten, even in another order, therefore
-costs one extra read and write of the reused vectors, and no more memory than a shard. The driver needs 12 bytes for
+costs one extra read and write of the reused results, and no more memory than a shard. The driver needs 12 bytes for
 each row of the changed shards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +22,9 @@ from curate import paths
 from curate.errors import DataError
 from curate.stages.base import Context
 from curate.store import parquet_io
-from curate.store.inputs import Inputs
 
 RECIPE = b"curate.recipe"
-"""Footer key of the fingerprint of the settings of an embed shard, independent of its rows."""
+"""Footer key of the fingerprint of the settings of a shard, independent of its rows."""
 
 FOLDER = "reused"
 _DONE = "done.json"
@@ -34,12 +33,35 @@ _ROWS_PER_GROUP = 4096
 
 
 def collect(
-    context: Context, source: Inputs, folder: Path, recipe: str, fingerprint: str, changed: Sequence[int]
+    context: Context,
+    folder: Path,
+    recipe: str,
+    fingerprint: str,
+    changed: Sequence[int],
+    n_shards: int,
+    read_hashes: Callable[[int], pa.ChunkedArray],
 ) -> Path | None:
-    """Copy the vectors of texts in the ``changed`` shards from the old shards to a separate folder.
+    """Copy the results for the rows in the ``changed`` shards from the old shards to a separate folder.
 
-    Up-to-date shards are not old: an interrupted run embeds the remaining shards like an uninterrupted one.
+    Up-to-date shards are not old: an interrupted run computes the remaining shards like an uninterrupted one.
     If the copy was interrupted, the next call starts again; if it was completed, the next call reuses it.
+
+    Parameters
+    ----------
+    context : Context
+        Context of the run.
+    folder : Path
+        Folder of the shards, which have a column ``content_hash``.
+    recipe : str
+        Fingerprint of the settings of the shards.
+    fingerprint : str
+        Fingerprint of the step.
+    changed : sequence of int
+        Numbers of the shards to write.
+    n_shards : int
+        Number of shards.
+    read_hashes : callable
+        Function that returns the content hashes of the rows of a new shard, given its number.
 
     Returns
     -------
@@ -50,22 +72,22 @@ def collect(
     if (parquet_io.read_json(reuse_folder / _DONE) or {}).get("fingerprint") == fingerprint:
         return reuse_folder
     paths.remove_directory(reuse_folder)
-    unchanged = {parquet_io.shard_path(folder, number) for number in set(range(len(source.shards))).difference(changed)}
+    unchanged = {parquet_io.shard_path(folder, number) for number in set(range(n_shards)).difference(changed)}
     shards = [path for path in paths.list_shards(folder) if path not in unchanged]
     old = [path for path in shards if _has_recipe(path, recipe)]
     if not old or not changed:
         return None
     with parquet_io.write_atomically(reuse_folder / _WANTED) as partial, partial.open("wb") as file:
-        keys, owners = _needed_keys(source, changed)
+        keys, owners = _needed_keys(read_hashes, changed)
         np.savez(file, keys=keys, shards=owners)
     tasks = [_Task(path, reuse_folder, parquet_io.shard_path(reuse_folder, number)) for number, path in enumerate(old)]
-    context.map("collecting vectors to reuse", _copy_needed, tasks, [parquet_io.count_rows(path) for path in old])
+    context.map("collecting results to reuse", _copy_needed, tasks, [parquet_io.count_rows(path) for path in old])
     parquet_io.write_json(reuse_folder / _DONE, {"fingerprint": fingerprint})
     return reuse_folder
 
 
 def find(reuse_folder: Path, shard: int) -> pa.Table | None:
-    """Return the reusable vectors of one shard (content_hash and embedding, as stored); None if there are none."""
+    """Return the reusable rows of one shard, as stored, without their ids; None if there are none."""
     tables: list[pa.Table] = []
     for path in paths.list_shards(reuse_folder):
         with paths.open_parquet(path) as file:
@@ -81,7 +103,7 @@ def find(reuse_folder: Path, shard: int) -> pa.Table | None:
 
 
 def forget(folder: Path) -> None:
-    """Delete the copied vectors, after every shard is complete."""
+    """Delete the copied results, after every shard is complete."""
     paths.remove_directory(folder / FOLDER)
 
 
@@ -92,9 +114,11 @@ def _has_recipe(path: Path, recipe: str) -> bool:
         return False
 
 
-def _needed_keys(source: Inputs, changed: Sequence[int]) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+def _needed_keys(
+    read_hashes: Callable[[int], pa.ChunkedArray], changed: Sequence[int]
+) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
     """Return the first 8 bytes of every content hash in the changed shards, sorted, and their shards."""
-    each = [np.unique(text_keys(source.read(shard, ["hash"])["hash"])) for shard in changed]
+    each = [np.unique(text_keys(read_hashes(shard))) for shard in changed]
     keys = np.concatenate(each)
     owners = np.repeat(np.asarray(changed, np.int32), [len(keys_of_shard) for keys_of_shard in each])
     order = np.argsort(keys, kind="stable")
@@ -119,12 +143,13 @@ class _Task:
 
 
 def _copy_needed(task: _Task) -> None:
-    """Write the needed vectors of one old shard, sorted by new shard."""
+    """Write the needed results of one old shard, sorted by new shard."""
     with paths.open_binary(task.reuse_folder / _WANTED) as file, np.load(file, allow_pickle=False) as wanted:
         keys, owners = wanted["keys"], wanted["shards"]
     try:
-        table: pa.Table = parquet_io.read(task.old, ["content_hash", "embedding"])
-    except DataError:  # corrupt: its texts are embedded again
+        columns = [name for name in parquet_io.read_schema(task.old).names if name != "id"]
+        table: pa.Table = parquet_io.read(task.old, columns)
+    except DataError:  # corrupt: its rows are computed again
         return
     keys_here, first_rows = np.unique(text_keys(table["content_hash"]), return_index=True)
     first = np.searchsorted(keys, keys_here, "left")
