@@ -21,6 +21,7 @@ from curate.progress import NullProgress, Progress
 from curate.report import report_data, summary_html
 from curate.report.formatting import compact, describe_masked, describe_removed_spans, format_epochs
 from curate.stages import cost_table, pool_sample, preflight
+from curate.stages.annotate import Annotate
 from curate.stages.base import (
     SCRATCH,
     AnyStage,
@@ -68,6 +69,7 @@ T = TypeVar("T")
 
 PIPELINE: tuple[AnyStage, ...] = (
     Ingest(),
+    Annotate(),
     ModelOutputs(),
     Embed(),
     Cluster(),

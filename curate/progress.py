@@ -69,6 +69,23 @@ class NestedProgress:
 
 
 @dataclass(slots=True)
+class RowProgress:
+    """Progress in rows of a scorer that reports shares of its work."""
+
+    progress: Progress
+    rows: int
+    share: float = 0.0
+    reported: int = 0
+
+    def advance(self, share: float) -> None:
+        """Report a further share; more than all of it counts as all."""
+        self.share = min(1.0, self.share + share)
+        rows = round(self.share * self.rows)
+        self.progress.advance(rows - self.reported)
+        self.reported = rows
+
+
+@dataclass(slots=True)
 class Work:
     """Current task, and how much of it is done."""
 

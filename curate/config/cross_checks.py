@@ -58,7 +58,8 @@ def check_entries(
     """
     checks = _Checks(drafts, pool if isinstance(pool, dict) else {}, report, target)
     section_checks = {
-        "model": checks.check_model,
+        "annotate": checks.check_examples,
+        "model": checks.check_examples,
         "score": checks.check_score,
         "select": checks.check_select,
         "export": checks.check_export,
@@ -259,8 +260,8 @@ class _Checks:
         keys = {key: value for key, value in draft.keys.items() if key != "use"}
         return keys | ({"embedding": self._embedding(draft)} if draft.section != "embed" else {})
 
-    def check_model(self, draft: Draft) -> Values:
-        """Report a row that is read in two ways, or a prompt without a response."""
+    def check_examples(self, draft: Draft) -> Values:
+        """Check an entry that reads prompts and responses: report a row that is read in two ways, or without either."""
         self.check_references(draft)
         for key in ("prompt", "response"):
             if draft.keys.get(key) is None:

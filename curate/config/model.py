@@ -437,8 +437,8 @@ def count_epochs(selector: PluginSpec) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelEntry(Entry):
-    """Language model, whose outputs for each row are computed once, for the scorers and embedders that read them."""
+class ExampleEntry(Entry):
+    """Entry whose plugin reads rows as prompts and responses."""
 
     prompt: Text | None = None
     """Prompt of a row: a column, or a template over columns, such as "{instruction}\\n{input}"; null: no prompt."""
@@ -450,6 +450,16 @@ class ModelEntry(Entry):
     messages: PoolColumn | None = None
     """Column of chats, in place of prompt and response: the last message of the assistant is the response, and the
     messages before it are the prompt. By default, input.text if it is a column of chats."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotateEntry(ExampleEntry):
+    """Columns that are added to the rows, and used like those of the input."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEntry(ExampleEntry):
+    """Language model, whose outputs for each row are computed once, for the scorers and embedders that read them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -659,6 +669,10 @@ class RunConfig:
 
     input: InputConfig
     """Input files of the pool, and the roles of their columns."""
+
+    annotate: tuple[AnnotateEntry, ...] = ()
+    """List of entries; empty by default. Each adds columns to the rows, which the following sections use like those of
+    the input, and which are exported."""
 
     model: tuple[ModelEntry, ...] = ()
     """One entry, or a list of entries with names; none by default. It is only needed for scorers and embedders that

@@ -75,6 +75,7 @@ SECTIONS: Mapping[str, Section] = {
         Section(name="guard", cls=model.GuardConfig, default={}),
         Section(name="refresh", cls=model.RefreshConfig, default={}),
         Section(name="evaluate", cls=model.EvaluateConfig, default={}),
+        EntrySection(name="annotate", cls=model.AnnotateEntry, kind="annotator", is_list=True, default=[]),
         EntrySection(name="model", cls=model.ModelEntry, kind="model", is_list=True, allows_single=True, default=[]),
         EntrySection(
             name="embed",

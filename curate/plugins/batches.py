@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from curate.errors import PluginError
 from curate.kernels.types import Advance, Codes, Flags, Images, Matrix, Numbers, Positions, Rows, Texts, Vector, freeze
 from curate.plugins.dynamics import Dynamics, HeldOut, Learner
-from curate.plugins.language_models import Example, Outputs, Request
+from curate.plugins.language_models import Example, Examples, Outputs, Request
 
 if TYPE_CHECKING:
     import polars as pl
@@ -243,6 +243,17 @@ class TargetRows:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotationBatch:
+    """The n rows of the pool that an annotator adds columns to."""
+
+    examples: Examples
+    """Prompts and responses of the rows; a row without a prompt has its text as the response."""
+
+    advance: Advance
+    """Receives the progress as shares of the work, which need not be reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

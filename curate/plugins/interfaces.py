@@ -21,9 +21,18 @@ if TYPE_CHECKING:
     from curate.kernels.neighbors.retention import RecallSample
     from curate.kernels.stats.softmax_statistics import Statistic
     from curate.kernels.types import Advance, Codes, FittedState, Flags, Hashes, Matrix, Rows, Vector, Vectors
-    from curate.plugins.batches import MetricInput, Pool, ScoreBatch
+    from curate.plugins.batches import AnnotationBatch, MetricInput, Pool, ScoreBatch
     from curate.plugins.language_models import Ability, Example, ModelRequest, Outputs, Request
-    from curate.plugins.results import Clustering, DataFileInfo, FitReport, LogLines, MetricResult, Scores, Selection
+    from curate.plugins.results import (
+        Annotations,
+        Clustering,
+        DataFileInfo,
+        FitReport,
+        LogLines,
+        MetricResult,
+        Scores,
+        Selection,
+    )
 
 PluginClass = TypeVar("PluginClass")
 Reads = Literal[
@@ -126,6 +135,16 @@ TextTemplate = Annotated[str, MinLen(1), TemplateField()]
 
 
 # ---------------------------------------------------------------- the protocols
+
+
+class Annotator(Protocol):
+    """Adds columns to the rows of the pool, such as the skills that a judge finds in a text."""
+
+    def columns(self) -> Mapping[str, pa.DataType]:
+        """Return the types of the columns by the suffix of their name; "" for the name of the entry itself."""
+
+    def annotate(self, batch: AnnotationBatch, rng: np.random.Generator) -> Annotations:
+        """Return the declared columns, n values each."""
 
 
 class Model(Protocol):
@@ -732,6 +751,37 @@ def _declare(declared: Traits) -> Callable[[type[PluginClass]], type[PluginClass
         return cls
 
     return decorate
+
+
+def annotator(
+    *,
+    version: int,
+    reads: frozenset[Reads] | set[Reads] = frozenset({"text"}),
+    cost: str = "",
+    check: bool = False,
+    example: Mapping[str, object] | None = None,
+) -> Callable[[type[PluginClass]], type[PluginClass]]:
+    """Declare an annotator, which sees the complete pool.
+
+    Parameters
+    ----------
+    version : version of the result, see ``Traits``
+    reads : inputs: text, and judge
+    cost : time, see ``Traits``
+    check : whether the class has a method ``check``
+    example : values for fields without defaults
+    """
+    return _declare(
+        Traits(
+            kind="annotator",
+            version=version,
+            reads=frozenset(reads),
+            within="corpus",
+            cost=cost,
+            check=check,
+            example=example or {},
+        )
+    )
 
 
 def model(

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Kind = Literal["model", "embedder", "clusterer", "proxy", "scorer", "selector", "exporter", "metric"]
+Kind = Literal["annotator", "model", "embedder", "clusterer", "proxy", "scorer", "selector", "exporter", "metric"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

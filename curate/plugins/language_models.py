@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
@@ -37,6 +37,39 @@ class Example:
 
     response: str
     """Text whose probability is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Rows that can be read block by block, any number of times, without loading all of them."""
+
+    sizes: tuple[int, ...]
+    """Number of rows in each block."""
+
+    read: Callable[[int], Sequence[Example]]
+    """Read the block with that number."""
+
+    def __len__(self) -> int:
+        return sum(self.sizes)
+
+    @classmethod
+    def from_list(cls, examples: Sequence[Example]) -> Examples:
+        """Return examples that read from a list in memory."""
+        return cls((len(examples),), lambda _: examples)
+
+    def blocks(self) -> Iterator[Sequence[Example]]:
+        """Return a new iterator over the blocks, one in memory at a time."""
+        return map(self.read, range(len(self.sizes)))
+
+    def take(self, rows: Sequence[int]) -> list[Example]:
+        """Read some rows, in the given order; each block is read at most once."""
+        wanted, found, start = set(rows), dict[int, Example](), 0
+        for number, size in enumerate(self.sizes):
+            here = sorted(row for row in wanted if start <= row < start + size)
+            block = self.read(number) if here else ()
+            found.update({row: block[row - start] for row in here})
+            start += size
+        return [found[row] for row in rows]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,20 @@ if TYPE_CHECKING:
 _SHOWN = 8  # rows that a notebook shows of a selection
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotations:
+    """Columns that an annotator adds to the rows of the pool."""
+
+    columns: Mapping[str, Sequence[Any]]
+    """Values of the n rows by the suffix of the column, as Python objects of its type; None for no value."""
+
+    warnings: tuple[str, ...] = ()
+    """Warnings for the log and the report."""
+
+    facts: Mapping[str, float] = field(default_factory=dict)
+    """Findings about the pool in numbers."""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Selection:
     """Rows selected from a pool of n, in order, and the reasons why the others were dropped.

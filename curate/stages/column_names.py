@@ -9,7 +9,10 @@ from curate.errors import DataError
 from curate.stages.base import plugin_errors
 
 if TYPE_CHECKING:
-    from curate.config.model import RunConfig
+    import pyarrow as pa
+
+    from curate.config.model import AnnotateEntry, RunConfig
+    from curate.plugins.interfaces import Annotator
 
 PREFIX = "curate_"
 """Prefix of the columns that ``export.add`` adds."""
@@ -36,6 +39,18 @@ def added_columns(config: RunConfig) -> dict[str, str]:
     return {name: meaning for name, meaning in names.items() if name not in same}
 
 
+def annotated_columns(config: RunConfig) -> dict[str, pa.DataType]:
+    """Return the types of the columns that the annotate section adds to the pool, by name."""
+    return {name: kind for entry in config.annotate for name, kind in columns_of_annotator(entry).items()}
+
+
+def columns_of_annotator(entry: AnnotateEntry) -> dict[str, pa.DataType]:
+    """Return the types of the columns that an annotator adds, by the name of the entry and the suffix of the column."""
+    with plugin_errors(entry.spec, entry.name):
+        plugin: Annotator = entry.spec.build()
+        return {"_".join(filter(None, (entry.name, suffix))): kind for suffix, kind in plugin.columns().items()}
+
+
 def score_columns(config: RunConfig) -> list[str]:
     """Return the columns of all scores: ``score_``, the name of the entry and, if it has several, of the column."""
     return [
@@ -58,6 +73,7 @@ def check(config: RunConfig, columns: Collection[str]) -> None:
     DataError
         A name is ambiguous or taken; the error names the configuration key and the column.
     """
+    columns = _add_annotated_columns(config, columns)
     meanings = added_columns(config)
     if config.input.source == "file" and "file" in columns:
         hint = 'rename the column, or derive the source from the path in another way: {path: "{source}.jsonl"}'
@@ -76,6 +92,18 @@ def check(config: RunConfig, columns: Collection[str]) -> None:
     exported += [PREFIX + name for name in score_columns(config) if "scores" in config.export.add]
     if taken := next((name for name in exported if name in columns), None):
         raise DataError(f"export.add would overwrite the input column {taken!r}", hint="rename the input column")
+
+
+def _add_annotated_columns(config: RunConfig, columns: Collection[str]) -> Collection[str]:
+    """Return the columns with those that the annotate section adds; raise an error if one of them is taken."""
+    known = set(columns)
+    for entry in config.annotate:
+        for name in columns_of_annotator(entry):
+            if name in known:
+                hint = "give the entry another name with the key 'name', or rename the column"
+                raise DataError(f"annotate {entry.name}: there is already a column {name!r}", hint=hint)
+            known.add(name)
+    return known
 
 
 def _used_columns(config: RunConfig) -> Iterator[tuple[str, str]]:

@@ -28,7 +28,7 @@ from curate.plugins.interfaces import ExampleFiles
 from curate.pool.view import to_series
 from curate.seeds import rng_for
 from curate.stages import pool_sample
-from curate.stages.column_names import EPOCH, GROUPS, score_columns
+from curate.stages.column_names import EPOCH, GROUPS, annotated_columns, score_columns
 from curate.stages.config_references import (
     COMPUTED_COLUMNS,
     field_with_column,
@@ -249,14 +249,18 @@ def check_pool(findings: Findings, pool: PoolSample, *, provisional: bool = Fals
 
 def _check_columns(findings: Findings, pool: PoolSample) -> bool:
     """Add an error for every column that no file has; return whether there are any."""
-    missing = False
+    missing, added = False, annotated_columns(findings.config)
     for one in referenced_columns(findings.config):
-        if one.column in pool.columns or one.column in one.other_names:
+        if one.column in pool.columns or one.column in one.other_names or one.column in added:
             continue
         if not pool.complete and _may_occur_later(one.column, pool):
             continue
         missing = True
-        candidates = [*pool.columns, *(name for name in one.other_names if name.startswith("score_") or name in GROUPS)]
+        candidates = [
+            *pool.columns,
+            *added,
+            *(name for name in one.other_names if name.startswith("score_") or name in GROUPS),
+        ]
         score = f"there is no score {one.column!r}, and" if one.column.startswith("score_") else ""
         message = f"{score} no input file has a column {one.column!r}".strip()
         findings.add(one.path, message, f"{suggest_name(one.column, candidates)} ({pool.description})")

@@ -100,14 +100,37 @@ _FILE = {"path": str, "size": int, "sha256": str, "cuts": (None, [[int]])}
 
 
 @dataclass(frozen=True, slots=True)
+class AddedColumns:
+    """Columns that were added to the rows of the input: one shard for each input shard, in the same order."""
+
+    folder: Path
+    fingerprint: str
+    schema: pa.Schema
+    """Names and types of the columns."""
+
+
+@dataclass(frozen=True, slots=True)
 class Inputs:
     """Handle on the input shards in ``folder``; small, and cheap to send to a worker."""
 
     folder: Path
-    fingerprint: str
+    stored_fingerprint: str
+    """Fingerprint of the input shards."""
+
+    added: tuple[AddedColumns, ...] = ()
+    """Columns that were added to those of the user."""
 
     def _result(self) -> InputResult:
-        return _result(self.folder, self.fingerprint)
+        return _result(self.folder, self.stored_fingerprint)
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the rows with all their columns."""
+        if not self.added:
+            return self.stored_fingerprint
+        return manifest.fingerprint(
+            {"input": self.stored_fingerprint, "added": [one.fingerprint for one in self.added]}
+        )
 
     @property
     def shards(self) -> list[int]:
@@ -126,12 +149,19 @@ class Inputs:
 
     @property
     def schema(self) -> pa.Schema:
-        """Schema of the user's columns: types that can represent the values of all files, and their metadata."""
-        return pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(self._result().columns)))
+        """Schema of the user's columns: types that can represent the values of all files, and their metadata.
+
+        The added columns follow.
+        """
+        stored = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(self._result().columns)))
+        if not self.added:
+            return stored
+        new = [field for one in self.added for field in one.schema]
+        return pa.schema([*stored, *new], metadata=stored.metadata)
 
     @property
     def columns(self) -> dict[str, pa.DataType]:
-        """Types of the user's columns, which can represent the values of all files, by name."""
+        """Types of the user's and the added columns, which can represent the values of all files, by name."""
         schema = self.schema
         return dict(zip(schema.names, schema.types, strict=True))
 
@@ -201,15 +231,28 @@ class Inputs:
             else:
                 arrays[role] = stored[name]
         types, stored_names = self.columns, set(stored.column_names)
+        added = self._read_added(shard, columns)
         for name in columns:
             if name not in types:
                 raise DataError(f"the input has no column {name!r}", hint=f"use one of: {', '.join(types)}")
+            if name in added:
+                arrays[name] = added[name]
+                continue
             kind = types[name]
             arrays[name] = convert_column(stored[name], kind) if name in stored_names else pa.nulls(len(stored), kind)
         if bad := [role for role in ("id", "text") if role in names_by_role and arrays[role].null_count]:
             message = f"the input shard is corrupt: a row has no {bad[0]}"
             raise DataError(message, where=str(self.path(shard)), hint=_RESTORE_HINT)
         return pa.table(list(arrays.values()), names=list(arrays))
+
+    def _read_added(self, shard: int, columns: Sequence[str]) -> dict[str, pa.ChunkedArray]:
+        """Read those of the columns that were added."""
+        arrays: dict[str, pa.ChunkedArray] = {}
+        for one in self.added:
+            if names := [name for name in one.schema.names if name in columns]:
+                table = parquet_io.read(parquet_io.shard_path(one.folder, shard), names)
+                arrays |= {name: table[name] for name in names}
+        return arrays
 
     def read_images(self, shard: int) -> Images:
         """Return the images of one shard, which are read one by one."""

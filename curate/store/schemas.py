@@ -161,6 +161,11 @@ def model_outputs(columns: Mapping[str, pa.DataType], recipe: str) -> pa.Schema:
     )
 
 
+def added_columns(columns: pa.Schema) -> pa.Schema:
+    """Return the schema of a shard of added columns."""
+    return pa.schema([_ID, *columns])
+
+
 def centroids(dimensions: int) -> pa.Schema:
     """Return the schema of ``cluster/centroids.parquet``."""
     return pa.schema(

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from curate.config.template_syntax import TextPath
-from curate.stages.column_names import PREFIX
+from curate.stages.column_names import PREFIX, annotated_columns
 from curate.stages.export.map_strings import text_paths
+from curate.store.arrow_values import leaf_types
 
 if TYPE_CHECKING:
-    from curate.config.model import ExportConfig, InputConfig
+    from curate.config.model import ExportConfig, InputConfig, RunConfig
 
 TYPES = {"id": pa.string(), "rank": pa.int32(), "gain": pa.float32(), "weight": pa.float32(), "cluster": pa.int32()}
 """Types of the columns that ``export.add`` adds, except for scores."""
@@ -31,6 +32,13 @@ def kept_text_paths(config: ExportConfig, input_config: InputConfig) -> tuple[Te
     """Return the paths to the strings of the text in the exported columns."""
     paths = text_paths(input_config)
     return tuple(path for path in paths if path[0] in kept_columns(config, [path[0] for path in paths]))
+
+
+def annotated_text_paths(config: RunConfig) -> tuple[TextPath, ...]:
+    """Return the paths to the exported columns with texts that the annotate section adds."""
+    columns = annotated_columns(config)
+    texts = [name for name, kind in columns.items() if any(map(pa.types.is_string, leaf_types(kind)))]
+    return tuple((name,) for name in texts if name in kept_columns(config.export, texts))
 
 
 def added_columns(config: ExportConfig, scores: Sequence[str]) -> dict[str, pa.DataType]:

@@ -37,7 +37,7 @@ from curate.stages.base import (
 )
 from curate.stages.embed.stage import EmbedResult
 from curate.stages.export import remove_spans
-from curate.stages.export.exported_columns import kept_text_paths
+from curate.stages.export.exported_columns import annotated_text_paths, kept_text_paths
 from curate.stages.export.file_layout import DataFile, Part, data_folder, lay_out_files, split_rows
 from curate.stages.export.file_writer import FileEntry, Measures, measure, write_files
 from curate.stages.export.map_strings import text_paths
@@ -210,7 +210,7 @@ def _version(context: Context, done: CompletedStages, folder: Path, fingerprint:
     reader = RowReader(
         config,
         pool,
-        kept_text_paths(config, context.config.input),
+        (*kept_text_paths(config, context.config.input), *annotated_text_paths(context.config)),
         tuple(text_paths(context.config.input)),
         context.folder / remove_spans.FOLDER if config.remove_repeated_spans else None,
     )

@@ -20,7 +20,7 @@ from curate.stages.ingest.text_template import json_values, parse_text, render, 
 from curate.store.inputs import Inputs, as_text
 
 if TYPE_CHECKING:
-    from curate.config.model import ModelEntry
+    from curate.config.model import ExampleEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +38,15 @@ class ExampleReader:
     """Column of chats; rows whose value is no chat are read as texts."""
 
     @classmethod
-    def create(cls, source: Inputs, entry: ModelEntry, text: str | None) -> ExampleReader:
-        """Return the reader of an entry.
+    def create(cls, source: Inputs, entry: ExampleEntry, text: str | None) -> ExampleReader:
+        """Return the reader of an entry of a model or of an annotator.
 
         Parameters
         ----------
         source : Inputs
             Input shards.
-        entry : ModelEntry
-            Entry of the model.
+        entry : ExampleEntry
+            Entry with the columns of the prompt and the response.
         text : str or None
             Column or template of the text of a row.
         """

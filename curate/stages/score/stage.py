@@ -26,7 +26,7 @@ from curate.plugins.registry import PluginSpec
 from curate.plugins.results import Scores
 from curate.pool.stage_outputs import ProxyOutput, ScoreOutput
 from curate.pool.view import PoolShard, PoolView
-from curate.progress import Progress
+from curate.progress import RowProgress
 from curate.seeds import rng_for
 from curate.stages import fitted_state
 from curate.stages.base import (
@@ -239,7 +239,7 @@ def _work(
         raise_if_failed(failed)
     else:
         context.progress.begin(f"scoring {entry.name}", len(pool))
-        rows = _RowProgress(context.progress, len(pool))
+        rows = RowProgress(context.progress, len(pool))
         scores = _score_pool(context, job, _read_retrievals(context, pool, entry), rows.advance)
         _write_all(tasks, scores.values)
         result = replace(result, warnings=scores.warnings, measured={**result.measured, **scores.facts})
@@ -368,23 +368,6 @@ def build_groups(values: pl.Series) -> tuple[Codes, tuple[str, ...]]:
     except pl.exceptions.PolarsError:  # lists and objects
         names = [str(value) for value in first.to_list()]
     return codes, tuple(names)
-
-
-@dataclass(slots=True)
-class _RowProgress:
-    """Progress in rows of a scorer that reports shares of its work."""
-
-    progress: Progress
-    rows: int
-    share: float = 0.0
-    reported: int = 0
-
-    def advance(self, share: float) -> None:
-        """Report a further share; more than all of it counts as all."""
-        self.share = min(1.0, self.share + share)
-        rows = round(self.share * self.rows)
-        self.progress.advance(rows - self.reported)
-        self.reported = rows
 
 
 def _run_model(context: Context, model: str | None, examples: Sequence[Example], request: Request) -> Outputs:
