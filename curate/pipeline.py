@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from curate import no_follow, paths
-from curate.config.model import Entry
+from curate.config.model import Entry, SelectEntry
 from curate.errors import ConfigError, CurateError, DataError, convert_panics
 from curate.executors.base import Executor, count_cores
 from curate.executors.processes import Processes
 from curate.executors.ray import Ray
 from curate.executors.serial import Serial
+from curate.judge import judge
 from curate.progress import NullProgress, Progress
 from curate.report import report_data, summary_html
 from curate.report.formatting import compact, describe_masked, describe_removed_spans, format_epochs
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from curate.config.model import RunConfig
+    from curate.plugins.interfaces import JudgedPlugin
     from curate.pool.view import PoolView
 
 T = TypeVar("T")
@@ -99,7 +101,14 @@ FILES = (
 )
 """Files in a run directory that belong to no stage."""
 
-OWNED = (*FILES, "evaluate", SCRATCH, run_directory.STDIN, *(name for stage in PIPELINE for name in stage.outputs))
+OWNED = (
+    *FILES,
+    "evaluate",
+    judge.FOLDER,
+    SCRATCH,
+    run_directory.STDIN,
+    *(name for stage in PIPELINE for name in stage.outputs),
+)
 """Entries of a run directory that curate reads, writes and deletes."""
 
 
@@ -717,20 +726,37 @@ def _later(
     return PlannedStep(stage.name, name, "maybe", "depends on the result of an earlier stage")
 
 
+_BYTES_PER_TOKEN = 4
+"""Mean number of bytes of a token, for estimates."""
+
+
+def _with_calls(entry: Entry | None, step: PlannedStep, entering: int, bytes_per_row: float) -> PlannedStep:
+    """Return the step with a note about its calls of the judge, if its plugin asks one."""
+    if entry is None or not entry.spec.plugin().traits.reads_judge:
+        return step
+    plugin: JudgedPlugin = entry.spec.build()
+    budget = entry.budget if isinstance(entry, SelectEntry) else None
+    rows = None if budget is None else replace(budget, at_most=True).resolve_rows(entering, entry.name)
+    calls = plugin.count_questions(entering, rows)
+    tokens = compact(calls * bytes_per_row / _BYTES_PER_TOKEN)
+    note = f"{step.stage} {step.name} makes up to {calls:,} calls of the judge, with ≈ {tokens} tokens of texts"
+    return replace(step, note="; ".join(filter(None, (step.note, note))))
+
+
 def _estimated(
     context: Context, stage: AnyStage, step: PlannedStep, folder: Path, entering: int, bytes_per_row: float
 ) -> PlannedStep:
     """Return the step with its estimated cost, extrapolated from its last run, or from measurements if it never ran."""
     if step.state == "fresh":
         return replace(step, seconds=0.0, memory=0, disk=0)
+    config, section = context.config, getattr(context.config, stage.section)
+    entries = section if isinstance(section, tuple) else (section,)
+    entry = next((one for one in entries if isinstance(one, Entry) and step.name in (one.name, stage.name)), None)
+    step = _with_calls(entry, step, entering, bytes_per_row)
     record = manifest.load(folder, stage.result)
     last = next((line for line in manifest.expand_entries([record] if record else []) if line.name == step.name), None)
     if last is not None and last.count.kept:
         return stage.estimate(context, step, last, folder)
-    section = getattr(context.config, stage.section)
-    entries = section if isinstance(section, tuple) else (section,)
-    entry = next((one for one in entries if isinstance(one, Entry) and step.name in (one.name, stage.name)), None)
-    config = context.config
     cost = cost_table.estimate(
         stage.name, entry, entering, bytes_per_row, config.proxy, rows_per_shard=config.input.rows_per_shard
     )

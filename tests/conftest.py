@@ -44,6 +44,7 @@ TIER_OF = {
     "tests/executors/test_ray.py": "exhaustive",
     "tests/first_hour": "slow",
     "tests/fuzz": "exhaustive",
+    "tests/judge": "fast",
     "tests/kernels": "fast",
     "tests/kills": "exhaustive",
     "tests/plugins": "fast",

@@ -11,11 +11,13 @@ from curate.config.entries import Draft
 from curate.config.issues import IssueCollector, format_path, suggest_name
 from curate.config.model import (
     DECONTAMINATE,
+    JUDGE,
     REVIEW,
     SPLIT,
     TARGET,
     DecontaminateConfig,
     EvaluateConfig,
+    JudgeConfig,
     RefreshConfig,
     ReviewConfig,
     SplitConfig,
@@ -39,7 +41,11 @@ _TEMPLATE = Field(name="text", type=TextTemplate)
 
 
 def check_entries(
-    drafts: Mapping[str, list[Draft]], pool: PlainData, report: IssueCollector, target: TargetConfig | None = None
+    drafts: Mapping[str, list[Draft]],
+    pool: PlainData,
+    report: IssueCollector,
+    target: TargetConfig | None = None,
+    judge: JudgeConfig | None = None,
 ) -> Values:
     """Check the entries of all sections, and return the fields of ``RunConfig`` that contain entries.
 
@@ -55,8 +61,10 @@ def check_entries(
         Receives the issues; if it has any, nothing is returned.
     target : TargetConfig, optional
         The target section.
+    judge : JudgeConfig, optional
+        The judge section.
     """
-    checks = _Checks(drafts, pool if isinstance(pool, dict) else {}, report, target)
+    checks = _Checks(drafts, pool if isinstance(pool, dict) else {}, report, target, judge)
     section_checks = {
         "annotate": checks.check_examples,
         "model": checks.check_examples,
@@ -219,8 +227,10 @@ class _Checks:
         pool: Mapping[str, PlainData],
         report: IssueCollector,
         target: TargetConfig | None = None,
+        judge: JudgeConfig | None = None,
     ) -> None:
         self.pool, self.report, self.target = pool, report, target
+        self.has_judge = judge is not None or report.has_issue((JUDGE,))
         for name, section in ENTRY_SECTIONS.items():
             self._check_unique(drafts[name] if section.is_list else [])
         self.embeddings = [draft.name for draft in drafts["embed"]]
@@ -460,6 +470,9 @@ class _Checks:
             return
         plugin = draft.plugin
         self._check_modality(draft, plugin)
+        if plugin.traits.reads_judge and not self.has_judge:
+            message = f"the {plugin.kind} {plugin.name!r} asks a judge, and there is no section judge"
+            self.report.add((*draft.path, "use"), message, "add a section judge: {base_url: …, model: …}")
         if "label" in plugin.traits.reads and not self.pool.get("label"):
             message = f"the {plugin.kind} {plugin.name!r} reads labels, and the input has no label column"
             self.report.add((*draft.path, "use"), message, "set input.label")

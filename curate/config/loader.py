@@ -233,7 +233,7 @@ def _sections(data: dict[str, PlainData], validator: Validator) -> Values:
     return {
         **values,
         "curate": 1,
-        **cross_checks.check_entries(drafts, data.get("input"), validator.report, values["target"]),
+        **cross_checks.check_entries(drafts, data.get("input"), validator.report, values["target"], values["judge"]),
     }
 
 

@@ -270,6 +270,65 @@ class TargetConfig:
             template_syntax.parse_template(self.text)  # raises an error if it is invalid
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeConfig:
+    """Language model behind an endpoint, for plugins that ask it questions about rows.
+
+    The texts of rows are sent to the endpoint. Replies are kept in the run directory, so a question costs one call.
+    """
+
+    base_url: NonEmpty
+    """Address of an API in the form of OpenAI's, such as "http://localhost:8000/v1"; requests go to its
+    /chat/completions."""
+
+    model: NonEmpty
+    """Name of the model at the endpoint."""
+
+    options: dict[NonEmpty, str | int | float | bool] | None = field(default=None, hash=False)
+    """Further parameters of each request, such as {top_p: 0.9, reasoning_effort: low}."""
+
+    key_variable: Annotated[NonEmpty, ExecutionOnly()] = "OPENAI_API_KEY"
+    """Environment variable with the key of the endpoint; without it, no key is sent. Keys are never stored or
+    logged."""
+
+    max_attempts: Annotated[int, Ge(1), Le(10)] = 3
+    """Number of times that a question is sent until the reply contains an answer."""
+
+    max_calls: Annotated[Annotated[int, Ge(1)] | None, ExecutionOnly()] = None
+    """Budget: number of calls in a run, beyond which it stops; replies that are kept from earlier runs are no calls."""
+
+    max_tokens: Annotated[Annotated[int, Ge(1)] | None, ExecutionOnly()] = None
+    """Budget: number of tokens of questions and replies in a run, beyond which it stops. Calls in flight may exceed
+    it."""
+
+    concurrency: Annotated[int, Ge(1), Le(256), ExecutionOnly()] = 16
+    """Maximum number of requests in flight."""
+
+    requests_per_minute: Annotated[Annotated[int, Ge(1)] | None, ExecutionOnly()] = None
+    """Maximum number of requests in a minute; null: as many as the endpoint accepts."""
+
+    timeout: Annotated[float, Gt(0), ExecutionOnly()] = 120.0
+    """Number of seconds to wait for a reply."""
+
+    max_retries: Annotated[int, Ge(0), Le(20), ExecutionOnly()] = 6
+    """Number of times that a request is repeated after a temporary failure, such as a rate limit or a lost connection,
+    with growing delays."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", self.base_url):
+            raise ValueError(f"base_url: must be an http or https address; got {format_value(self.base_url)}")
+        if taken := {"model", "messages", "stream", "n"} & {*(self.options or {})}:
+            raise ValueError(f"options: {min(taken)!r} cannot be set here")
+
+    def identity(self) -> dict[str, object]:
+        """Return the settings that determine the answers, as plain data."""
+        return {one.name: to_plain(getattr(self, one.name)) for one in fields(JudgeConfig) if not one.execution_only}
+
+
+JUDGE = "judge"
+"""Name of this section."""
+
+
 TARGET = "target"
 """Name of this section, of its stage and of its folder."""
 
@@ -686,6 +745,9 @@ class RunConfig:
 
     proxy: ProxyEntry | None
     """One entry; none by default. It is only needed for scorers that read training dynamics."""
+
+    judge: JudgeConfig | None
+    """Language model behind an endpoint; none by default."""
 
     target: TargetConfig | None
     """Rows of the task that the selection should serve; none by default."""

@@ -68,6 +68,7 @@ SECTIONS: Mapping[str, Section] = {
     section.name: section
     for section in (
         Section(name="input", cls=model.InputConfig, required=True),
+        Section(name="judge", cls=model.JudgeConfig),
         Section(name="target", cls=model.TargetConfig),
         Section(name="review", cls=model.ReviewConfig),
         Section(name="decontaminate", cls=model.DecontaminateConfig),

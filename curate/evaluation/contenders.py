@@ -74,7 +74,7 @@ def parse_contenders(config: RunConfig, names: Sequence[str]) -> tuple[tuple[Sel
     entries = [_data(config, text) for text in names or [config.select[-1].name]]
     entries = [data for data in entries if data != {"use": UNIFORM}]  # the random baseline is always included
     for data in entries:
-        _refuse_filter(config, data)
+        _refuse_uncomparable(config, data)
     unique = _named(entries, [entry.name for entry in filters])
     configs = [  # in each, the selector is the last entry, as an epoch plan must be, and no published rows are kept
         config_from_dict(
@@ -126,7 +126,7 @@ def _data(config: RunConfig, text: str) -> dict[str, object]:
     return {key: value for key, value in data.items() if key not in BUDGET_KEYS}
 
 
-def _refuse_filter(config: RunConfig, data: dict[str, object]) -> None:
+def _refuse_uncomparable(config: RunConfig, data: dict[str, object]) -> None:
     name = data.get("use")
     if not isinstance(name, str) or name not in registry.names("selector", config.plugins):
         return  # loading the configuration reports it, with the most similar name
@@ -135,6 +135,9 @@ def _refuse_filter(config: RunConfig, data: dict[str, object]) -> None:
         message = f"--select: the filter {plugin.name!r} takes no budget, so it cannot be compared at prune rates"
         hint = "put it before the last entry of the select section, and it runs before every selector"
         raise ConfigError(message, hint=hint)
+    if plugin.traits.reads_judge:
+        message = f"--select: the selector {plugin.name!r} asks a judge, once for each selection that is compared"
+        raise ConfigError(message, hint="compare selectors that ask no judge; curate evaluate compares with uniform")
 
 
 def _named(entries: Sequence[dict[str, object]], used_names: Sequence[str]) -> list[dict[str, object]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from curate.errors import PluginError
 from curate.kernels.types import Advance, Codes, Flags, Images, Matrix, Numbers, Positions, Rows, Texts, Vector, freeze
 from curate.plugins.dynamics import Dynamics, HeldOut, Learner
+from curate.plugins.judging import Judge
 from curate.plugins.language_models import Example, Examples, Outputs, Request
 
 if TYPE_CHECKING:
@@ -129,6 +130,9 @@ class Pool:
     images: Images | None = None
     """Images of the n rows, read from disk on demand; None for a pool without images."""
 
+    judge: Judge | None = None
+    """Answers questions about rows."""
+
     def __post_init__(self) -> None:
         n = len(self.embeddings)
         _check_array("embeddings", self.embeddings, np.float32, (n, self.embeddings.shape[-1]))
@@ -199,6 +203,7 @@ class Pool:
             None if self.texts is None else self.texts.take(rows),
             None if self.published is None else self.published.take(rows),
             None if self.images is None else self.images.take(rows),
+            self.judge,
         )
 
 
@@ -255,6 +260,9 @@ class AnnotationBatch:
     advance: Advance
     """Receives the progress as shares of the work, which need not be reported."""
 
+    judge: Judge | None = None
+    """Answers questions, for an annotator that reads it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreBatch:
@@ -308,6 +316,9 @@ class ScoreBatch:
 
     outputs: tuple[Outputs, ...] | None = None
     """Outputs of language models for the n rows, one for each of the scorer's ``requests``."""
+
+    judge: Judge | None = None
+    """Answers questions about rows."""
 
     run_model: Callable[[str | None, Sequence[Example], Request], Outputs] | None = None
     """Runs the model entry with a name, or the first for None, on examples that are no rows, for a scorer with

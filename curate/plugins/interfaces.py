@@ -59,6 +59,7 @@ Reads = Literal[
     "group",
     "retrievals",
     "model",
+    "judge",
 ]
 PROXY_READS: frozenset[Reads] = frozenset({"dynamics", "features", "input_gradients", "held_out", "learner"})
 """Inputs of a scorer that a proxy supplies; all but dynamics, and features, need a trained one."""
@@ -298,6 +299,13 @@ class ModelScorer(Scorer, Protocol):
 
     def requests(self) -> tuple[ModelRequest, ...]:
         """Return the requests whose outputs it reads."""
+
+
+class JudgedPlugin(Protocol):
+    """Annotator, scorer or selector that asks a judge, declared with ``reads={"judge", …}``."""
+
+    def count_questions(self, rows: int, budget: int | None) -> int:
+        """Return the largest number of questions about a pool of ``rows`` rows, and for a selector with a budget."""
 
 
 class GroupScorer(Scorer, Protocol):
@@ -635,6 +643,11 @@ class Traits:
         return "model" in self.reads
 
     @property
+    def reads_judge(self) -> bool:
+        """Whether the plugin has a method ``count_questions``; see ``JudgedPlugin``."""
+        return "judge" in self.reads
+
+    @property
     def has_sketches(self) -> bool:
         """Whether a selector has a method ``sketch``."""
         return self.sketch is not None or "sketch" in self.scope
@@ -704,7 +717,12 @@ _OPTIONAL: Mapping[Kind, Mapping[str, tuple[str, str]]] = {
         "fidelity": ("fidelity", "fits=True, fidelity=True"),
         "requests": ("reads_model", 'reads="model"'),
     },
-    "scorer": {"fit": ("fits", "fits=True"), "requests": ("reads_model", 'reads={"model", …}')},
+    "annotator": {"count_questions": ("reads_judge", 'reads={"judge", …}')},
+    "scorer": {
+        "fit": ("fits", "fits=True"),
+        "requests": ("reads_model", 'reads={"model", …}'),
+        "count_questions": ("reads_judge", 'reads={"judge", …}'),
+    },
     "proxy": {"input_gradients": ("input_gradients", "input_gradients=True")},
     "selector": {
         "sketch": ("has_sketches", "sketch=(…)"),
@@ -718,6 +736,7 @@ _OPTIONAL: Mapping[Kind, Mapping[str, tuple[str, str]]] = {
         "choose": ("has_measures", 'scope="merge", reads={"embedding"}'),
         "scope": ("several_scopes", "scope=(…, …)"),
         "draws": ("", "random={field: (value, …)}"),
+        "count_questions": ("reads_judge", 'reads={"judge", …}'),
     },
     "exporter": {"check_types": ("types", "types=True"), "index": ("index", "index=True")},
     "metric": {"draws": ("", "random={field: (value, …)}")},

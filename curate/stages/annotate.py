@@ -84,6 +84,7 @@ def annotate(context: Context, source: Inputs, entry: AnnotateEntry) -> tuple[Ad
         **entry.fingerprint_parts(),
         "seed": context.config.seed,
         "messages": reader.messages,
+        **context.judge_identity(entry),
         "input": source.text_fingerprint if reader.reads_text else source.fingerprint,
         "rows": source.shards,
     }
@@ -103,9 +104,10 @@ def _work(
     read = lru_cache(maxsize=1)(lambda shard: reader.read(shard, slice(0, source.shards[shard])))
     context.progress.begin(f"annotating with {entry.name}", source.rows)
     progress = RowProgress(context.progress, source.rows)
-    batch = AnnotationBatch(examples=Examples(tuple(source.shards), read), advance=progress.advance)
     rng = rng_for(context.config.seed, f"annotate/{entry.name}")
-    with plugin_call(entry.spec, entry.name):
+    with context.judge(entry) as judge, plugin_call(entry.spec, entry.name):
+        examples = Examples(tuple(source.shards), read)
+        batch = AnnotationBatch(examples=examples, advance=progress.advance, judge=judge)
         annotations: object = plugin.annotate(batch, rng)
     table = _to_table(entry, annotations, schema, source.rows)
     progress.advance(1)

@@ -22,6 +22,7 @@ from curate.config import yaml_positions
 from curate.config.model import Entry, ExportConfig
 from curate.errors import CurateError, DataError, PluginFailedError, ShardError, convert_panics, out_of_memory_error
 from curate.executors.base import Executor, Result, Task, Value, finish_running_tasks, peak_memory, reset_peak_memory
+from curate.judge.judge import CachedJudge, Spending, open_judge
 from curate.kernels.parallel import one_blas_thread
 from curate.plugins.fields import fields
 from curate.stages.entry_tasks import describe_tasks
@@ -103,6 +104,9 @@ class Context:
     stages: tuple[AnyStage, ...] = ()
     """Stages of the pipeline."""
 
+    spending: Spending = field(default_factory=Spending)
+    """Calls and tokens of the judge in this run."""
+
     def nested(self, config: RunConfig) -> Context:
         """Return the context of a nested run that reads other files and does not report steps of this run."""
         from curate.progress import NestedProgress
@@ -118,6 +122,20 @@ class Context:
     def scratch(self) -> Path:
         """Folder on a local disk for memory-mapped files."""
         return Path(tempfile.gettempdir()) if paths.is_object(self.folder) else self.folder / SCRATCH
+
+    @contextmanager
+    def judge(self, entry: Entry) -> Iterator[CachedJudge | None]:
+        """Open the judge for an entry; None if its plugin does not ask one, or there is none."""
+        if self.config.judge is None or not entry.spec.plugin().traits.reads_judge:
+            yield None
+            return
+        with open_judge(self.config.judge, self.folder, self.spending, self.progress, entry.name) as judge:
+            yield judge
+
+    def judge_identity(self, entry: Entry) -> dict[str, object]:
+        """Return the part of the fingerprint of an entry that describes the judge; empty if its plugin asks none."""
+        reads = self.config.judge is not None and entry.spec.plugin().traits.reads_judge
+        return {"judge": self.config.judge.identity()} if reads and self.config.judge is not None else {}
 
     @property
     def recipe(self) -> dict[str, object]:

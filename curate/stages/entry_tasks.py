@@ -29,6 +29,8 @@ def _describe_selection(entry: SelectEntry) -> str:
     published rows, each group or cluster would be compared with all of them. Scores alone are not worth dividing.
     """
     traits, scope = entry.spec.plugin().traits, get_scope(entry.spec.build())
+    if traits.reads_judge:  # its replies are shared by all groups
+        return ONE_PROCESS
     if scope == "row" or (scope == "merge" and traits.has_measures and entry.within is None):
         return "shards"
     counts_tokens = entry.budget is not None and entry.budget.keep_tokens is not None

@@ -21,6 +21,7 @@ from curate.errors import DataError, PluginError
 from curate.kernels.types import Advance, Codes, Matrix, Vector
 from curate.plugins.batches import Retrievals, ScoreBatch
 from curate.plugins.interfaces import PROXY_READS, GroupScorer, RetrievalScorer, Traits
+from curate.plugins.judging import Judge
 from curate.plugins.language_models import Example, ModelRequest, Outputs, Request, take_rows
 from curate.plugins.registry import PluginSpec
 from curate.plugins.results import Scores
@@ -107,6 +108,7 @@ def fingerprint_inputs(context: Context, pool: PoolView, entry: ScoreEntry) -> d
         **_proxy(entry, pool),
         **_target(entry, pool),
         **_models(context, pool, entry),
+        **context.judge_identity(entry),
     }
 
 
@@ -240,7 +242,8 @@ def _work(
     else:
         context.progress.begin(f"scoring {entry.name}", len(pool))
         rows = RowProgress(context.progress, len(pool))
-        scores = _score_pool(context, job, _read_retrievals(context, pool, entry), rows.advance)
+        with context.judge(entry) as judge:
+            scores = _score_pool(context, job, judge, _read_retrievals(context, pool, entry), rows.advance)
         _write_all(tasks, scores.values)
         result = replace(result, warnings=scores.warnings, measured={**result.measured, **scores.facts})
         rows.advance(1)
@@ -376,11 +379,13 @@ def _run_model(context: Context, model: str | None, examples: Sequence[Example],
     return compute_outputs(entry.spec, entry.name, examples, request)
 
 
-def _score_pool(context: Context, job: _Job, retrievals: Retrievals | None, advance: Advance) -> Scores:
+def _score_pool(
+    context: Context, job: _Job, judge: Judge | None, retrievals: Retrievals | None, advance: Advance
+) -> Scores:
     traits, pool = job.spec.plugin().traits, job.pool
     n, clusters = len(pool), pool.cluster
     batch = job.batch(pool, clusters, range(len(pool.shard_sizes)))
-    batch = replace(batch, retrievals=retrievals, advance=advance)
+    batch = replace(batch, retrievals=retrievals, advance=advance, judge=judge)
     if traits.reads_model and traits.within == "corpus":
         batch = replace(batch, run_model=partial(_run_model, context))
     if (group := group_of(job.spec)) is not None:

@@ -102,7 +102,7 @@ class EntryRunner:
         if tasks == "shards":
             measured, peak = measure_rows(context, pool, before, entry, folder, self.fingerprint)
         context.progress.begin(f"selecting with {entry.name}", len(before))
-        with one_blas_thread():
-            selection = choose(pool, before, entry, context.config.seed, incumbents, published, measured)
+        with context.judge(entry) as judge, one_blas_thread():
+            selection = choose(pool, before, entry, context.config.seed, incumbents, published, measured, judge)
         context.progress.advance(len(before))
         return selection, peak

@@ -14,6 +14,7 @@ from curate.errors import DataError, PluginError
 from curate.kernels.types import Rows, Vector
 from curate.plugins.batches import Pool, PublishedRows
 from curate.plugins.interfaces import get_scope
+from curate.plugins.judging import Judge
 from curate.plugins.results import Selection
 from curate.pool.view import PoolView
 from curate.seeds import rng_for
@@ -37,6 +38,7 @@ def choose(
     incumbents: Incumbents | None = None,
     published: PublishedRows | None = None,
     pool: Pool | None = None,
+    judge: Judge | None = None,
 ) -> Selection:
     """Return the survivors that the entry keeps, as positions among them.
 
@@ -52,7 +54,7 @@ def choose(
     counts_tokens = entry.budget is not None and entry.budget.keep_tokens is not None
     return run(
         entry,
-        build_pool(view, survivors, entry, published) if pool is None else pool,
+        build_pool(view, survivors, entry, published, judge) if pool is None else pool,
         seed,
         groups=_groups(view, survivors, entry),
         tokens=view.tokens[survivors] if counts_tokens else None,
@@ -139,7 +141,13 @@ def max_rows_at_once(view: PoolView, survivors: Rows, entry: SelectEntry) -> int
     return len(survivors) if groups is None else max(map(len, groups.rows))
 
 
-def build_pool(view: PoolView, survivors: Rows, entry: SelectEntry, published: PublishedRows | None = None) -> Pool:
+def build_pool(
+    view: PoolView,
+    survivors: Rows,
+    entry: SelectEntry,
+    published: PublishedRows | None = None,
+    judge: Judge | None = None,
+) -> Pool:
     """Return the survivors with the inputs that the selector reads."""
     reads = entry.spec.plugin().traits.reads
     n, is_complete = len(survivors), len(survivors) == len(view)
@@ -166,6 +174,7 @@ def build_pool(view: PoolView, survivors: Rows, entry: SelectEntry, published: P
             None if texts is None else texts.take(survivors),
             published,
             None if images is None else images.take(survivors),
+            judge,
         )
     except PluginError as error:
         raise PluginError(f"select {entry.name}: {error.message}", hint=error.hint) from error

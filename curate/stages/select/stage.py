@@ -141,6 +141,7 @@ def fingerprint_inputs(context: Context, pool: PoolView, published: _PublishedVe
     decontaminated = pool.decontaminate_output
     return {
         "entries": [entry.fingerprint_parts() for entry in context.config.select],
+        **{key: value for entry in context.config.select for key, value in context.judge_identity(entry).items()},
         "seed": context.config.seed,
         "cluster": pool.cluster_output.fingerprint,
         "score": {entry.name: entry.fingerprint for entry in pool.score_outputs},
