@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import importlib.util
-import logging
 import os
 import textwrap
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -26,13 +22,20 @@ from curate.kernels.parallel import block_slices, map_blocks, thread_count
 from curate.kernels.types import Counts, Images, Matrix, Rows
 from curate.paths import hash_content
 from curate.plugins.interfaces import ContentPath, ExecutionOnly, embedder
+from curate.plugins.model_files import (
+    Dtype,
+    RequestedDtype,
+    batches,
+    cpu_has_bfloat16,
+    hub_names,
+    quiet_libraries,
+    share_weights,
+)
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Backend = Literal["torch", "openvino", "onnx"]
-Dtype = Literal["float32", "bfloat16", "float16"]
-RequestedDtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 _NEEDS: dict[Backend, tuple[tuple[str, str], ...]] = {  # required modules, and the packages that provide them
     "torch": (),
@@ -45,35 +48,6 @@ _CPU_BATCH, _GPU_BATCH = 1_024, 32_768  # tokens
 _CPU_IMAGES, _GPU_IMAGES = 8, 128  # images per batch
 _IMAGE_SIDE = 512  # a JPEG image is decoded with at least that many pixels per side
 _TOKENIZED = 1_024  # texts tokenized at a time to determine their lengths
-
-
-def batches(lengths: Counts, max_tokens: int, size: int | None = None) -> Iterator[Rows]:
-    """Yield rows in batches of similar length, longest first.
-
-    Every text of a batch is padded to the longest of it. Sorting by the number of tokens limits the padding; the
-    longest go first so that a lack of memory shows immediately.
-
-    Parameters
-    ----------
-    lengths : (n,) number of tokens of each text
-    max_tokens : maximum number of tokens of a batch, including padding; a longer text is a separate batch
-    size : rows per batch, instead of ``max_tokens``
-
-    Yields
-    ------
-    row indices; rows of equal length in their order
-
-    Examples
-    --------
-    >>> [rows.tolist() for rows in batches(np.array([3, 9, 3, 3]), 9)]
-    [[1], [0, 2, 3]]
-    """
-    order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        end = start + (size or max(1, max_tokens // max(1, int(lengths[order[start]]))))
-        yield order[start:end]
-        start = end
 
 
 def encode(
@@ -161,7 +135,7 @@ def _encode_batches(
         import torch
 
         if not hasattr(own, "model"):
-            own.model = _share_weights(model)
+            own.model = share_weights(model)
             torch.set_num_threads(1)
         with torch.autocast("cpu", getattr(torch, dtype), enabled=dtype != "float32"):
             encode_batch(own.model, rows)
@@ -169,16 +143,6 @@ def _encode_batches(
     for _ in map_blocks(encode_on_one_thread, all_batches):
         pass
     return vectors
-
-
-_copying = threading.Lock()
-
-
-def _share_weights(model: SentenceTransformer) -> SentenceTransformer:
-    """Copy a model without its weights: a tokenizer must not be used by several threads at once."""
-    with _copying:
-        weights = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
-        return copy.deepcopy(model, weights)
 
 
 def _lengths(model: SentenceTransformer, texts: Sequence[str], prompt: str) -> Counts:
@@ -237,7 +201,7 @@ def load(
     options = _options(backend, device, dtype)
     folder = Path(name).expanduser()
     torch.set_num_threads(thread_count())
-    with _quiet():
+    with quiet_libraries():
         try:
             model: SentenceTransformer = sentence_transformers.SentenceTransformer(
                 str(folder) if folder.is_dir() else name,
@@ -308,32 +272,6 @@ def _runs_on_cpu(backend: Backend, device: str | None) -> bool:
     return bool(get_device_name() == "cpu")
 
 
-def cpu_has_bfloat16() -> bool:
-    """Return whether the processor multiplies bfloat16; others convert each number, four times slower than float32."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # not Linux
-        return False
-    flags = {flag for line in lines if line.startswith("flags") for flag in line.split()}
-    return not flags.isdisjoint(("avx512_bf16", "amx_bf16"))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress the libraries' advice to save exported models into the model's directory."""
-    loggers = [logging.getLogger(name) for name in ("sentence_transformers", "transformers", "optimum", "nncf")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
 def _load_error(name: str, folder: Path, error: Exception) -> PluginError:
     """Return the error for a model that cannot be loaded, with a remedy."""
     reason = f"{type(error).__name__}: {textwrap.shorten(str(error), 200)}"
@@ -343,7 +281,7 @@ def _load_error(name: str, folder: Path, error: Exception) -> PluginError:
             where=str(folder.resolve()),
             hint="it needs the files that SentenceTransformer.save_pretrained writes (modules.json, config.json, …)",
         )
-    if not _hub_names(name):
+    if not hub_names(name):
         return PluginError(
             f"no model: there is no directory {folder.absolute()}", hint="set `model` to the path of a model directory"
         )
@@ -351,23 +289,11 @@ def _load_error(name: str, folder: Path, error: Exception) -> PluginError:
     return PluginError(
         f"cannot load the model {name!r}: {reason}",
         hint=f"there is no directory {folder.absolute()}, and no copy in the hub cache; with access to the hub, "
-        f"run: {offline}hf download {_hub_names(name)[-1]}",
+        f"run: {offline}hf download {hub_names(name)[-1]}",
     )
 
 
 # ---------------------------------------------------------------- identity of the model
-
-
-def _hub_names(name: str) -> tuple[str, ...]:
-    """Return the names that ``name`` may refer to on the hub: none for a path; without an owner, two candidates."""
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined,unused-ignore]
-
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return ()
-    return (name,) if "/" in name else (name, f"sentence-transformers/{name}")
 
 
 def _commit(name: str) -> str | None:
@@ -375,7 +301,7 @@ def _commit(name: str) -> str | None:
     from huggingface_hub import try_to_load_from_cache
 
     files = ("modules.json", "config.json")
-    cached_paths = (try_to_load_from_cache(repo, file) for repo in _hub_names(name) for file in files)
+    cached_paths = (try_to_load_from_cache(repo, file) for repo in hub_names(name) for file in files)
     return next((Path(path).parent.name for path in cached_paths if isinstance(path, str)), None)
 
 
@@ -482,9 +408,9 @@ class SentenceTransformers:
             if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
                 raise _load_error(self.model, folder, FileNotFoundError("it has neither modules.json nor config.json"))
             return ()
-        if _hub_names(self.model) and _commit(self.model) is not None:
+        if hub_names(self.model) and _commit(self.model) is not None:
             return ()
-        if not _hub_names(self.model) or os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
+        if not hub_names(self.model) or os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
             raise _load_error(self.model, folder, FileNotFoundError("it is not in the hub cache"))
         return (f"the model {self.model!r} is not in the hub cache and will be downloaded",)
 

@@ -1,0 +1,479 @@
+"""Causal language models of the transformers library: loading, tokens of prompts and responses, and batches."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import struct
+import textwrap
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curate.errors import PluginError, missing_extra_error
+from curate.kernels.parallel import map_blocks
+from curate.kernels.types import Rows
+from curate.paths import hash_content
+from curate.plugins.language_models import Example, Turn
+from curate.plugins.model_files import (
+    Dtype,
+    RequestedDtype,
+    batches,
+    cpu_has_bfloat16,
+    hub_names,
+    quiet_libraries,
+    share_weights,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+EXTRA = "language-model"
+_UNLIMITED = 1_000_000
+"""Context length from which a tokenizer's limit means none."""
+
+_DEFAULT_CONTEXT = 2_048
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Tokens of a row: those of the prompt, followed by those of the response."""
+
+    ids: tuple[int, ...]
+    first: int
+    """Position of the first token of the response."""
+
+    truncated: bool
+
+    @property
+    def predicted(self) -> int:
+        """Number of tokens of the response that have a predecessor, so that the model predicts them."""
+        return len(self.ids) - max(1, self.first) if len(self.ids) else 0
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """Model in memory, with its tokenizer."""
+
+    network: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    """Path or name, for messages."""
+
+    context: int
+    """Maximum number of tokens of a row."""
+
+    chat: bool
+    """Whether prompts are rendered by the chat template of the tokenizer."""
+
+    batch_tokens: int
+    """Maximum number of tokens of a batch, including padding."""
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        device: torch.device = self.network.device
+        return device
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the model runs on the CPU, where batches run in parallel, each on one thread."""
+        return self.device.type == "cpu"
+
+    @cached_property
+    def prefix(self) -> tuple[int, ...]:
+        """Tokens that the tokenizer adds before a text, such as the one of its beginning."""
+        with_special = self.tokenizer("a")["input_ids"]
+        plain = self.tokenizer("a", add_special_tokens=False)["input_ids"]
+        return tuple(with_special[: with_special.index(plain[0])]) if plain and plain[0] in with_special else ()
+
+    @property
+    def padding(self) -> int:
+        """Token that fills batches; the model never reads it."""
+        token = self.tokenizer.pad_token_id
+        return int(token) if token is not None and token < self.vocabulary else 0
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens that the network has embeddings of."""
+        return int(self.network.get_input_embeddings().weight.shape[0])
+
+
+# ---------------------------------------------------------------- tokens
+
+
+def encode_examples(loaded: LoadedModel, examples: Sequence[Example], *, with_prompt: bool = True) -> list[Encoded]:
+    """Return the tokens of examples.
+
+    The response has the same tokens with and without the prompt. A row that is longer than the context keeps the
+    beginning of its response, at least half of the context if the response is that long, and the end of its prompt.
+    """
+    responses = _tokenize(loaded, [one.response for one in examples])
+    prompts = [loaded.prefix] * len(examples)
+    if with_prompt:
+        rows = [number for number, one in enumerate(examples) if one.prompt]
+        rendered = [render_prompt(loaded, examples[row].prompt) for row in rows]
+        special = [_tokenize(loaded, rendered)] if loaded.chat else [_tokenize(loaded, rendered, prefix=loaded.prefix)]
+        for row, ids in zip(rows, special[0], strict=True):
+            prompts[row] = ids
+    return [_join(prompt, response, loaded.context) for prompt, response in zip(prompts, responses, strict=True)]
+
+
+def render_prompt(loaded: LoadedModel, turns: Sequence[Turn]) -> str:
+    """Return the text of the messages of a prompt: by the chat template of the model, or one after another.
+
+    Raises
+    ------
+    PluginError
+        The template does not accept the messages.
+    """
+    if not loaded.chat:
+        return "".join(f"{turn.content}\n" for turn in turns)
+    messages = [{"role": turn.role or "user", "content": turn.content} for turn in turns]
+    try:
+        text: str = loaded.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # the template raises what its author chose
+        roles = ", ".join(message["role"] for message in messages)
+        message = f"the chat template of {loaded.name!r} does not accept the roles {roles}: {error}"
+        raise PluginError(message, hint="set chat_template: false, or change the messages") from error
+    return text
+
+
+def _tokenize(loaded: LoadedModel, texts: Sequence[str], prefix: tuple[int, ...] = ()) -> list[tuple[int, ...]]:
+    if not texts:
+        return []
+    with quiet_libraries():
+        found = loaded.tokenizer(list(texts), add_special_tokens=False, truncation=False)["input_ids"]
+    return [(*prefix, *ids) for ids in found]
+
+
+def _join(prompt: tuple[int, ...], response: tuple[int, ...], context: int) -> Encoded:
+    """Return a row that fits into the context.
+
+    >>> _join((1, 2, 3, 4), (5, 6, 7, 8), 6)
+    Encoded(ids=(2, 3, 4, 5, 6, 7), first=3, truncated=True)
+    """
+    truncated = len(prompt) + len(response) > context
+    if truncated:
+        response = response[: max(context - len(prompt), context // 2)]
+        room = context - len(response)
+        prompt = prompt[len(prompt) - room :] if room < len(prompt) else prompt
+    return Encoded((*prompt, *response), len(prompt), truncated)
+
+
+# ---------------------------------------------------------------- batches
+
+
+def run_batches(
+    loaded: LoadedModel,
+    lengths: Sequence[int],
+    run: Callable[[LoadedModel, Rows], None],
+    advance: Callable[[float], None],
+) -> None:
+    """Run a function on batches of rows of similar length.
+
+    On a CPU, batches run in parallel, each on one thread, so results do not depend on the number of threads. A batch
+    for which memory is too small is halved.
+
+    Parameters
+    ----------
+    loaded : LoadedModel
+        Model.
+    lengths : sequence of int
+        Number of tokens of each row; rows without tokens are in no batch.
+    run : callable
+        Function of a model, which shares the weights of ``loaded``, and the rows of a batch.
+    advance : callable
+        Receives the number of finished rows.
+
+    Raises
+    ------
+    PluginError
+        The memory is too small for a single row.
+    """
+    counts = np.asarray(lengths, np.int64)
+    rows = np.flatnonzero(counts)
+    parts = (rows[part] for part in batches(counts[rows], loaded.batch_tokens))
+    advance(len(counts) - len(rows))
+
+    def run_batch(model: LoadedModel, part: Rows) -> None:
+        try:
+            run(model, part)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            if len(part) == 1:
+                message = f"the memory is too small for a row of {counts[part[0]]:,} tokens: {error}"
+                raise PluginError(message, hint="lower max_tokens, or use a smaller model") from error
+            _release_memory(loaded)
+            run_batch(model, part[: len(part) // 2])
+            run_batch(model, part[len(part) // 2 :])
+
+    if not loaded.on_cpu:
+        for part in parts:
+            run_batch(loaded, part)
+            advance(len(part))
+        return
+    own = threading.local()
+
+    def run_on_one_thread(part: Rows) -> int:
+        import torch
+
+        if not hasattr(own, "model"):
+            own.model = replace(loaded, network=share_weights(loaded.network))
+            torch.set_num_threads(1)
+        run_batch(own.model, part)
+        return len(part)
+
+    for count in map_blocks(run_on_one_thread, parts):
+        advance(count)
+
+
+def pad(loaded: LoadedModel, rows: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the tokens of a batch, with padding on the left, the mask of the tokens, and their positions."""
+    import torch
+
+    longest = max(len(row.ids) for row in rows)
+    ids = torch.full((len(rows), longest), loaded.padding, dtype=torch.long)
+    mask = torch.zeros((len(rows), longest), dtype=torch.long)
+    for number, row in enumerate(rows):
+        ids[number, longest - len(row.ids) :] = torch.tensor(row.ids, dtype=torch.long)
+        mask[number, longest - len(row.ids) :] = 1
+    positions = (mask.cumsum(1) - 1).clamp_min(0)
+    device = loaded.device
+    return ids.to(device), mask.to(device), positions.to(device)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "not enough memory" in text
+
+
+def _release_memory(loaded: LoadedModel) -> None:
+    if loaded.device.type == "cuda":
+        import torch
+
+        torch.cuda.empty_cache()
+
+
+# ---------------------------------------------------------------- loading
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Place of a model: a directory, a GGUF file, or a name on the hub."""
+
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """Path, if the model is not on the hub."""
+        return Path(self.name).expanduser()
+
+    @property
+    def is_gguf(self) -> bool:
+        """Whether the model is a file in the GGUF format."""
+        return self.name.endswith(".gguf")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the model is a directory or a file on this machine."""
+        return self.path.exists()
+
+    def load_arguments(self) -> tuple[str, dict[str, Any]]:
+        """Return the arguments of ``from_pretrained``."""
+        if self.is_gguf:
+            return str(self.path.parent), {"gguf_file": self.path.name}
+        if self.is_local:
+            return str(self.path), {"local_files_only": True}
+        return self.name, {"local_files_only": self.commit() is not None}
+
+    def commit(self) -> str | None:
+        """Return the commit of the model of the hub in the local cache; None if there is none."""
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = (try_to_load_from_cache(repo, "config.json") for repo in hub_names(self.name)[:1])
+        return next((Path(path).parent.name for path in cached if isinstance(path, str)), None)
+
+    def content_hash(self) -> str | None:
+        """Return a hash of the files of a local model; None for one on the hub."""
+        return hash_content(self.path) if self.is_local else None
+
+    def check(self) -> Sequence[str]:
+        """Return notes on a planned download; raise an error if a package or the model is missing."""
+        check_packages(gguf=self.is_gguf)
+        if self.is_local:
+            if self.path.is_dir() and not (self.path / "config.json").is_file():
+                raise _load_error(self, FileNotFoundError("it has no config.json"))
+            return ()
+        if self.is_gguf or not hub_names(self.name):
+            raise _load_error(self, FileNotFoundError("it does not exist"))
+        if self.commit() is not None:
+            return ()
+        if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
+            raise _load_error(self, FileNotFoundError("it is not in the hub cache"))
+        return (f"the model {self.name!r} is not in the hub cache and will be downloaded",)
+
+    def count_parameters(self) -> int | None:
+        """Return the number of parameters, from the headers of the files of a local model; None if it is unknown."""
+        if self.is_gguf and self.is_local:
+            return _count_gguf_parameters(str(self.path), self.path.stat().st_size)
+        files = sorted(self.path.glob("*.safetensors")) if self.path.is_dir() else []
+        return sum(map(_count_safetensors_parameters, files)) if files else None
+
+
+def check_packages(*, gguf: bool) -> None:
+    """Raise an error if a package is not installed."""
+    needed = ["torch", "transformers", *(["gguf", "accelerate"] if gguf else [])]
+    for package in needed:
+        if importlib.util.find_spec(package) is None:
+            raise missing_extra_error(package, EXTRA, "a language model" + " in a GGUF file" * gguf)
+
+
+def check_memory(source: ModelSource, dtype: Dtype, device: str | None) -> None:
+    """Raise an error if the weights of a model need more memory than is free.
+
+    Raises
+    ------
+    PluginError
+        The memory is too small.
+    """
+    parameters, free = source.count_parameters(), free_memory()
+    needed = (parameters or 0) * (4 if dtype == "float32" else 2)
+    if free is not None and needed > free and runs_on_cpu(device):
+        message = (
+            f"the weights of {source.name!r} need {needed / 2**30:.1f} GiB in {dtype}, "
+            f"and {free / 2**30:.1f} GiB of memory are free"
+        )
+        raise PluginError(message, hint="use a smaller model, or set dtype: bfloat16")
+
+
+def free_memory() -> int | None:
+    """Return the number of free bytes of memory; None if it is unknown."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def runs_on_cpu(device: str | None) -> bool:
+    """Return whether a model with this device, or the best one by default, runs on the CPU."""
+    if device is not None:
+        return device.startswith("cpu")
+    import torch
+
+    return not torch.cuda.is_available()
+
+
+def resolve_dtype(dtype: RequestedDtype, device: str | None) -> Dtype:
+    """Return the precision that "auto" selects: bfloat16 where the processor or the GPU has it, otherwise float32."""
+    if dtype != "auto":
+        return dtype
+    if runs_on_cpu(device):
+        return "bfloat16" if cpu_has_bfloat16() else "float32"
+    import torch
+
+    return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+
+
+_loading = threading.Lock()
+
+
+def load(
+    source: ModelSource, device: str | None, dtype: Dtype, *, causal: bool = True
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a model and its tokenizer once per process, and again if the files have changed.
+
+    Code that comes with a model is never run.
+
+    Raises
+    ------
+    PluginError
+        A package or the model is missing, the memory is too small, or the model cannot be loaded.
+    """
+    with _loading:
+        return _load(source, device, dtype, causal, source.content_hash())
+
+
+@lru_cache(maxsize=3)
+def _load(
+    source: ModelSource,
+    device: str | None,
+    dtype: Dtype,
+    causal: bool,
+    content_hash: str | None,  # noqa: ARG001 - cache key
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    check_packages(gguf=source.is_gguf)
+    check_memory(source, dtype, device)
+    import torch
+    import transformers
+
+    place, options = source.load_arguments()
+    factory = transformers.AutoModelForCausalLM if causal else transformers.AutoModel
+    with quiet_libraries():
+        try:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(place, **options)
+            network = factory.from_pretrained(place, dtype=getattr(torch, dtype), **options)
+        except Exception as error:
+            raise _load_error(source, error) from error
+    network.to(device or ("cpu" if runs_on_cpu(None) else "cuda")).eval().requires_grad_(False)
+    known, tokens = network.get_input_embeddings().weight.shape[0], len(tokenizer)
+    if tokens > known:
+        message = f"the tokenizer of {source.name!r} has {tokens:,} tokens, and the model {known:,}"
+        raise PluginError(message, hint="use the tokenizer that belongs to the model")
+    return network, tokenizer
+
+
+def context_length(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None) -> int:
+    """Return the maximum number of tokens of a row.
+
+    Raises
+    ------
+    PluginError
+        ``max_tokens`` exceeds the context of the model.
+    """
+    limit = getattr(network.config, "max_position_embeddings", None)
+    if not isinstance(limit, int):
+        limit = tokenizer.model_max_length if tokenizer.model_max_length < _UNLIMITED else None
+    if max_tokens is not None and limit is not None and max_tokens > limit:
+        raise PluginError(f"max_tokens is {max_tokens:,}, but the model reads at most {limit:,} tokens")
+    return max_tokens or limit or _DEFAULT_CONTEXT
+
+
+def _load_error(source: ModelSource, error: Exception) -> PluginError:
+    """Return the error for a model that cannot be loaded, with a remedy."""
+    reason = f"{type(error).__name__}: {textwrap.shorten(str(error), 200)}"
+    if source.is_local:
+        hint = "it needs the files that save_pretrained of a model and of its tokenizer write, or use a .gguf file"
+        return PluginError(f"cannot load the language model: {reason}", where=str(source.path.resolve()), hint=hint)
+    if source.is_gguf or not hub_names(source.name):
+        message = f"no model: there is no file or directory {source.path.absolute()}"
+        return PluginError(message, hint="set `model` to the path of a model directory or of a .gguf file")
+    offline = "HF_HUB_OFFLINE=0 " if os.environ.get("HF_HUB_OFFLINE") else ""
+    command = f"{offline}hf download {source.name}"
+    hint = f"there is no directory {source.path.absolute()}; with access to the hub, run: {command}"
+    return PluginError(f"cannot load the model {source.name!r}: {reason}", hint=hint)
+
+
+def _count_safetensors_parameters(path: Path) -> int:
+    """Return the number of parameters in a safetensors file, from its header."""
+    with path.open("rb") as file:
+        (size,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(size))
+    shapes: Iterator[Sequence[int]] = (entry["shape"] for name, entry in header.items() if name != "__metadata__")
+    return sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes)
+
+
+@lru_cache(maxsize=4)
+def _count_gguf_parameters(path: str, size: int) -> int:  # noqa: ARG001 - cache key
+    from gguf import GGUFReader
+
+    return sum(int(tensor.n_elements) for tensor in GGUFReader(path).tensors)

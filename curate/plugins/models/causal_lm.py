@@ -1,0 +1,308 @@
+"""Causal language model of the transformers library: losses, hidden states, answers and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from annotated_types import Ge, MinLen
+
+from curate.errors import PluginError
+from curate.kernels.types import Advance, Matrix, Rows
+from curate.plugins.causal_models import (
+    Encoded,
+    LoadedModel,
+    ModelSource,
+    check_memory,
+    check_packages,
+    context_length,
+    encode_examples,
+    load,
+    pad,
+    render_prompt,
+    resolve_dtype,
+    run_batches,
+)
+from curate.plugins.interfaces import ContentPath, ExecutionOnly, model
+from curate.plugins.language_models import (
+    AnswerRequest,
+    Example,
+    GradientRequest,
+    HiddenRequest,
+    LossRequest,
+    Outputs,
+    Pooling,
+    Request,
+    Turn,
+)
+from curate.plugins.model_files import RequestedDtype, cpu_has_bfloat16
+
+if TYPE_CHECKING:
+    import torch
+
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+"""Quantiles of the losses of the tokens of a row."""
+
+_CPU_BATCH, _GPU_BATCH = 1_024, 16_384  # tokens
+
+
+def measure_losses(loaded: LoadedModel, rows: Sequence[Encoded], advance: Advance) -> Outputs:
+    """Measure the losses of the tokens of the responses; see ``LossRequest``.
+
+    Notes
+    -----
+    The network computes logits at the positions of responses only; the logarithms are in float32.
+    """
+    n = len(rows)
+    loss, quantiles = np.full(n, np.nan, np.float32), np.full((n, len(QUANTILES)), np.nan, np.float32)
+
+    def run(model: LoadedModel, part: Rows) -> None:
+        import torch
+
+        batch = [rows[row] for row in part.tolist()]
+        ids, mask, positions = pad(model, batch)
+        count = max(row.predicted for row in batch)
+        with torch.inference_mode():
+            logits = model.network(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                use_cache=False,
+                logits_to_keep=count + 1,
+            ).logits[:, -count - 1 : -1]
+            targets = ids[:, -count:]
+            for number, row in enumerate(part.tolist()):
+                predicted = rows[row].predicted
+                scores = logits[number, count - predicted :].float()
+                losses = torch.nn.functional.cross_entropy(
+                    scores, targets[number, count - predicted :], reduction="none"
+                )
+                values = losses.double().cpu().numpy()
+                loss[row], quantiles[row] = values.mean(), np.quantile(values, QUANTILES)
+
+    run_batches(loaded, [len(row.ids) if row.predicted > 0 else 0 for row in rows], run, advance)
+    return {
+        "loss": loss,
+        "tokens": np.array([max(0, row.predicted) for row in rows], np.int32),
+        "prompt_tokens": np.array([len(row.ids) - max(0, row.predicted) for row in rows], np.int32),
+        "truncated": np.array([row.truncated for row in rows], np.bool_),
+        "quantiles": quantiles,
+    }
+
+
+def pool_hidden_states(
+    loaded: LoadedModel, rows: Sequence[Encoded], pooling: Pooling, layer: int, advance: Advance
+) -> Outputs:
+    """Pool the hidden states of the tokens of each row; see ``HiddenRequest``.
+
+    Raises
+    ------
+    PluginError
+        The model has fewer layers.
+    """
+    vectors: list[Matrix | None] = [None] * len(rows)
+    layers = loaded.network.config.num_hidden_layers
+    if not -layers <= layer <= -1:
+        raise PluginError(f"layer must be between {-layers} and -1, as the model has {layers} layers; got {layer}")
+
+    def run(model: LoadedModel, part: Rows) -> None:
+        import torch
+
+        ids, mask, positions = pad(model, [rows[row] for row in part.tolist()])
+        with torch.inference_mode():
+            states = model.network.base_model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                use_cache=False,
+                output_hidden_states=layer != -1,
+            )
+            hidden = (states.last_hidden_state if layer == -1 else states.hidden_states[layer]).float()
+            pooled = pool_tokens(hidden, mask, pooling).cpu().numpy()
+        for number, row in enumerate(part.tolist()):
+            vectors[row] = pooled[number]
+
+    run_batches(loaded, [len(row.ids) for row in rows], run, advance)
+    width = loaded.network.config.hidden_size
+    missing = np.full(width, np.nan, np.float32)
+    return {
+        "vector": np.stack([missing if vector is None else vector for vector in vectors]).reshape(len(rows), width),
+        "tokens": np.array([len(row.ids) for row in rows], np.int32),
+        "truncated": np.array([row.truncated for row in rows], np.bool_),
+    }
+
+
+def pool_tokens(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
+    """Pool hidden states (b, tokens, d) over the tokens that ``mask`` (b, tokens) marks; padding is on the left.
+
+    ``weighted`` weights the token at position i, 1 for the first, with i, as RDS+ does (arXiv:2503.01807).
+    """
+    if pooling == "last":
+        return hidden[:, -1]
+    weights = (mask.cumsum(1) * mask if pooling == "weighted" else mask).to(hidden.dtype)
+    return (hidden * (weights / weights.sum(1, keepdim=True))[..., None]).sum(1)
+
+
+def measure_answers(
+    loaded: LoadedModel, examples: Sequence[Example], request: AnswerRequest, advance: Advance
+) -> Outputs:
+    """Measure the probabilities of answers to a question about each row; see ``AnswerRequest``.
+
+    Raises
+    ------
+    PluginError
+        Two answers begin with the same token.
+    """
+    first = _first_tokens(loaded, request.answers)
+    rows = [_encode_question(loaded, example, request.question) for example in examples]
+    values = np.full((len(rows), len(first)), np.nan, np.float32)
+
+    def run(model: LoadedModel, part: Rows) -> None:
+        import torch
+
+        ids, mask, positions = pad(model, [rows[row] for row in part.tolist()])
+        with torch.inference_mode():
+            logits = model.network(
+                input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=1
+            ).logits[:, -1]
+            logs = logits.float().log_softmax(-1)[:, list(first)]
+        values[part] = logs.cpu().numpy()
+
+    run_batches(loaded, [len(row.ids) for row in rows], run, advance)
+    return {"log_probabilities": values, "truncated": np.array([row.truncated for row in rows], np.bool_)}
+
+
+def _first_tokens(loaded: LoadedModel, answers: Sequence[str]) -> tuple[int, ...]:
+    """Return the first token of each answer."""
+    tokens = [loaded.tokenizer(answer, add_special_tokens=False)["input_ids"] for answer in answers]
+    first = tuple(ids[0] if ids else -1 for ids in tokens)
+    for number, token in enumerate(first):
+        if token == -1 or token in first[:number]:
+            other = answers[first.index(token)]
+            message = f"the answers {other!r} and {answers[number]!r} begin with the same token of {loaded.name!r}"
+            raise PluginError(message, hint="use answers that differ in their first letters")
+    return first
+
+
+def _encode_question(loaded: LoadedModel, example: Example, question: str) -> Encoded:
+    """Return the tokens of a question about a row, whose response is shortened if the question exceeds the context."""
+    prompt = "\n".join(turn.content for turn in example.prompt)
+
+    def render(prompt: str, response: str) -> tuple[int, ...]:
+        text = "\n".join(filter(None, (prompt, response)))
+        filled = question.replace("{text}", text) if "{text}" in question else question
+        filled = filled.replace("{prompt}", prompt).replace("{response}", response) if filled is question else filled
+        rendered = render_prompt(loaded, [Turn("user", filled)])
+        ids = loaded.tokenizer(rendered, add_special_tokens=False)["input_ids"]
+        return tuple(ids) if loaded.chat else (*loaded.prefix, *ids)
+
+    ids = render(prompt, example.response)
+    if len(ids) <= loaded.context:
+        return Encoded(ids, len(ids), truncated=False)
+    excess = len(ids) - loaded.context
+    for part in ("response", "prompt"):
+        text = example.response if part == "response" else prompt
+        tokens = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
+        shorter = loaded.tokenizer.decode(tokens[: max(0, len(tokens) - excess - 8)])
+        ids = render(prompt, shorter) if part == "response" else render(shorter, "")
+        if len(ids) <= loaded.context:
+            break
+        excess = len(ids) - loaded.context
+    return Encoded(ids[-loaded.context :], loaded.context, truncated=True)
+
+
+# ---------------------------------------------------------------- the plugin
+
+
+@model(
+    version=1,
+    abilities=("loss", "hidden", "answers", "gradients"),
+    check=True,
+    example={"model": "HuggingFaceTB/SmolLM2-135M-Instruct"},
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CausalLM:
+    """Causal language model of the transformers library, from the hub, a directory or a GGUF file.
+
+    Needs the extra ``language-model``. Code that comes with a model is never run. A model in the hub cache is used
+    unchanged, even if the hub has a newer one: the commit is part of the identity of the result.
+
+    Rows are batched by their number of tokens, padding is masked, and logits are computed only where they are needed.
+    Quantized GGUF files are converted to ``dtype`` when they are loaded.
+    """
+
+    model: Annotated[str, MinLen(1), ContentPath()]
+    """Path of a model directory or of a .gguf file, or name on the hub (``HuggingFaceTB/SmolLM2-135M-Instruct``)."""
+
+    dtype: RequestedDtype = "auto"
+    """Precision. ``auto`` is bfloat16 where the processor or GPU has it, and otherwise float32 (float16 on older GPUs);
+    losses in bfloat16 differ by about one percent. Set float32 for the same numbers on every machine."""
+
+    device: Annotated[str | None, ExecutionOnly()] = None
+    """Device: cpu, cuda, cuda:1, …; null = a GPU if torch finds one."""
+
+    max_tokens: Annotated[int, Ge(2)] | None = None
+    """Maximum number of tokens of a row; null = the context of the model. Longer rows are truncated, and counted: the
+    response keeps its beginning, the prompt its end."""
+
+    chat_template: bool | Literal["auto"] = "auto"
+    """Whether the tokenizer's chat template renders prompts and questions; ``auto``: if it has one. Without it, the
+    messages of a prompt are lines before the response."""
+
+    batch_tokens: Annotated[Annotated[int, Ge(1)] | None, ExecutionOnly()] = None
+    """Maximum number of tokens of a batch; null = 1,024 on a CPU and 16,384 on a GPU. A batch for which memory is too
+    small is halved."""
+
+    def run(self, examples: Sequence[Example], request: Request, advance: Advance) -> Outputs:
+        loaded = self.load()
+        match request:
+            case LossRequest():
+                rows = encode_examples(loaded, examples, with_prompt=request.with_prompt)
+                return measure_losses(loaded, rows, advance)
+            case HiddenRequest():
+                rows = encode_examples(loaded, examples)
+                return pool_hidden_states(loaded, rows, request.pooling, request.layer, advance)
+            case AnswerRequest():
+                return measure_answers(loaded, examples, request, advance)
+            case GradientRequest():
+                raise PluginError("gradients")
+
+    def load(self) -> LoadedModel:
+        """Return the model in memory."""
+        network, tokenizer = load(ModelSource(self.model), self.device, resolve_dtype(self.dtype, self.device))
+        has_template = bool(tokenizer.chat_template)
+        if self.chat_template is True and not has_template:
+            message = f"the tokenizer of {self.model!r} has no chat template"
+            raise PluginError(message, hint="use a model for chats, or set chat_template: auto")
+        on_cpu = network.device.type == "cpu"
+        return LoadedModel(
+            network=network,
+            tokenizer=tokenizer,
+            name=self.model,
+            context=context_length(network, tokenizer, self.max_tokens),
+            chat=has_template if self.chat_template == "auto" else self.chat_template,
+            batch_tokens=self.batch_tokens or (_CPU_BATCH if on_cpu else _GPU_BATCH),
+        )
+
+    def check(self) -> Sequence[str]:
+        source = ModelSource(self.model)
+        notes = [*source.check()]
+        if self.dtype != "auto":
+            check_memory(source, self.dtype, self.device or "cpu")
+        if self.dtype == "bfloat16" and not cpu_has_bfloat16() and (self.device or "cpu") == "cpu":
+            notes.append("bfloat16 is several times slower than float32 on this processor; set `dtype` to auto")
+        return notes
+
+    def revision(self) -> str:
+        """Return a sha256 of the files of the model, or the hub's commit; and the precision of "auto"."""
+        source = ModelSource(self.model)
+        identity = f"sha256:{source.content_hash()}" if source.is_local else self._commit(source)
+        return f"{identity} {resolve_dtype(self.dtype, self.device)}" if self.dtype == "auto" else identity
+
+    def _commit(self, source: ModelSource) -> str:
+        check_packages(gguf=False)
+        if source.commit() is None:
+            self.load()
+        return source.commit() or "unknown"
