@@ -118,6 +118,8 @@ def variants() -> list[tuple[str, dict[str, Any]]]:
             if (kind, name) in LEFT_OUT:
                 continue
             plugin = registry.get(kind, name)
+            if plugin.traits.reads & {"model", "judge"}:
+                continue  # its time is that of a model
             entry: dict[str, Any] = {"use": name, **plugin.traits.example, **FILES.get(name, {}), **OWN.get(name, {})}
             more: dict[str, Any] = {}
             if kind == "selector" and plugin.traits.budgeted:

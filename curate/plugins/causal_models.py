@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import os
 import struct
@@ -18,9 +19,9 @@ import numpy as np
 
 from curate.errors import PluginError, missing_extra_error
 from curate.kernels.parallel import map_blocks
-from curate.kernels.types import Rows
+from curate.kernels.types import Advance, Matrix, Rows
 from curate.paths import hash_content
-from curate.plugins.language_models import Example, Turn
+from curate.plugins.language_models import Example, Outputs, Pooling, Turn
 from curate.plugins.model_files import (
     Dtype,
     RequestedDtype,
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 EXTRA = "language-model"
+CPU_BATCH, GPU_BATCH = 1_024, 16_384
+"""Maximum number of tokens of a batch by default."""
+
 _UNLIMITED = 1_000_000
 """Context length from which a tokenizer's limit means none."""
 
@@ -76,6 +80,9 @@ class LoadedModel:
     batch_tokens: int
     """Maximum number of tokens of a batch, including padding."""
 
+    causal: bool = True
+    """Whether a token reads the tokens before it only."""
+
     @property
     def device(self) -> torch.device:
         """Device of the weights."""
@@ -93,6 +100,11 @@ class LoadedModel:
         with_special = self.tokenizer("a")["input_ids"]
         plain = self.tokenizer("a", add_special_tokens=False)["input_ids"]
         return tuple(with_special[: with_special.index(plain[0])]) if plain and plain[0] in with_special else ()
+
+    @cached_property
+    def takes_positions(self) -> bool:
+        """Whether the network takes the positions of tokens, which padding on the left shifts."""
+        return "position_ids" in inspect.signature(self.network.base_model.forward).parameters
 
     @property
     def padding(self) -> int:
@@ -124,6 +136,20 @@ def encode_examples(loaded: LoadedModel, examples: Sequence[Example], *, with_pr
         for row, ids in zip(rows, special[0], strict=True):
             prompts[row] = ids
     return [_join(prompt, response, loaded.context) for prompt, response in zip(prompts, responses, strict=True)]
+
+
+def encode_texts(loaded: LoadedModel, examples: Sequence[Example]) -> list[Encoded]:
+    """Return the tokens of the prompt and the response as one text, with special tokens, for an encoder."""
+    texts = ["\n".join([*(turn.content for turn in one.prompt), one.response]) for one in examples]
+    if not texts:
+        return []
+    with quiet_libraries():
+        every = loaded.tokenizer(texts, truncation=False)["input_ids"]
+        shown = loaded.tokenizer(texts, truncation=True, max_length=loaded.context)["input_ids"]
+    return [
+        Encoded(tuple(ids), len(ids), len(all_ids) > len(ids)) if text.strip() else Encoded((), 0, truncated=False)
+        for ids, all_ids, text in zip(shown, every, texts, strict=True)
+    ]
 
 
 def render_prompt(loaded: LoadedModel, turns: Sequence[Turn]) -> str:
@@ -175,7 +201,7 @@ def run_batches(
     loaded: LoadedModel,
     lengths: Sequence[int],
     run: Callable[[LoadedModel, Rows], None],
-    advance: Callable[[float], None],
+    advance: Advance,
 ) -> None:
     """Run a function on batches of rows of similar length.
 
@@ -200,7 +226,8 @@ def run_batches(
     """
     counts = np.asarray(lengths, np.int64)
     rows = np.flatnonzero(counts)
-    parts = (rows[part] for part in batches(counts[rows], loaded.batch_tokens))
+    batchable = loaded.takes_positions or not loaded.causal  # padding on the left would shift the positions
+    parts = (rows[part] for part in batches(counts[rows], loaded.batch_tokens, None if batchable else 1))
     advance(len(counts) - len(rows))
 
     def run_batch(model: LoadedModel, part: Rows) -> None:
@@ -236,19 +263,25 @@ def run_batches(
         advance(count)
 
 
-def pad(loaded: LoadedModel, rows: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the tokens of a batch, with padding on the left, the mask of the tokens, and their positions."""
+def to_batch(loaded: LoadedModel, rows: Sequence[Encoded]) -> dict[str, torch.Tensor]:
+    """Return the inputs of the network for a batch.
+
+    Padding is on the left for a causal model, so that the responses end together, and on the right for an encoder. The
+    mask of the tokens is in ``attention_mask``.
+    """
     import torch
 
     longest = max(len(row.ids) for row in rows)
     ids = torch.full((len(rows), longest), loaded.padding, dtype=torch.long)
     mask = torch.zeros((len(rows), longest), dtype=torch.long)
     for number, row in enumerate(rows):
-        ids[number, longest - len(row.ids) :] = torch.tensor(row.ids, dtype=torch.long)
-        mask[number, longest - len(row.ids) :] = 1
-    positions = (mask.cumsum(1) - 1).clamp_min(0)
-    device = loaded.device
-    return ids.to(device), mask.to(device), positions.to(device)
+        start = longest - len(row.ids) if loaded.causal else 0
+        ids[number, start : start + len(row.ids)] = torch.tensor(row.ids, dtype=torch.long)
+        mask[number, start : start + len(row.ids)] = 1
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    if loaded.causal and loaded.takes_positions:
+        inputs["position_ids"] = (mask.cumsum(1) - 1).clamp_min(0)
+    return {name: tensor.to(loaded.device) for name, tensor in inputs.items()}
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -261,6 +294,55 @@ def _release_memory(loaded: LoadedModel) -> None:
         import torch
 
         torch.cuda.empty_cache()
+
+
+def pool_hidden_states(
+    loaded: LoadedModel, rows: Sequence[Encoded], pooling: Pooling, layer: int, advance: Advance
+) -> Outputs:
+    """Pool the hidden states of the tokens of each row; see ``HiddenRequest``.
+
+    Raises
+    ------
+    PluginError
+        The model has fewer layers.
+    """
+    vectors: list[Matrix | None] = [None] * len(rows)
+    config = loaded.network.config.get_text_config()
+    layers = config.num_hidden_layers
+    if not -layers <= layer <= -1:
+        raise PluginError(f"layer must be between {-layers} and -1, as the model has {layers} layers; got {layer}")
+
+    def run(model: LoadedModel, part: Rows) -> None:
+        import torch
+
+        inputs = to_batch(model, [rows[row] for row in part.tolist()])
+        options = {"use_cache": False} if model.causal else {}
+        with torch.inference_mode():
+            states = model.network.base_model(**inputs, **options, output_hidden_states=layer != -1)
+            hidden = (states.last_hidden_state if layer == -1 else states.hidden_states[layer]).float()
+            pooled = pool_tokens(hidden, inputs["attention_mask"], pooling).cpu().numpy()
+        for number, row in enumerate(part.tolist()):
+            vectors[row] = pooled[number]
+
+    run_batches(loaded, [len(row.ids) for row in rows], run, advance)
+    width = next((len(vector) for vector in vectors if vector is not None), config.hidden_size)
+    missing = np.full(width, np.nan, np.float32)
+    return {
+        "vector": np.stack([missing if vector is None else vector for vector in vectors]).reshape(len(rows), width),
+        "tokens": np.array([len(row.ids) for row in rows], np.int32),
+        "truncated": np.array([row.truncated for row in rows], np.bool_),
+    }
+
+
+def pool_tokens(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
+    """Pool hidden states (b, tokens, d) over the tokens that ``mask`` (b, tokens) marks.
+
+    ``weighted`` weights the token at position i, 1 for the first, with i, as RDS+ does (arXiv:2503.01807).
+    """
+    if pooling == "last":
+        return hidden[range(len(hidden)), mask.cumsum(1).argmax(1)]
+    weights = (mask.cumsum(1) * mask if pooling == "weighted" else mask).to(hidden.dtype)
+    return (hidden * (weights / weights.sum(1, keepdim=True))[..., None]).sum(1)
 
 
 # ---------------------------------------------------------------- loading
@@ -322,11 +404,20 @@ class ModelSource:
         return (f"the model {self.name!r} is not in the hub cache and will be downloaded",)
 
     def count_parameters(self) -> int | None:
-        """Return the number of parameters, from the headers of the files of a local model; None if it is unknown."""
-        if self.is_gguf and self.is_local:
-            return _count_gguf_parameters(str(self.path), self.path.stat().st_size)
-        files = sorted(self.path.glob("*.safetensors")) if self.path.is_dir() else []
-        return sum(map(_count_safetensors_parameters, files)) if files else None
+        """Return the number of parameters, from the headers of the files of a local model; None if it is unknown.
+
+        Raises
+        ------
+        PluginError
+            A file is corrupt.
+        """
+        try:
+            if self.is_gguf and self.is_local:
+                return _count_gguf_parameters(str(self.path), self.path.stat().st_size)
+            files = sorted(self.path.glob("*.safetensors")) if self.path.is_dir() else []
+            return sum(map(_count_safetensors_parameters, files)) if files else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError, struct.error) as error:
+            raise _load_error(self, error) from error
 
 
 def check_packages(*, gguf: bool) -> None:
@@ -353,6 +444,33 @@ def check_memory(source: ModelSource, dtype: Dtype, device: str | None) -> None:
             f"and {free / 2**30:.1f} GiB of memory are free"
         )
         raise PluginError(message, hint="use a smaller model, or set dtype: bfloat16")
+
+
+def check_model(source: ModelSource, dtype: RequestedDtype, device: str | None) -> list[str]:
+    """Return notes about a model before a run; raise an error if it cannot be used. Nothing is loaded."""
+    notes = [*source.check()]
+    if dtype != "auto":
+        check_memory(source, dtype, device or "cpu")
+    if dtype == "bfloat16" and not cpu_has_bfloat16() and (device or "cpu") == "cpu":
+        notes.append("bfloat16 is several times slower than float32 on this processor; set `dtype` to auto")
+    return notes
+
+
+def identify_model(
+    source: ModelSource, dtype: RequestedDtype, device: str | None, download: Callable[[], object]
+) -> str:
+    """Return a sha256 of the files of a local model, or the hub's commit; and the precision of "auto".
+
+    A model that is not in the hub cache yet is downloaded.
+    """
+    if source.is_local:
+        identity = f"sha256:{source.content_hash()}"
+    else:
+        check_packages(gguf=False)
+        if source.commit() is None:
+            download()
+        identity = source.commit() or "unknown"
+    return f"{identity} {resolve_dtype(dtype, device)}" if dtype == "auto" else identity
 
 
 def free_memory() -> int | None:

@@ -24,11 +24,13 @@ from curate.plugins import registry
 from curate.plugins.batches import Retrievals, ScoreBatch, TargetRows
 from curate.plugins.dynamics import Dynamics, HeldOut, Learner, ProxyModel, compute_logits
 from curate.plugins.interfaces import ExampleFiles
+from curate.plugins.language_models import take_rows
 from curate.plugins.proxies.logistic import Logistic
 from curate.plugins.proxies.mlp import MLP
 from curate.plugins.results import Scores
 from curate.pool import embedding_matrix
 from tests.encoded_images import needs_pillow, pictures
+from tests.fake_models import ScriptedJudge, outputs_of, reply_by_content, run_fake_model
 
 ALL = registry.names("scorer")
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -46,6 +48,8 @@ SUPPLIED = {
     "group": ("groups", "group_names"),
     "retrievals": ("retrievals",),
     "target": ("target",),
+    "model": ("outputs", "run_model"),
+    "judge": ("judge",),
 }
 TEXTS = [
     "The quick brown fox jumps over the lazy dog.",
@@ -137,8 +141,15 @@ def make_batch(name, n, seed, *, twins=False, texts=None):
         group_names=("manual", "tickets", "web"),
         retrievals=retrieved(rng, n),
         target=target_rows(6),
+        outputs=tuple(outputs_of(one.request, rows + seed) for one in requests(name)),
+        run_model=run_fake_model,
+        judge=ScriptedJudge(reply_by_content),
         **trained(name, x[rows], codes),
     )
+
+
+def requests(name):
+    return build(name).requests() if "model" in declared(name).reads else ()
 
 
 def retrieved(rng, n):
@@ -178,8 +189,10 @@ def take(batch, rows):
 
     def part(field):
         value = getattr(batch, field)
-        if value is None or field in ("centroids", "group_names", "target"):
+        if value is None or field in ("centroids", "group_names", "target", "run_model", "judge"):
             return value
+        if field == "outputs":
+            return tuple(take_rows(one, rows) for one in value)
         if isinstance(value, Dynamics | HeldOut | Learner | Images | Retrievals):
             return value.take(rows)
         return value[rows] if isinstance(value, np.ndarray) else [value[row] for row in rows]
@@ -193,7 +206,7 @@ def score(name, batch, seed=0):
 
 
 def contents(batch):
-    objects = ("dynamics", "held_out", "learner", "target")
+    objects = ("dynamics", "held_out", "learner", "target", "run_model", "judge")
     values = [getattr(batch, field.name) for field in dataclasses.fields(batch) if field.name not in objects]
     if batch.dynamics is not None:
         values += [batch.dynamics.labels, batch.dynamics.probabilities(0, 0)]
@@ -289,7 +302,13 @@ def test_rows_that_are_the_same_score_the_same(name, n, seed):
     same(result[half:], result[: n - half])
 
 
-@pytest.mark.parametrize("name", [one for one in IN_GROUPS if "learner" not in declared(one.values[0]).reads])
+def samples(name):
+    """Return whether the scorer may draw rows, so that another order of the rows changes the scores."""
+    asks = {"model", "judge"} & declared(name).reads and declared(name).within == "corpus"
+    return bool(asks) or "learner" in declared(name).reads
+
+
+@pytest.mark.parametrize("name", [one for one in IN_GROUPS if not samples(one.values[0])])
 @given(n=sizes, seed=seeds, twins=st.booleans())
 def test_permuting_the_rows_permutes_the_scores(name, n, seed, twins):
     batch = make_batch(name, n, seed, twins=twins)
@@ -379,6 +398,9 @@ def golden_result(name):
         centroids=(centroids / np.linalg.norm(centroids, axis=1, keepdims=True)).astype(np.float32),
         labels=[[None, "a", "b"][row % 3] for row in source],
         target=target_rows(4),
+        outputs=tuple(outputs_of(one.request, source) for one in requests(name)),
+        run_model=run_fake_model,
+        judge=ScriptedJudge(reply_by_content),
         **trained(name, x, (source % 4 - 1).astype(np.int32)),
         groups=(source % 4 - 1).astype(np.int32),
         group_names=("manual", "tickets", "web"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,20 +11,23 @@ import numpy as np
 from annotated_types import Ge, MinLen
 
 from curate.errors import PluginError
-from curate.kernels.types import Advance, Matrix, Rows
+from curate.kernels.types import Advance, Rows
 from curate.plugins.causal_models import (
+    CPU_BATCH,
+    GPU_BATCH,
     Encoded,
     LoadedModel,
     ModelSource,
-    check_memory,
-    check_packages,
+    check_model,
     context_length,
     encode_examples,
+    identify_model,
     load,
-    pad,
+    pool_hidden_states,
     render_prompt,
     resolve_dtype,
     run_batches,
+    to_batch,
 )
 from curate.plugins.interfaces import ContentPath, ExecutionOnly, model
 from curate.plugins.language_models import (
@@ -33,19 +37,17 @@ from curate.plugins.language_models import (
     HiddenRequest,
     LossRequest,
     Outputs,
-    Pooling,
     Request,
     Turn,
 )
-from curate.plugins.model_files import RequestedDtype, cpu_has_bfloat16
+from curate.plugins.model_files import RequestedDtype
+from curate.plugins.questions import fill_question
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Quantiles of the losses of the tokens of a row."""
-
-_CPU_BATCH, _GPU_BATCH = 1_024, 16_384  # tokens
 
 
 def measure_losses(loaded: LoadedModel, rows: Sequence[Encoded], advance: Advance) -> Outputs:
@@ -62,17 +64,11 @@ def measure_losses(loaded: LoadedModel, rows: Sequence[Encoded], advance: Advanc
         import torch
 
         batch = [rows[row] for row in part.tolist()]
-        ids, mask, positions = pad(model, batch)
+        inputs = to_batch(model, batch)
         count = max(row.predicted for row in batch)
         with torch.inference_mode():
-            logits = model.network(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions,
-                use_cache=False,
-                logits_to_keep=count + 1,
-            ).logits[:, -count - 1 : -1]
-            targets = ids[:, -count:]
+            logits = compute_last_logits(model, inputs, count + 1)[:, :-1]
+            targets = inputs["input_ids"][:, -count:]
             for number, row in enumerate(part.tolist()):
                 predicted = rows[row].predicted
                 scores = logits[number, count - predicted :].float()
@@ -92,57 +88,12 @@ def measure_losses(loaded: LoadedModel, rows: Sequence[Encoded], advance: Advanc
     }
 
 
-def pool_hidden_states(
-    loaded: LoadedModel, rows: Sequence[Encoded], pooling: Pooling, layer: int, advance: Advance
-) -> Outputs:
-    """Pool the hidden states of the tokens of each row; see ``HiddenRequest``.
-
-    Raises
-    ------
-    PluginError
-        The model has fewer layers.
-    """
-    vectors: list[Matrix | None] = [None] * len(rows)
-    layers = loaded.network.config.num_hidden_layers
-    if not -layers <= layer <= -1:
-        raise PluginError(f"layer must be between {-layers} and -1, as the model has {layers} layers; got {layer}")
-
-    def run(model: LoadedModel, part: Rows) -> None:
-        import torch
-
-        ids, mask, positions = pad(model, [rows[row] for row in part.tolist()])
-        with torch.inference_mode():
-            states = model.network.base_model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions,
-                use_cache=False,
-                output_hidden_states=layer != -1,
-            )
-            hidden = (states.last_hidden_state if layer == -1 else states.hidden_states[layer]).float()
-            pooled = pool_tokens(hidden, mask, pooling).cpu().numpy()
-        for number, row in enumerate(part.tolist()):
-            vectors[row] = pooled[number]
-
-    run_batches(loaded, [len(row.ids) for row in rows], run, advance)
-    width = loaded.network.config.hidden_size
-    missing = np.full(width, np.nan, np.float32)
-    return {
-        "vector": np.stack([missing if vector is None else vector for vector in vectors]).reshape(len(rows), width),
-        "tokens": np.array([len(row.ids) for row in rows], np.int32),
-        "truncated": np.array([row.truncated for row in rows], np.bool_),
-    }
-
-
-def pool_tokens(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
-    """Pool hidden states (b, tokens, d) over the tokens that ``mask`` (b, tokens) marks; padding is on the left.
-
-    ``weighted`` weights the token at position i, 1 for the first, with i, as RDS+ does (arXiv:2503.01807).
-    """
-    if pooling == "last":
-        return hidden[:, -1]
-    weights = (mask.cumsum(1) * mask if pooling == "weighted" else mask).to(hidden.dtype)
-    return (hidden * (weights / weights.sum(1, keepdim=True))[..., None]).sum(1)
+def compute_last_logits(loaded: LoadedModel, inputs: Mapping[str, torch.Tensor], count: int) -> torch.Tensor:
+    """Compute the logits at the last positions of a batch, (b, count, vocabulary); most networks compute no others."""
+    keeps = "logits_to_keep" in inspect.signature(loaded.network.forward).parameters
+    options = {"logits_to_keep": count} if keeps else {}
+    logits: torch.Tensor = loaded.network(**inputs, **options, use_cache=False).logits
+    return logits[:, -count:]
 
 
 def measure_answers(
@@ -162,11 +113,9 @@ def measure_answers(
     def run(model: LoadedModel, part: Rows) -> None:
         import torch
 
-        ids, mask, positions = pad(model, [rows[row] for row in part.tolist()])
+        inputs = to_batch(model, [rows[row] for row in part.tolist()])
         with torch.inference_mode():
-            logits = model.network(
-                input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=1
-            ).logits[:, -1]
+            logits = compute_last_logits(model, inputs, 1)[:, -1]
             logs = logits.float().log_softmax(-1)[:, list(first)]
         values[part] = logs.cpu().numpy()
 
@@ -191,11 +140,8 @@ def _encode_question(loaded: LoadedModel, example: Example, question: str) -> En
     prompt = "\n".join(turn.content for turn in example.prompt)
 
     def render(prompt: str, response: str) -> tuple[int, ...]:
-        text = "\n".join(filter(None, (prompt, response)))
-        filled = question.replace("{text}", text) if "{text}" in question else question
-        filled = filled.replace("{prompt}", prompt).replace("{response}", response) if filled is question else filled
-        rendered = render_prompt(loaded, [Turn("user", filled)])
-        ids = loaded.tokenizer(rendered, add_special_tokens=False)["input_ids"]
+        filled = fill_question(question, Example((Turn("user", prompt),) if prompt else (), response))
+        ids = loaded.tokenizer(render_prompt(loaded, [Turn("user", filled)]), add_special_tokens=False)["input_ids"]
         return tuple(ids) if loaded.chat else (*loaded.prefix, *ids)
 
     ids = render(prompt, example.response)
@@ -283,26 +229,12 @@ class CausalLM:
             name=self.model,
             context=context_length(network, tokenizer, self.max_tokens),
             chat=has_template if self.chat_template == "auto" else self.chat_template,
-            batch_tokens=self.batch_tokens or (_CPU_BATCH if on_cpu else _GPU_BATCH),
+            batch_tokens=self.batch_tokens or (CPU_BATCH if on_cpu else GPU_BATCH),
         )
 
     def check(self) -> Sequence[str]:
-        source = ModelSource(self.model)
-        notes = [*source.check()]
-        if self.dtype != "auto":
-            check_memory(source, self.dtype, self.device or "cpu")
-        if self.dtype == "bfloat16" and not cpu_has_bfloat16() and (self.device or "cpu") == "cpu":
-            notes.append("bfloat16 is several times slower than float32 on this processor; set `dtype` to auto")
-        return notes
+        return check_model(ModelSource(self.model), self.dtype, self.device)
 
     def revision(self) -> str:
         """Return a sha256 of the files of the model, or the hub's commit; and the precision of "auto"."""
-        source = ModelSource(self.model)
-        identity = f"sha256:{source.content_hash()}" if source.is_local else self._commit(source)
-        return f"{identity} {resolve_dtype(self.dtype, self.device)}" if self.dtype == "auto" else identity
-
-    def _commit(self, source: ModelSource) -> str:
-        check_packages(gguf=False)
-        if source.commit() is None:
-            self.load()
-        return source.commit() or "unknown"
+        return identify_model(ModelSource(self.model), self.dtype, self.device, self.load)

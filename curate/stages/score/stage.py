@@ -246,6 +246,9 @@ def _work(
             scores = _score_pool(context, job, judge, _read_retrievals(context, pool, entry), rows.advance)
         _write_all(tasks, scores.values)
         result = replace(result, warnings=scores.warnings, measured={**result.measured, **scores.facts})
+        if scores.facts:
+            facts = ", ".join(f"{name} {value:,.4g}" for name, value in scores.facts.items())
+            context.progress.note(f"score {entry.name}: {facts}")
         rows.advance(1)
     return Outcome(sources=count_all_kept(pool.source_counts()), shards=len(tasks), peak_memory=peak, result=result)
 

@@ -1,0 +1,51 @@
+"""Questions about rows: templates from files, with the parts of a row in place of {prompt}, {response} and {text}."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from curate.errors import PluginError
+from curate.plugins.language_models import Example
+
+PLACES = ("prompt", "response", "text")
+
+
+def read_question(path: str | None, default: str) -> str:
+    """Return the question in a file, or the default without one.
+
+    Raises
+    ------
+    PluginError
+        The file cannot be read, or has none of the places of a row.
+    """
+    if path is None:
+        return default
+    try:
+        question = Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise PluginError(
+            f"cannot read the question: {reason}", where=path, hint="set the path of a text file"
+        ) from error
+    if not any(f"{{{place}}}" in question for place in PLACES):
+        message = "the question has no place for the row"
+        raise PluginError(message, where=path, hint="write {text}, or {prompt} and {response}, where the row belongs")
+    return question
+
+
+def fill_question(question: str, example: Example) -> str:
+    """Return a question with the parts of a row; {text} is the prompt and the response.
+
+    Text of the row that looks like a place stays as it is.
+
+    >>> fill_question("Rate: {text}", Example((), "a {prompt}"))
+    'Rate: a {prompt}'
+    """
+    prompt = "\n".join(turn.content for turn in example.prompt)
+    parts = {
+        "prompt": prompt,
+        "response": example.response,
+        "text": "\n".join(filter(None, (prompt, example.response))),
+    }
+    return re.sub(r"\{(prompt|response|text)\}", lambda match: parts[match[1]], question)

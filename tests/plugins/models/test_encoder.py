@@ -1,0 +1,62 @@
+"""Hidden states of a tiny encoder, compared with one row at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curate.errors import PluginError
+from curate.plugins.language_models import Example, HiddenRequest, LossRequest, Turn
+from curate.plugins.models.encoder import Encoder
+from tests.tiny_language_model import needs_transformers, save_tokenizer
+
+pytestmark = [pytest.mark.slow, needs_transformers, pytest.mark.xdist_group("configs")]
+
+EXAMPLES = [
+    Example((Turn("user", "p"),), "a text"),
+    Example((), "another, longer text"),
+    Example((), " "),
+    Example((), "w " * 40),
+]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import torch
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("bert")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    BertModel(BertConfig(vocab_size=257, max_position_embeddings=32, **sizes)).save_pretrained(folder)
+    save_tokenizer(folder, bos=True)
+    return folder
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean", "weighted"])
+@pytest.mark.parametrize("batch_tokens", [1, 1000])
+def test_hidden_states_are_those_of_each_row_alone(tiny, pooling, batch_tokens):
+    import torch
+
+    model = Encoder(model=str(tiny), dtype="float32", batch_tokens=batch_tokens)
+    outputs = model.run(EXAMPLES, HiddenRequest(pooling=pooling), lambda _: None)
+    loaded = model.load()
+    for number, text in enumerate(["p\na text", "another, longer text", "", "w " * 40]):
+        if not text:
+            assert np.isnan(outputs["vector"][number]).all()
+            continue
+        ids = loaded.tokenizer(text, truncation=True, max_length=32, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            states = loaded.network(input_ids=ids).last_hidden_state[0].numpy()
+        weights = {"last": np.arange(len(states)) == len(states) - 1, "mean": np.ones(len(states))}
+        weights["weighted"] = np.arange(1, len(states) + 1)
+        expected = np.average(states, axis=0, weights=weights[pooling])
+        np.testing.assert_allclose(outputs["vector"][number], expected, atol=1e-5)
+    assert outputs["truncated"].tolist() == [False, False, False, True]
+
+
+def test_an_encoder_has_no_losses(tiny):
+    with pytest.raises(PluginError, match="an encoder computes no loss; use the model causal_lm"):
+        Encoder(model=str(tiny)).run(EXAMPLES, LossRequest(), lambda _: None)
