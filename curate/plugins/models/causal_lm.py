@@ -44,7 +44,7 @@ from curate.plugins.model_files import RequestedDtype
 from curate.plugins.questions import fill_question
 
 if TYPE_CHECKING:
-    pass
+    import torch
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Quantiles of the losses of the tokens of a row."""
