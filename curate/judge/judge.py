@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from curate import paths
 from curate.errors import DataError, GuardrailError
 from curate.judge.client import Client, RejectedQuestionError
 from curate.judge.reply_cache import Reply, ReplyCache, hash_request
 from curate.plugins.judging import Answer, Question, UnparsableReplyError
+from curate.store import parquet_io
 
 if TYPE_CHECKING:
     from curate.config.model import JudgeConfig
@@ -55,7 +57,9 @@ class CachedJudge:
 
     questions: int = 0
     cached: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
+    unanswered: list[dict[str, str]] = field(default_factory=list)
+    """Questions without an answer, with the last reply and the reason."""
+
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self, questions: Sequence[Question], parse: Callable[[str], Value]) -> list[Answer[Value]]:
@@ -79,9 +83,10 @@ class CachedJudge:
             finally:
                 self.cache.flush()
         self.questions += len(questions)
-        for answer in (answers[question] for question in questions):
+        for question, answer in answers.items():
             if answer.error:
-                self.errors[answer.error] += 1
+                text = question.messages[-1].content
+                self.unanswered.append({"reason": answer.error, "reply": answer.text, "question": text})
         return [answers[question] for question in questions]
 
     def _answer_all(
@@ -196,12 +201,21 @@ def open_judge(
     finally:
         client.close()
         cache.flush()
+        _write_unanswered(run / FOLDER / f"unanswered-{label}.jsonl", judge.unanswered)
         calls, tokens = spending.calls - before.calls, spending.tokens - before.tokens
         if judge.questions or calls:
             per_thousand = 1_000 * (time.perf_counter() - begun) / max(1, judge.questions)
-            missing = sum(judge.errors.values())
+            missing = len(judge.unanswered)
             progress.note(
                 f"judge for {label}: {judge.questions:,} questions, {calls:,} calls ({judge.cached:,} replies from the "
                 f"cache, {client.retries:,} requests repeated), {tokens:,} tokens, {per_thousand:.3g} s per 1,000 "
-                f"questions" + (f", {missing:,} without an answer" if missing else "")
+                f"questions" + (f", {missing:,} without an answer, listed in {FOLDER}" if missing else "")
             )
+
+
+def _write_unanswered(path: Path, questions: Sequence[Mapping[str, str]]) -> None:
+    """Write the questions without an answer as JSON lines; delete the file if there are none."""
+    if questions:
+        parquet_io.write_text(path, "".join(f"{json.dumps(one, ensure_ascii=False)}\n" for one in questions))
+    else:
+        paths.unlink(path, missing_ok=True)

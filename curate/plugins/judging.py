@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -44,6 +45,16 @@ class Answer(Generic[Value]):
 
 class UnparsableReplyError(ValueError):
     """Reply that does not contain an answer; the message is the reason."""
+
+
+def summarize_errors(answers: Sequence[Answer[Value]], what: str) -> tuple[str, ...]:
+    """Return a warning with the number of missing answers and their most frequent reasons; none without any."""
+    reasons = Counter(answer.error for answer in answers if answer.error)
+    if not reasons:
+        return ()
+    listed = "; ".join(f"{count:,} × {reason}" for reason, count in reasons.most_common(3))
+    more = f"; and {len(reasons) - 3} more reasons" if len(reasons) > 3 else ""
+    return (f"{reasons.total():,} of {len(answers):,} {what} have no answer: {listed}{more}",)
 
 
 class Judge(Protocol):

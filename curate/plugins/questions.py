@@ -34,6 +34,22 @@ def read_question(path: str | None, default: str) -> str:
     return question
 
 
+def read_text(path: str) -> str:
+    """Return the text of a file.
+
+    Raises
+    ------
+    PluginError
+        The file cannot be read.
+    """
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        message = f"cannot read the question: {reason}"
+        raise PluginError(message, where=path, hint="set the path of a text file") from error
+
+
 def fill_question(question: str, example: Example) -> str:
     """Return a question with the parts of a row; {text} is the prompt and the response.
 

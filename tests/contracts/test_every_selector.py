@@ -27,6 +27,7 @@ from curate.plugins.interfaces import ConfigReference, is_random
 from curate.plugins.results import Selection
 from curate.pool import embedding_matrix
 from tests.encoded_images import HAS_PILLOW, pictures
+from tests.fake_models import ScriptedJudge, reply_by_content
 
 ALL = [
     name
@@ -113,6 +114,7 @@ def make_pool(plugin, reads, n, seed, *, d=5, twins=False, levels=None):
         frame,
         Texts.from_list([" ".join(f"w{word}" for word in row) for row in words], block=16) if "text" in reads else None,
         images=pictures(words @ np.arange(9) % 50) if "image" in reads else None,
+        judge=ScriptedJudge(reply_by_content) if "judge" in reads else None,
     )
 
 
@@ -387,6 +389,7 @@ def golden_pool(plugin, reads):
         if "text" in reads
         else None,
         images=pictures(source) if "image" in reads else None,
+        judge=ScriptedJudge(reply_by_content) if "judge" in reads else None,
     )
 
 
