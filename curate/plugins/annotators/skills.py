@@ -45,7 +45,7 @@ def parse_skills(reply: str, max_skills: int) -> tuple[str, ...]:
     ('solving linear equations', 'unit conversion')
     """
     lines = [re.sub(r"^\s*(?:[-*•]|\d+[.)])\s*", "", line).strip(" \t*_.,;:\"'`") for line in reply.splitlines()]
-    skills = list(dict.fromkeys(" ".join(line.lower().split()) for line in lines if line))
+    skills = list(dict.fromkeys(" ".join(line.lower().split()) for line in lines if re.search(r"[^\W\d_]", line)))
     if not skills:
         raise UnparsableReplyError("it names no skill")
     if long := [skill for skill in skills if len(skill.split()) > _MAX_WORDS]:
