@@ -9,7 +9,7 @@ import os
 import struct
 import textwrap
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -282,6 +282,19 @@ def to_batch(loaded: LoadedModel, rows: Sequence[Encoded]) -> dict[str, torch.Te
     if loaded.causal and loaded.takes_positions:
         inputs["position_ids"] = (mask.cumsum(1) - 1).clamp_min(0)
     return {name: tensor.to(loaded.device) for name, tensor in inputs.items()}
+
+
+def compute_last_logits(
+    loaded: LoadedModel, inputs: Mapping[str, torch.Tensor], count: int, call: Callable[..., Any] | None = None
+) -> torch.Tensor:
+    """Compute the logits at the last positions of a batch, (b, count, vocabulary); most networks compute no others.
+
+    ``call`` replaces the call of the network, for one with other weights.
+    """
+    keeps = "logits_to_keep" in inspect.signature(loaded.network.forward).parameters
+    options = {"logits_to_keep": count} if keeps else {}
+    logits: torch.Tensor = (call or loaded.network)(**inputs, **options, use_cache=False).logits
+    return logits[:, -count:]
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -22,7 +22,9 @@ from curate.kernels.parallel import THREADS_VARIABLE
 from curate.kernels.types import Images
 from curate.plugins import registry
 from curate.plugins.interfaces import ConfigReference
+from curate.plugins.language_models import take_rows
 from tests.encoded_images import needs_pillow, pictures
+from tests.fake_models import outputs_of
 
 ALL = registry.names("embedder")
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -64,7 +66,7 @@ def markers(annotation):
 
 def self_contained(name):
     """Return whether the plugin needs no downloaded model; those that do have separate tests."""
-    return "model" not in annotations(registry.get("embedder", name).cls)
+    return declared(name).reads == {"model"} or "model" not in annotations(registry.get("embedder", name).cls)
 
 
 def values(name, rows):
@@ -74,10 +76,15 @@ def values(name, rows):
         return texts
     if declared(name).reads == {"image"}:
         return pictures(range(rows))
+    if declared(name).reads == {"model"}:
+        requests = build(name).requests(target=False)
+        return tuple(outputs_of(one.request, np.arange(rows)) for one in requests)
     return pa.array([[float(len(text)), float(i), 1.0] for i, text in enumerate(texts)], pa.list_(pa.float32()))
 
 
 def take(rows, chosen):
+    if isinstance(rows, tuple):
+        return tuple(take_rows(outputs, np.array(chosen, np.intp)) for outputs in rows)
     if isinstance(rows, Images):
         return rows.take(np.array(chosen, np.intp))
     return rows.take(pa.array(chosen, pa.int64())) if isinstance(rows, pa.Array) else [rows[i] for i in chosen]

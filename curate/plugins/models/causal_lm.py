@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,6 +18,7 @@ from curate.plugins.causal_models import (
     LoadedModel,
     ModelSource,
     check_model,
+    compute_last_logits,
     context_length,
     encode_examples,
     identify_model,
@@ -41,10 +41,11 @@ from curate.plugins.language_models import (
     Turn,
 )
 from curate.plugins.model_files import RequestedDtype
+from curate.plugins.model_gradients import project_gradients
 from curate.plugins.questions import fill_question
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Quantiles of the losses of the tokens of a row."""
@@ -86,14 +87,6 @@ def measure_losses(loaded: LoadedModel, rows: Sequence[Encoded], advance: Advanc
         "truncated": np.array([row.truncated for row in rows], np.bool_),
         "quantiles": quantiles,
     }
-
-
-def compute_last_logits(loaded: LoadedModel, inputs: Mapping[str, torch.Tensor], count: int) -> torch.Tensor:
-    """Compute the logits at the last positions of a batch, (b, count, vocabulary); most networks compute no others."""
-    keeps = "logits_to_keep" in inspect.signature(loaded.network.forward).parameters
-    options = {"logits_to_keep": count} if keeps else {}
-    logits: torch.Tensor = loaded.network(**inputs, **options, use_cache=False).logits
-    return logits[:, -count:]
 
 
 def measure_answers(
@@ -213,7 +206,7 @@ class CausalLM:
             case AnswerRequest():
                 return measure_answers(loaded, examples, request, advance)
             case GradientRequest():
-                raise PluginError("gradients")
+                return project_gradients(loaded, examples, request, advance)
 
     def load(self) -> LoadedModel:
         """Return the model in memory."""
