@@ -170,6 +170,9 @@ class NotebookRows:
         elif "image" in traits.reads:
             message = f"images: missing; the selector {name!r} reads images"
             raise ConfigError(message, hint="set input.image in a configuration, and use curate.run")
+        if "target" in traits.reads:
+            message = f"target: missing; the selector {name!r} compares rows with those of a task"
+            raise ConfigError(message, hint="set the section target in a configuration, and use curate.run")
         if traits.needs_quality:
             self.require("quality", f"the selector {name!r} ranks by quality")
         frame = None

@@ -98,6 +98,13 @@ FAMILIES = (
     ),
     Family(
         "selector",
+        "targeted",
+        "Selectors: targeted",
+        "Selectors that keep the rows which serve a task, given as rows of the section `target`. The embedding decides "
+        "what they find: `language_model` and `gradients` compare rows as the model to be trained sees them.",
+    ),
+    Family(
+        "selector",
         "sampling",
         "Selectors: sampling",
         "Selectors that draw rows at random. Some return training weights which correct for the probabilities, and "

@@ -353,13 +353,14 @@ class _Checks:
             self.report.add(use, message, f"set proxy.epochs to at least {traits.min_epochs}")
 
     def _check_target(self, draft: Draft) -> None:
-        """Report a scorer that needs target rows, or predictions for rows, which the configuration does not have."""
+        """Report a scorer or selector that needs target rows, or predictions, which the configuration does not have."""
         if draft.plugin is None or self.report.has_issue((TARGET,)):
             return
         traits, name, path = draft.plugin.traits, draft.plugin.name, (*draft.path, "use")
         reference = getattr(draft.instance, "reference", None)
         if self.target is None and ("target" in traits.reads or reference == "target"):
-            message = f"the scorer {name!r} compares rows with those of a task, and there is no section target"
+            kind = draft.plugin.kind
+            message = f"the {kind} {name!r} compares rows with those of a task, and there is no section target"
             self.report.add(path, message, "add a section target: {files: …}")
             return
         if "dynamics" not in traits.reads or "target" not in traits.reads | traits.optional:
@@ -375,6 +376,7 @@ class _Checks:
 
     def check_select(self, draft: Draft) -> Values:
         self.check_references(draft)
+        self._check_target(draft)
         keys = {key: value for key, value in draft.keys.items() if key not in ("use", "at_most", *BUDGET_KEYS)}
         keys["budget"] = self.check_budget(draft)
         keys |= {"embedding": self._embedding(draft), "quality": self._quality(draft)}

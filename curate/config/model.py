@@ -265,6 +265,10 @@ class TargetConfig:
     label: NonEmpty | None = None
     """Column with the labels of the rows, which must be labels of the pool; null: the rows have no labels."""
 
+    task: NonEmpty | None = None
+    """Column with the task of each row, such as the name of a benchmark, for selectors that serve several tasks; rows
+    without a value are one more task. null: all rows are one task."""
+
     def __post_init__(self) -> None:
         if self.text is not None:
             template_syntax.parse_template(self.text)  # raises an error if it is invalid

@@ -133,6 +133,9 @@ class Pool:
     judge: Judge | None = None
     """Answers questions about rows."""
 
+    target: TargetRows | None = None
+    """Rows of the task that the selection should serve."""
+
     def __post_init__(self) -> None:
         n = len(self.embeddings)
         _check_array("embeddings", self.embeddings, np.float32, (n, self.embeddings.shape[-1]))
@@ -204,6 +207,7 @@ class Pool:
             None if self.published is None else self.published.take(rows),
             None if self.images is None else self.images.take(rows),
             self.judge,
+            self.target,
         )
 
 
@@ -242,9 +246,16 @@ class TargetRows:
     labels: Codes
     """Class of each row (m,) int32, in the numbers of the pool's classes; -1 for rows without a known label."""
 
+    tasks: Codes
+    """Task of each row (m,) int32, from 0; all 0 if the rows are one task."""
+
+    texts: tuple[str, ...] | None = None
+    """Texts of the m rows, for a scorer that also reads the texts of the pool."""
+
     def __post_init__(self) -> None:
         _check_array("target embeddings", self.embeddings, np.float32, self.embeddings.shape)
         _check_array("target labels", self.labels, np.int32, (len(self.embeddings),))
+        _check_array("target tasks", self.tasks, np.int32, (len(self.embeddings),))
 
     def __len__(self) -> int:
         return len(self.labels)

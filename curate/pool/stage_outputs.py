@@ -197,14 +197,17 @@ class TargetOutput:
     shards: int
     """Number of shards."""
 
-    def rows(self, embedding: str) -> TargetRows:
-        """Read all rows, with the vectors of one embed entry."""
+    def rows(self, embedding: str, *, texts: bool = False) -> TargetRows:
+        """Read all rows, with the vectors of one embed entry, and with their texts if these are needed."""
         name = f"embedding_{embedding}"
         paths = [parquet_io.shard_path(self.folder, number) for number in range(self.shards)]
-        tables = [parquet_io.read(path, ["label", name]) for path in paths]
+        columns = ["label", "task", name, *(["text"] if texts else [])]
+        tables = [parquet_io.read(path, columns) for path in paths]
         return TargetRows(
             np.concatenate([embedding_matrix.to_matrix(table[name]) for table in tables]),
             np.concatenate([table["label"].to_numpy() for table in tables]),
+            np.concatenate([table["task"].to_numpy() for table in tables]),
+            tuple(text for table in tables for text in table["text"].to_pylist()) if texts else None,
         )
 
 

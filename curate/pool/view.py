@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from curate.errors import ConfigError, DataError
 from curate.kernels.text.json_values import is_json
 from curate.kernels.types import Codes, Images, Matrix, Rows, Texts, Vector, Vectors, freeze
+from curate.plugins.batches import TargetRows
 from curate.plugins.language_models import ModelRequest, Outputs
 from curate.pool import embedding_matrix
 from curate.pool.model_outputs import ModelOutput, find_output, to_arrays
@@ -90,6 +91,10 @@ class PoolView:
     def select_output(self) -> SelectOutput:
         """Output of the select stage."""
         return _require(self.select_result, "select")
+
+    def target_rows(self, embedding: str | None) -> TargetRows:
+        """Return the rows of the target, with the vectors of the embed entry with a name; None for the first entry."""
+        return _require(self.target_output, "target").rows(self.embedding(embedding).name)
 
     def embedding(self, name: str | None) -> EmbedOutput:
         """Return the output of the embed entry with a name; None for the first entry."""

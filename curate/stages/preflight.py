@@ -535,6 +535,8 @@ def _target_rows(config: RunConfig) -> Iterator[_Texts]:
     yield _Texts(path, path if section.text is None else (TARGET, "text"), files, section.text or config.input.text)
     if section.label is not None:
         yield _Texts(path, (TARGET, "label"), files, section.label)
+    if section.task is not None:
+        yield _Texts(path, (TARGET, "task"), files, section.task)
 
 
 def _evaluation_sets(config: RunConfig) -> Iterator[_Texts]:

@@ -162,7 +162,9 @@ def target_rows(d):
     """Return five target rows from a closed formula, one without a label."""
     x = np.cos(np.outer(np.arange(1, 6), np.arange(1, d + 1) ** 1.2))
     x /= np.linalg.norm(x, axis=1, keepdims=True)
-    return TargetRows(x.astype(np.float32), (np.arange(5) % 4 - 1).astype(np.int32))
+    texts = ("the lazy fox", "x = square(3)", "Größe 東京", "word one line", "!")
+    labels, tasks = (np.arange(5) % 4 - 1).astype(np.int32), (np.arange(5) // 3).astype(np.int32)
+    return TargetRows(x.astype(np.float32), labels, tasks, texts)
 
 
 def trained(name, x, labels):

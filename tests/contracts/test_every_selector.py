@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from curate.kernels.parallel import THREADS_VARIABLE
 from curate.kernels.types import Texts
 from curate.plugins import registry
-from curate.plugins.batches import Pool
+from curate.plugins.batches import Pool, TargetRows
 from curate.plugins.interfaces import ConfigReference, is_random
 from curate.plugins.results import Selection
 from curate.pool import embedding_matrix
@@ -115,7 +115,15 @@ def make_pool(plugin, reads, n, seed, *, d=5, twins=False, levels=None):
         Texts.from_list([" ".join(f"w{word}" for word in row) for row in words], block=16) if "text" in reads else None,
         images=pictures(words @ np.arange(9) % 50) if "image" in reads else None,
         judge=ScriptedJudge(reply_by_content) if "judge" in reads else None,
+        target=target_rows(d) if "target" in reads else None,
     )
+
+
+def target_rows(d):
+    """Return five target rows of two tasks from a closed formula."""
+    x = np.cos(np.outer(np.arange(1, 6), np.arange(1, d + 1) ** 1.2))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    return TargetRows(x.astype(np.float32), np.full(5, -1, np.int32), (np.arange(5) // 3).astype(np.int32))
 
 
 def run(name, pool, budget, seed=0, **fields):
@@ -192,7 +200,8 @@ def test_degenerate_pools_give_the_budget_and_finite_numbers(name, odd):
     for levels, cluster in product((1, None), (np.zeros(n), np.arange(n), np.full(n, -1))):
         plain = make_pool(build(name), declared(name).reads, n, seed=3, levels=levels)
         x = plain.embeddings if not plain.embeddings.size else odd(plain.embeddings).astype(np.float32)
-        pool = dataclasses.replace(plain, embeddings=x, cluster=cluster.astype(np.int32))
+        target = None if plain.target is None else target_rows(x.shape[1])
+        pool = dataclasses.replace(plain, embeddings=x, cluster=cluster.astype(np.int32), target=target)
         for budget in (0, 1, 7, n):
             selection = run(name, pool, budget)
             assert np.isfinite(selection.gain).all()
@@ -390,6 +399,7 @@ def golden_pool(plugin, reads):
         else None,
         images=pictures(source) if "image" in reads else None,
         judge=ScriptedJudge(reply_by_content) if "judge" in reads else None,
+        target=target_rows(x.shape[1]) if "target" in reads else None,
     )
 
 

@@ -308,7 +308,7 @@ class _Job:
         target = None
         if self.pool.target_output is not None and "target" in reads:
             compared = name if "embedding" in reads or proxied is None else proxied.embedding
-            target = self.pool.target_output.rows(self.pool.embedding(compared).name)
+            target = self.pool.target_output.rows(self.pool.embedding(compared).name, texts="text" in reads)
         return ScoreBatch(
             texts=table["text"].to_pylist() if table is not None and "text" in reads else None,
             labels=table["label"].to_pylist() if table is not None and "label" in reads else None,

@@ -145,6 +145,11 @@ def fingerprint_inputs(context: Context, pool: PoolView, published: _PublishedVe
         "seed": context.config.seed,
         "cluster": pool.cluster_output.fingerprint,
         "score": {entry.name: entry.fingerprint for entry in pool.score_outputs},
+        **(
+            {"target": pool.target_output.fingerprint}
+            if pool.target_output is not None and _reads_target(context)
+            else {}
+        ),
         **({} if decontaminated is None else {DECONTAMINATE: decontaminated.fingerprint}),
         "keep_previous_weight": context.config.refresh.keep_previous_weight,
         "previous": published.previous,
@@ -155,6 +160,11 @@ def fingerprint_inputs(context: Context, pool: PoolView, published: _PublishedVe
         ),
         **pool.fingerprint_inputs(),
     }
+
+
+def _reads_target(context: Context) -> bool:
+    """Return whether an entry reads the target rows."""
+    return any("target" in entry.spec.plugin().traits.reads for entry in context.config.select)
 
 
 def _load_published(context: Context, pool: PoolView) -> _PublishedVersions:

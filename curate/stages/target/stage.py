@@ -39,7 +39,7 @@ from curate.store.manifest import Record, StageResult
 if TYPE_CHECKING:
     from curate.config.model import RunConfig, TargetConfig
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,9 @@ class TargetResult(StageResult):
 
     in_pool: int
     """Number of rows with the content of a row of the pool."""
+
+    tasks: int
+    """Number of tasks."""
 
 
 class Target(Stage["TargetConfig", TargetOutput]):
@@ -111,6 +114,7 @@ def target(context: Context, pool: PoolView, section: TargetConfig) -> tuple[Tar
     inputs = {
         "version": _VERSION,
         "label": to_plain(section.label),
+        "task": section.task,
         "rows": target_rows.fingerprint(context, section),
         "classes": None if pool.proxy_output is None else pool.proxy_output.fingerprint,
         **pool.fingerprint_inputs(),
@@ -127,13 +131,15 @@ def _work(context: Context, pool: PoolView, section: TargetConfig, fingerprint: 
     rows = target_rows.read(context, section)
     names = tuple(entry.name for entry in rows.embed_outputs)
     schema = schemas.target({entry.name: entry.dimensions for entry in rows.embed_outputs})
-    classes = _classes(pool)
+    classes, tasks = _classes(pool), _tasks(rows)
+    has_texts = (section.text or context.config.input.text) is not None
     pool_hashes = pool.hashes.combine_chunks()
     context.progress.begin("comparing target rows with the pool", len(rows))
+    roles = ("hash", "source", *(["label"] if section.label is not None else []), *(["text"] if has_texts else []))
     unlabeled = in_pool = 0
     unknown: Counter[str] = Counter()
     for shard in rows.shards():
-        table = shard.read(("hash", "label") if section.label is not None else ("hash",))
+        table = shard.read(roles)
         is_known = pc.is_in(table["hash"], pool_hashes)
         codes = np.full(len(shard), -1, np.int32)
         if section.label is not None:
@@ -141,9 +147,20 @@ def _work(context: Context, pool: PoolView, section: TargetConfig, fingerprint: 
             unlabeled += table["label"].null_count
             strange = table["label"].filter(pa.array(codes < 0)).drop_null()
             unknown.update(strange.to_pylist())
+        task = pa.array(encode_categories(table["source"], tasks))
         in_pool += pc.sum(is_known).as_py() or 0
         vectors = [_as_lists(shard.vectors(name)) for name in names]
-        shard_table = pa.table([shard.ids, pa.array(codes), is_known, *vectors], names=schema.names)
+        shard_table = pa.table(
+            [
+                shard.ids,
+                pa.array(codes),
+                task,
+                table["text"] if has_texts else pa.nulls(len(shard), pa.string()),
+                is_known,
+                *vectors,
+            ],
+            names=schema.names,
+        )
         path = parquet_io.shard_path(context.folder / TARGET, shard.number)
         parquet_io.write(schemas.check(shard_table, schema, str(path)), path, fingerprint, dictionary=False)
         context.progress.advance(len(shard))
@@ -153,7 +170,8 @@ def _work(context: Context, pool: PoolView, section: TargetConfig, fingerprint: 
         message = f"{TARGET}.label: no row has a label of the pool in column {section.label!r}"
         raise DataError(message, hint=f"the labels of the pool are: {known}")
     labeled = "" if section.label is None else f", {n - unlabeled - unknown.total():,} with a label of the pool"
-    context.progress.note(f"{TARGET}: {n:,} rows{labeled}")
+    divided = "" if section.task is None else f" of {len(tasks):,} tasks"
+    context.progress.note(f"{TARGET}: {n:,} rows{divided}{labeled}")
     return Outcome(
         sources=count_all_kept(pool.source_counts()),
         shards=len(rows.shard_sizes),
@@ -163,6 +181,7 @@ def _work(context: Context, pool: PoolView, section: TargetConfig, fingerprint: 
             unknown=unknown.total(),
             unknown_labels=tuple(sorted(unknown))[:20],
             in_pool=in_pool,
+            tasks=len(tasks),
         ),
     )
 
@@ -173,6 +192,13 @@ def _classes(pool: PoolView) -> pa.Array:
         return pool.proxy_output.class_names()
     labels = [shard.read(("label",))["label"] for shard in pool.shards()] if "label" in pool.inputs.roles else []
     return unique_categories(pa.concat_arrays([pa.array([], pa.string()), *map(unique_categories, labels)]))
+
+
+def _tasks(rows: PoolView) -> pa.Array:
+    """Return the tasks of the target rows, which are read as sources, in the order of their numbers."""
+    return unique_categories(
+        pa.concat_arrays([unique_categories(shard.read(("source",))["source"]) for shard in rows.shards()])
+    )
 
 
 def _as_lists(vectors: np.ndarray) -> pa.FixedSizeListArray:

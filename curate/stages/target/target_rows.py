@@ -94,7 +94,7 @@ def _resolve_input(config: RunConfig, section: TargetConfig) -> InputConfig:
         label=section.label,
         types=None if section.label is None or label_type is None else {section.label: label_type},
         id=None,
-        source=None,
+        source=section.task,
         tokens=None,
     )
 

@@ -112,6 +112,7 @@ def test_rows_are_embedded_with_the_fit_of_the_pool_and_labeled_in_its_classes(t
         "unknown": 0,
         "unknown_labels": [],
         "in_pool": 1,
+        "tasks": 1,
     }
     assert [text for text in summary.warnings if "1 of 6 rows are also in the pool" in text]
 

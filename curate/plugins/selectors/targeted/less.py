@@ -1,0 +1,90 @@
+"""LESS: selection of the rows of largest influence on the target rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from curate.kernels.linalg.blocked_matmul import for_each_product
+from curate.kernels.types import Codes, Matrix, Rows, Vector
+from curate.plugins.batches import Pool, TargetRows, require
+from curate.plugins.interfaces import selector
+from curate.plugins.results import Selection
+
+
+def task_influence(x: Matrix, targets: Matrix, tasks: Codes) -> Vector:
+    """Compute the largest mean similarity of each row to the target rows of a task.
+
+    Parameters
+    ----------
+    x : (n, d) float32, rows of unit length
+    targets : (m, d) float32, rows of unit length, m at least 1
+    tasks : (m,) int32
+        Task of each target row.
+
+    Returns
+    -------
+    (n,) float32, in [-1, 1]
+
+    Notes
+    -----
+    Cost: O(n t d) time for t tasks, because the mean similarity is the product with the mean of the target rows; O(n)
+    memory.
+
+    References
+    ----------
+    Xia et al. (2024), LESS, arXiv:2402.04333, section 4.2.
+
+    Examples
+    --------
+    >>> x = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
+    >>> task_influence(x, x[[0, 0, 1]], np.array([0, 0, 1], np.int32)).round(2).tolist()
+    [1.0, 1.0, 0.800000011920929]
+    """
+    means = np.array([targets[tasks == task].mean(axis=0, dtype=np.float64) for task in np.unique(tasks)], np.float32)
+    best = np.full(len(x), -np.inf, np.float32)
+
+    def update(similarities: Matrix, rows: slice, columns: slice) -> None:  # noqa: ARG001 - the task does not matter
+        np.maximum(best[rows], similarities.max(axis=1), out=best[rows])
+
+    for_each_product(x, means, update)
+    return best
+
+
+def most_influential(x: Matrix, targets: Matrix, tasks: Codes, budget: int) -> tuple[Rows, Vector]:
+    """Return the ``budget`` rows of largest ``task_influence``, ties to the lowest index, and their influence."""
+    influence = task_influence(x, targets, tasks)
+    rows = np.argsort(-influence, kind="stable")[:budget]
+    return rows, influence[rows]
+
+
+@selector(
+    version=1,
+    reads={"embedding", "target"},
+    prefix=True,
+    equivariant=True,
+    random=False,
+    cost="O(n t d + n log n) for t tasks",
+    guarantee="the rows of largest mean similarity to a task",
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Less:
+    """Keep the rows that are most similar to the rows of a task on average; of several tasks, the best one counts.
+
+    With the embedder ``gradients``, this is LESS: the inner product of the gradients of two rows estimates by how much
+    a step on one lowers the loss of the other. Other embeddings work too. Needs a section ``target``; its ``task``
+    column divides the target rows into tasks. The largest task can take all of the budget, and rows near the mean of a
+    task's rows are preferred to rows near a few of them: ``rds_plus`` serves every target row.
+
+    The gain of a row is its mean similarity to the task.
+
+    References
+    ----------
+    Xia et al. (2024), "LESS: Selecting Influential Data for Targeted Instruction Tuning", ICML, arXiv:2402.04333.
+    """
+
+    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:  # noqa: ARG002
+        target: TargetRows = require(pool.target)
+        rows, influence = most_influential(pool.embeddings, target.embeddings, target.tasks, budget)
+        return Selection(rows, influence, reasons=("less influence on the target than the kept rows",))
