@@ -33,6 +33,20 @@ class Family:
 
 FAMILIES = (
     Family(
+        "annotator",
+        "",
+        "Annotators",
+        "Annotators add columns to the rows, such as skills or topics. Conditions, `within`, `cluster: {use: column}` "
+        "and the export use them like columns of the input.",
+    ),
+    Family(
+        "model",
+        "",
+        "Models",
+        "Language models in the section `model` supply losses, hidden states, answers and gradients to scorers and "
+        "embedders. They are computed once for each row, and kept.",
+    ),
+    Family(
         "embedder",
         "",
         "Embedders",

@@ -18,8 +18,9 @@ import pytest
 import curate
 from curate.report.ground_truth_table import OTHERS, tabulate_outcomes
 from curate.stages.report.ground_truth import read as read_key
-from tests import tiny_clip
+from tests import tiny_clip, tiny_language_model
 from tests.encoded_images import HAS_PILLOW
+from tests.judge.scripted_server import serve
 
 ROOT = Path(__file__).parents[1]
 GENERATED = {
@@ -41,8 +42,13 @@ def minilm() -> Path | None:
     return next((path.parent for path in Path(spec.origin).parent.rglob("modules.json")), None)
 
 
-def overrides(name: str, folder: Path) -> list[str]:
+def overrides(name: str, folder: Path) -> list[str]:  # noqa: PLR0911 - one for each kind of recipe
     """What a recipe needs to run here: its pool made, its model at hand."""
+    if "\nmodel:" in (ROOT / "configs" / f"{name}.yaml").read_text():
+        if not tiny_language_model.INSTALLED:
+            pytest.skip("needs transformers")
+        model = tiny_language_model.save(folder / "model", context=1024)
+        return [f"model.model={model}"]
     if name == "docstrings":
         rows = runpy.run_path(str(ROOT / "data_samples" / "docstrings.py"))["rows"](Path(os.__file__).parent)
         lines = [json.dumps(row) + "\n" for row in islice(rows, 4_000)]
@@ -74,6 +80,11 @@ def overrides(name: str, folder: Path) -> list[str]:
     return []
 
 
+def reply_with_a_grade_and_a_label(body: dict[str, Any], number: int) -> str:
+    """Reply in the forms that the plugins of the recipes ask for: longer texts are better."""
+    return f"[A] is fine. Grade: {min(5, 1 + len(body['messages'][-1]['content']) // 250)}"
+
+
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     """What a recipe did, which is run once; only the quickstart draws the map of its report."""
@@ -86,7 +97,11 @@ def ran(tmp_path_factory):
             patch.setenv("HF_HUB_OFFLINE", "1")
             if name != "quickstart":
                 patch.setattr("curate.report.charts.projection.SMALLEST", 10_000)
-            return curate.run(f"configs/{name}.yaml", [f"run={folder / 'run'}", *overrides(name, folder)])
+            settings = [f"run={folder / 'run'}", *overrides(name, folder)]
+            if "\njudge:" not in (ROOT / "configs" / f"{name}.yaml").read_text():
+                return curate.run(f"configs/{name}.yaml", settings)
+            with serve(reply_with_a_grade_and_a_label) as server:
+                return curate.run(f"configs/{name}.yaml", [*settings, f"judge.base_url={server.url}"])
 
     return run
 

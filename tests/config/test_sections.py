@@ -35,11 +35,11 @@ def test_a_resolved_configuration_has_the_keys_of_a_file() -> None:
     keys = [field.name for field in TOP_LEVEL_FIELDS]
     data = resolve_config(config_from_dict(LEAST))
     assert [key for key in keys if key in data] == list(data)
-    assert set(keys) - data.keys() == {"proxy", "target", "review", "decontaminate", "split"}
+    assert set(keys) - data.keys() == {"proxy", "judge", "target", "review", "decontaminate", "split"}
 
 
 def test_only_entries_of_a_list_have_names_and_only_selectors_budgets() -> None:
     known = {name: {field.name for field in driver_fields(section)} for name, section in ENTRY_SECTIONS.items()}
-    assert {name for name, keys in known.items() if "name" in keys} == {"model", "embed", "score", "select", "metrics"}
+    assert {name for name, keys in known.items() if "name" in keys} == {"annotate", "model", "embed", "score", "select", "metrics"}
     assert {name for name, keys in known.items() if "keep" in keys} == {"select"}
     assert all("use" in keys and not keys & {"spec", "budget"} for keys in known.values())

@@ -104,6 +104,9 @@ FULL: dict[str, Any] = {
     **{"curate": 1, "run": "run", "seed": 1, "memory_limit": "1GiB", "plugins": []},
     **{
         "input": {"files": "a.jsonl", "text": "text", "label": "a"},
+        "annotate": [],
+        "model": {"use": "causal_lm", "model": "folder"},
+        "judge": {"base_url": "http://localhost/v1", "model": "m"},
         "embed": [{"use": "lsa"}],
         "cluster": {"use": "kmeans"},
     },
