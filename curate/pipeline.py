@@ -749,7 +749,7 @@ def _estimated(
     """Return the step with its estimated cost, extrapolated from its last run, or from measurements if it never ran."""
     if step.state == "fresh":
         return replace(step, seconds=0.0, memory=0, disk=0)
-    config, section = context.config, getattr(context.config, stage.section)
+    section = getattr(context.config, stage.section)
     entries = section if isinstance(section, tuple) else (section,)
     entry = next((one for one in entries if isinstance(one, Entry) and step.name in (one.name, stage.name)), None)
     step = _with_calls(entry, step, entering, bytes_per_row)
@@ -757,10 +757,8 @@ def _estimated(
     last = next((line for line in manifest.expand_entries([record] if record else []) if line.name == step.name), None)
     if last is not None and last.count.kept:
         return stage.estimate(context, step, last, folder)
-    cost = cost_table.estimate(
-        stage.name, entry, entering, bytes_per_row, config.proxy, rows_per_shard=config.input.rows_per_shard
-    )
+    cost = stage.estimate_first(context, step, entering, bytes_per_row)
     if cost is None:
         return step
     seconds = round(cost.seconds * cost_table.slowdown(entry), 1)
-    return replace(step, seconds=seconds, memory=cost.memory, disk=cost.disk)
+    return replace(step, seconds=seconds, memory=cost.memory or None, disk=cost.disk)

@@ -469,6 +469,24 @@ def check_model(source: ModelSource, dtype: RequestedDtype, device: str | None) 
     return notes
 
 
+_OPERATIONS = {"float32": 1.9e11, "bfloat16": 5.4e11, "float16": 5.4e11}
+"""Operations in a second that a model of 135 million parameters reaches on the machine of the cost table."""
+
+
+def estimate_seconds(source: ModelSource, dtype: RequestedDtype, device: str | None, tokens: float) -> float | None:
+    """Estimate the seconds of a CPU to read a number of tokens: two operations for each parameter and token.
+
+    None for a GPU, and for a model whose size is unknown before it is downloaded.
+    """
+    if not source.is_local or (device is not None and not device.startswith("cpu")):
+        return None
+    check_packages(gguf=source.is_gguf)
+    parameters = source.count_parameters()
+    if parameters is None or not runs_on_cpu(device):
+        return None
+    return 2 * parameters * tokens / _OPERATIONS[resolve_dtype(dtype, device)]
+
+
 def identify_model(
     source: ModelSource, dtype: RequestedDtype, device: str | None, download: Callable[[], object]
 ) -> str:

@@ -157,6 +157,9 @@ class Model(Protocol):
     def revision(self) -> str:
         """Return an identifier of the model's content, part of the fingerprints of its outputs."""
 
+    def estimate_seconds(self, tokens: float) -> float | None:
+        """Estimate the seconds to read a number of tokens, on the machine of the cost table; None if it is unknown."""
+
     def run(self, examples: Sequence[Example], request: Request, advance: Advance) -> Outputs:
         """Return the outputs that a request describes, n rows each.
 

@@ -25,6 +25,8 @@ from curate.executors.base import Executor, Result, Task, Value, finish_running_
 from curate.judge.judge import CachedJudge, Spending, open_judge
 from curate.kernels.parallel import one_blas_thread
 from curate.plugins.fields import fields
+from curate.stages import cost_table
+from curate.stages.cost_table import Cost
 from curate.stages.entry_tasks import describe_tasks
 from curate.store import manifest, parquet_io
 from curate.store.manifest import EntryAccount, Record, StageResult, State
@@ -335,6 +337,26 @@ class Stage(ABC, Generic[E, S]):
         seconds = last.seconds * self.estimate_slowdown(context.config, step, scale)
         written = round(self.count_written_bytes(context.config, step, last, folder) * scale)
         return replace(step, seconds=round(seconds, 1), memory=last.peak_memory, disk=written)
+
+    def estimate_first(self, context: Context, step: PlannedStep, rows: int, bytes_per_row: float) -> Cost | None:
+        """Return the cost of a step that never ran, on the machine of the cost table; None if it is unknown.
+
+        Parameters
+        ----------
+        context : Context
+            Context of the run.
+        step : PlannedStep
+            Step to estimate.
+        rows : int
+            Number of rows that reach the step.
+        bytes_per_row : float
+            Mean size of a row in the input files.
+        """
+        config, section = context.config, getattr(context.config, self.section)
+        entries = section if isinstance(section, tuple) else (section,)
+        entry = next((one for one in entries if isinstance(one, Entry) and step.name in (one.name, self.name)), None)
+        shard = config.input.rows_per_shard
+        return cost_table.estimate(self.name, entry, rows, bytes_per_row, config.proxy, rows_per_shard=shard)
 
     def estimate_slowdown(self, config: RunConfig, step: PlannedStep, scale: float) -> float:
         """Return the factor of the duration for ``scale`` times as many rows."""

@@ -32,7 +32,7 @@ class Cost:
     """Duration in seconds on the machine of the table, with as many cores as this one."""
 
     memory: int
-    """Peak memory of a process in bytes."""
+    """Peak memory of a process in bytes; 0 if it is unknown."""
 
     disk: int
     """Size of the written files, in bytes."""
@@ -46,6 +46,9 @@ def _table() -> dict[str, Any]:
 
 _REPETITIONS = ("models", "subsets", "trainings")
 """Fields of scorers that train the proxy repeatedly, to which their time is proportional."""
+
+_OF_OUTPUTS = {"score": "score length", "embed": "embed column"}
+"""Measured step that costs about as much as one that only reads the outputs of a language model, by stage."""
 
 _DRIVER_BYTES = 100
 """Memory of a run for each row of the pool, in bytes, for a step whose rows are divided over tasks."""
@@ -78,7 +81,10 @@ def estimate(
         Number of rows that a task processes, if the step has tasks.
     """
     table = _table()
-    measured = table["steps"].get(f"{stage} {entry.spec.name}" if entry is not None else stage)
+    name = stage if entry is None else f"{stage} {entry.spec.name}"
+    if entry is not None and entry.spec.plugin().traits.reads_model and entry.spec.plugin().traits.within == "shard":
+        name = _OF_OUTPUTS.get(stage, name)
+    measured = table["steps"].get(name)
     if measured is None:
         return None
     size = bytes_per_row / table["bytes_per_row"] if reads_text(entry) else 1.0

@@ -21,6 +21,7 @@ from curate.plugins.causal_models import (
     compute_last_logits,
     context_length,
     encode_examples,
+    estimate_seconds,
     identify_model,
     load,
     pool_hidden_states,
@@ -227,6 +228,9 @@ class CausalLM:
 
     def check(self) -> Sequence[str]:
         return check_model(ModelSource(self.model), self.dtype, self.device)
+
+    def estimate_seconds(self, tokens: float) -> float | None:
+        return estimate_seconds(ModelSource(self.model), self.dtype, self.device, tokens)
 
     def revision(self) -> str:
         """Return a sha256 of the files of the model, or the hub's commit; and the precision of "auto"."""

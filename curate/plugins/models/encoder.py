@@ -18,6 +18,7 @@ from curate.plugins.causal_models import (
     check_model,
     context_length,
     encode_texts,
+    estimate_seconds,
     identify_model,
     load,
     pool_hidden_states,
@@ -78,6 +79,9 @@ class Encoder:
 
     def check(self) -> Sequence[str]:
         return check_model(ModelSource(self.model), self.dtype, self.device)
+
+    def estimate_seconds(self, tokens: float) -> float | None:
+        return estimate_seconds(ModelSource(self.model), self.dtype, self.device, tokens)
 
     def revision(self) -> str:
         """Return a sha256 of the files of the model, or the hub's commit; and the precision of "auto"."""

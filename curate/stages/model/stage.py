@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from curate.errors import PluginError
 from curate.kernels.types import AnyArray
 from curate.plugins.interfaces import Model, ModelEmbedder, ModelScorer
-from curate.plugins.language_models import Example, ModelRequest, Outputs, Request
+from curate.plugins.language_models import Example, GradientRequest, ModelRequest, Outputs, Request
 from curate.plugins.registry import PluginSpec
 from curate.pool.model_outputs import ModelOutput, Part, divide_shards, to_arrays
 from curate.stages import content_reuse
@@ -29,6 +29,7 @@ from curate.stages.base import (
     CompletedStages,
     Context,
     Outcome,
+    PlannedStep,
     Stage,
     Step,
     count_all_kept,
@@ -38,6 +39,7 @@ from curate.stages.base import (
     raise_if_failed,
     run_step,
 )
+from curate.stages.cost_table import Cost
 from curate.stages.model.examples import ExampleReader, hash_examples
 from curate.store import manifest, parquet_io, schemas
 from curate.store.manifest import Record, StageResult
@@ -47,6 +49,9 @@ if TYPE_CHECKING:
     from curate.store.inputs import Inputs
 
 FOLDER = "model"
+_BYTES_PER_TOKEN = 4
+_PASSES_OF_GRADIENTS = 3
+"""Time of a gradient as a multiple of that of a loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +130,17 @@ class ModelOutputs(Stage[ModelStep, ModelOutput]):
                     )
         return warnings
 
+    def estimate_first(self, context: Context, step: PlannedStep, rows: int, bytes_per_row: float) -> Cost | None:
+        """Return the cost of a step, if its model knows its speed: the time grows with the tokens."""
+        model_step = next(one for one in self.entries(context.config) if one.name == step.name)
+        plugin: Model = model_step.entry.spec.build()
+        passes = _PASSES_OF_GRADIENTS if model_step.request.ability == "gradients" else 1
+        with plugin_errors(model_step.entry.spec, model_step.entry.name):
+            seconds = plugin.estimate_seconds(rows * bytes_per_row / _BYTES_PER_TOKEN * passes)
+        if seconds is None:
+            return None
+        return Cost(seconds=seconds, memory=0, disk=round(rows * _count_bytes(model_step.request)))
+
     def describe(self, entry: ModelStep) -> Mapping[str, str]:
         return {entry.name: entry.entry.spec.plugin().summary()}
 
@@ -133,6 +149,11 @@ class ModelOutputs(Stage[ModelStep, ModelOutput]):
             return []
         reused = [f"the model read {result.computed:,} rows, the outputs of the others were reused"]
         return [f"{result.tokens:,} tokens"] + reused * (result.computed < record.count.kept)
+
+
+def _count_bytes(request: Request) -> int:
+    """Return about how many bytes the outputs of a row take on disk."""
+    return 4 * request.dimension + 40 if isinstance(request, GradientRequest) else 80
 
 
 # ---------------------------------------------------------------- requests

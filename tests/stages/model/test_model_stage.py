@@ -42,6 +42,9 @@ class Counting:
     def revision(self):
         return self.model
 
+    def estimate_seconds(self, tokens):
+        return tokens / 100
+
     def run(self, examples, request, advance):
         read = [[[turn.content for turn in one.prompt], one.response, request.name] for one in examples]
         descriptor = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -367,3 +370,14 @@ def test_a_column_that_does_not_exist_is_reported_before_the_run(folder, key, va
     with pytest.raises(CurateError, match="column"):
         run(folder, model=model)
     assert not (folder / "run/input").exists()
+
+
+def test_the_plan_has_a_step_for_each_output_and_its_time_if_the_model_knows_it(folder):
+    write(folder, rows_of(40))
+    steps = {step.name: step for step in pipeline.plan(config_from_dict(config(folder)), Serial())}
+    loss = steps["counting-loss"]
+    assert loss.rows == 40
+    assert loss.seconds is not None
+    assert loss.memory is None
+    assert {"counting-loss", "counting-loss_without_prompt", "both_losses"} <= steps.keys()
+    assert steps["both_losses"].seconds is not None
