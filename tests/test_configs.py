@@ -77,7 +77,23 @@ def overrides(name: str, folder: Path) -> list[str]:  # noqa: PLR0911 - one for 
         lines = (ROOT / "data_samples" / "pool" / "tickets.jsonl").read_text().splitlines(keepends=True)
         (folder / "tickets.jsonl").write_text("".join(lines[:120]))
         return [f"embed.model={model}", f"input.files={folder / 'tickets.jsonl'}"]
-    return []
+    return few_rows_of_a_task(name, folder) if name in ("less", "rds_plus") else []
+
+
+def few_rows_of_a_task(name: str, folder: Path) -> list[str]:
+    """What a recipe with a language model needs: a tiny one, and few rows."""
+    if not tiny_language_model.INSTALLED:
+        pytest.skip("needs the extra language-model")
+    for part in ("forum", "tickets"):
+        lines = (ROOT / "data_samples" / "pool" / f"{part}.jsonl").read_text().splitlines(keepends=True)
+        (folder / f"{part}.jsonl").write_text("".join(lines[:80]))
+    model = tiny_language_model.save(folder / "model", context=512)
+    return [
+        f"model.model={model}",
+        f"input.files={folder / 'forum.jsonl'}",
+        f"target.files={folder / 'tickets.jsonl'}",
+        {"rds_plus": "select.1.keep=30", "less": "embed.dimension=64"}[name],
+    ]
 
 
 def reply_with_a_grade_and_a_label(body: dict[str, Any], number: int) -> str:

@@ -40,6 +40,9 @@ EXTRA = "language-model"
 CPU_BATCH, GPU_BATCH = 1_024, 16_384
 """Maximum number of tokens of a batch by default."""
 
+ADAPTERS = "adapter_config.json"
+"""File with the settings of the adapters of the library peft."""
+
 _UNLIMITED = 1_000_000
 """Context length from which a tokenizer's limit means none."""
 
@@ -397,13 +400,37 @@ class ModelSource:
         cached = (try_to_load_from_cache(repo, "config.json") for repo in hub_names(self.name)[:1])
         return next((Path(path).parent.name for path in cached if isinstance(path, str)), None)
 
+    def base(self) -> ModelSource | None:
+        """Return the model that a directory of adapters belongs to; None for a complete model.
+
+        Raises
+        ------
+        PluginError
+            The file with the settings of the adapters is corrupt.
+        """
+        if not (self.path / ADAPTERS).is_file() or (self.path / "config.json").is_file():
+            return None
+        try:
+            name = json.loads((self.path / ADAPTERS).read_text(encoding="utf-8"))["base_model_name_or_path"]
+            return ModelSource(str(name))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _load_error(self, error) from error
+
     def content_hash(self) -> str | None:
-        """Return a hash of the files of a local model; None for one on the hub."""
-        return hash_content(self.path) if self.is_local else None
+        """Return a hash of the files of a local model, and of the base of adapters; None for one on the hub."""
+        if not self.is_local:
+            return None
+        base = self.base()
+        return hash_content(self.path) + ("" if base is None else f" {base.content_hash() or base.commit()}")
 
     def check(self) -> Sequence[str]:
         """Return notes on a planned download; raise an error if a package or the model is missing."""
         check_packages(gguf=self.is_gguf)
+        if (base := self.base()) is not None:
+            if importlib.util.find_spec("peft") is None:
+                message = f"the model {self.name!r} has adapters, which need the package peft"
+                raise PluginError(message, hint="pip install peft")
+            return base.check()
         if self.is_local:
             if self.path.is_dir() and not (self.path / "config.json").is_file():
                 raise _load_error(self, FileNotFoundError("it has no config.json"))
@@ -428,7 +455,9 @@ class ModelSource:
             if self.is_gguf and self.is_local:
                 return _count_gguf_parameters(str(self.path), self.path.stat().st_size)
             files = sorted(self.path.glob("*.safetensors")) if self.path.is_dir() else []
-            return sum(map(_count_safetensors_parameters, files)) if files else None
+            base = self.base()
+            others = 0 if base is None else base.count_parameters() or 0
+            return sum(map(_count_safetensors_parameters, files)) + others if files else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError, struct.error) as error:
             raise _load_error(self, error) from error
 
