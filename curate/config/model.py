@@ -303,7 +303,7 @@ class JudgeConfig:
 
     max_tokens: Annotated[Annotated[int, Ge(1)] | None, ExecutionOnly()] = None
     """Budget: number of tokens of questions and replies in a run, beyond which it stops. Calls in flight may exceed
-    it."""
+    it. Where the endpoint does not count tokens, four characters count as one."""
 
     concurrency: Annotated[int, Ge(1), Le(256), ExecutionOnly()] = 16
     """Maximum number of requests in flight."""

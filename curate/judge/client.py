@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import threading
@@ -127,8 +128,9 @@ class Client:
             reason = f"the endpoint returned status {response.status_code}: {_error_message(response)}"
             return self._hide_key(reason), response.status_code, _retry_after(response)
         try:
-            return parse_reply(response.json()), 200, None
-        except (ValueError, RecursionError) as error:
+            is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+            return parse_reply(join_stream(response.text) if is_stream else response.json()), 200, None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             return self._hide_key(f"the endpoint returned no valid reply: {error}"), None, None
 
     def _connection(self) -> httpx.Client:
@@ -169,6 +171,26 @@ class Client:
                 self._not_before = max(self._not_before, time.monotonic() + seconds)
         else:
             self.stopped.wait(seconds)
+
+
+def join_stream(text: str) -> dict[str, object]:
+    """Return the body of the response that a stream of events contains; some servers stream in any case.
+
+    Raises
+    ------
+    ValueError
+        An event is no JSON, or the stream ends before the reply.
+    """
+    events = [line.removeprefix("data:").strip() for line in text.splitlines() if line.startswith("data:")]
+    chunks = [json.loads(event) for event in events if event and event != "[DONE]"]
+    choices = [chunk["choices"][0] for chunk in chunks if isinstance(chunk, dict) and chunk.get("choices")]
+    deltas = [choice.get("delta") or {} for choice in choices]
+    finish = next((choice["finish_reason"] for choice in choices if choice.get("finish_reason")), None)
+    if finish is None:
+        raise ValueError("the stream ends before the reply")
+    message = {key: "".join(delta.get(key) or "" for delta in deltas) for key in ("content", "refusal")}
+    usage = next((chunk["usage"] for chunk in chunks if isinstance(chunk, dict) and chunk.get("usage")), None)
+    return {"choices": [{"message": message, "finish_reason": finish}], "usage": usage}
 
 
 def parse_reply(body: Any) -> Reply:

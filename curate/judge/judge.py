@@ -132,6 +132,7 @@ class CachedJudge:
             "messages": messages,
             "max_tokens": question.max_tokens,
             "temperature": question.temperature,
+            "stream": False,
             **(self.config.options or {}),
         }
         key = hash_request({**request, "base_url": self.config.base_url, "sample": question.sample})
@@ -144,7 +145,7 @@ class CachedJudge:
             request["seed"] = question.sample
         reply = self.client.complete(request, key)
         with self._lock:
-            self.spending.tokens += reply.prompt_tokens + reply.reply_tokens
+            self.spending.tokens += reply.prompt_tokens + reply.reply_tokens or _estimate_tokens(messages, reply)
         self.cache.add(key, reply)
         return reply
 
@@ -165,6 +166,11 @@ _REJECTED = "the endpoint rejects all questions: check judge.model, and that a q
 def _budget_error(key: str, budget: str) -> BudgetError:
     hint = f"raise judge.{key} and run again; the replies so far are kept and cost nothing"
     return BudgetError(f"judge: the budget of this run, {budget}, is used up", hint=hint)
+
+
+def _estimate_tokens(messages: Sequence[Mapping[str, str]], reply: Reply) -> int:
+    """Return about how many tokens a call has, for an endpoint that does not count them."""
+    return (sum(len(message["content"]) for message in messages) + len(reply.text)) // 4
 
 
 def _finished(

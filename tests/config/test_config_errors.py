@@ -788,7 +788,9 @@ def test_a_selector_that_plans_no_epochs_may_have_any_position(base: str) -> Non
 
 def test_for_a_name_without_similar_ones_all_names_are_listed(errors_of: Told) -> None:
     told = errors_of("select: [{use: zzzzzz, keep: 5}]\n")
-    assert told.startswith("x.yaml:8:11: select.0.use: unknown selector 'zzzzzz'; there are: add_one_in, any, autocoreset, ")
+    assert told.startswith(
+        "x.yaml:8:11: select.0.use: unknown selector 'zzzzzz'; there are: add_one_in, any, autocoreset, "
+    )
     assert "spread" in told
 
 

@@ -40,6 +40,13 @@ def test_a_resolved_configuration_has_the_keys_of_a_file() -> None:
 
 def test_only_entries_of_a_list_have_names_and_only_selectors_budgets() -> None:
     known = {name: {field.name for field in driver_fields(section)} for name, section in ENTRY_SECTIONS.items()}
-    assert {name for name, keys in known.items() if "name" in keys} == {"annotate", "model", "embed", "score", "select", "metrics"}
+    assert {name for name, keys in known.items() if "name" in keys} == {
+        "annotate",
+        "model",
+        "embed",
+        "score",
+        "select",
+        "metrics",
+    }
     assert {name for name, keys in known.items() if "keep" in keys} == {"select"}
     assert all("use" in keys and not keys & {"spec", "budget"} for keys in known.values())

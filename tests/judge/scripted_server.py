@@ -25,6 +25,8 @@ class Response:
     delay: float = 0.0
     finish_reason: str = "stop"
     refusal: str | None = None
+    streams: bool = False
+    """Whether the reply is a stream of events."""
 
     def content(self) -> bytes:
         if self.body is not None:
@@ -33,6 +35,11 @@ class Response:
             return json.dumps({"error": {"message": self.text}}).encode()
         message = {"role": "assistant", "content": self.text, "refusal": self.refusal}
         usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+        if self.streams:
+            deltas: list[dict[str, Any]] = [{"role": "assistant"}, *({"content": letter} for letter in self.text or "")]
+            chunks: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+            chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": self.finish_reason}]})
+            return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks).encode() + b"data: [DONE]\n\n"
         choice = {"index": 0, "message": message, "finish_reason": self.finish_reason}
         return json.dumps({"choices": [choice], "usage": usage}).encode()
 
@@ -78,6 +85,7 @@ def serve(script: Callable[[dict[str, Any], int], Response | str]) -> Iterator[S
                 response = Response("no such path", status=404)
             content = response.content()
             self.send_response(response.status)
+            self.send_header("content-type", "text/event-stream" if response.streams else "application/json")
             for name, value in response.headers.items():
                 self.send_header(name, value)
             self.send_header("content-length", str(len(content)))

@@ -72,6 +72,15 @@ def test_answers_are_in_the_order_of_the_questions_and_duplicates_are_sent_once(
     assert server.headers[0]["authorization"] == f"Bearer {KEY}"
 
 
+def test_replies_of_a_server_that_streams_in_any_case_are_joined_and_their_tokens_estimated(tmp_path):
+    log = Log()
+    with serve(lambda *_: Response("ünï [A]\n4", streams=True)) as server:
+        answers = ask(server, tmp_path, questions(2), log=log)
+    assert [answer.value for answer in answers] == ["ünï [A]\n4"] * 2
+    assert "2 calls" in log.lines[-1]
+    assert f"{2 * ((len('question 0') + 9) // 4)} tokens" in log.lines[-1]
+
+
 def test_replies_are_kept_so_a_second_run_is_free(tmp_path):
     log = Log()
     with serve(echo) as server:
@@ -113,6 +122,9 @@ TEMPORARY = {
     "an array": Response(body=b"[1, 2]"),
     "content of another type": Response(body=b'{"choices": [{"message": {"content": 3}}]}'),
     "deep JSON": Response(body=b"[" * 100_000),
+    "a stream that ends early": Response(streams=True, body=b'data: {"choices": [{"delta": {"content": "o"}}]}\n\n'),
+    "a stream of garbage": Response(streams=True, body=b"data: garbage\n\n"),
+    "a stream of other objects": Response(streams=True, body=b'data: {"choices": [3]}\n\n'),
 }
 
 
