@@ -64,7 +64,7 @@ def test_the_pool_is_trained_on_and_measured(proxy):
 
 @pytest.mark.parametrize("proxy", PROXIES)
 def test_target_rows_are_predicted_by_the_proxy_of_each_epoch(proxy):
-    target = TargetRows(unit_rows(4, seed=5), np.array([2, -1, 0, 1], np.int32))
+    target = TargetRows(unit_rows(4, seed=5), np.array([2, -1, 0, 1], np.int32), np.zeros(4, np.int32))
     for reference in (None, "target"):
         batch = batch_of(proxy, target=target)
         (layers,), _ = collect(batch, reference)
@@ -126,14 +126,17 @@ def test_equal_vectors_cannot_be_divided_and_rows_without_labels_have_no_value()
 
 def test_a_reference_that_does_not_exist_is_an_error():
     batch = batch_of(PROXIES[0])
-    target = TargetRows(unit_rows(2), np.array([0, -1], np.int32))
+    target = TargetRows(unit_rows(2), np.array([0, -1], np.int32), np.zeros(2, np.int32))
     log = Dynamics.from_logits(np.zeros(3, np.int32), np.zeros((1, 1, 3, 2)), ProxyModel(unit_rows(3)))
     cases = [
         (batch, "target", "add a section target"),
         (ScoreBatch(dynamics=log), "held_out", "a log cannot be trained"),
         (ScoreBatch(dynamics=log, target=target), None, "a log has only rows of the pool"),
         (
-            ScoreBatch(dynamics=batch.dynamics, target=TargetRows(unit_rows(1), np.array([-1], np.int32))),
+            ScoreBatch(
+                dynamics=batch.dynamics,
+                target=TargetRows(unit_rows(1), np.array([-1], np.int32), np.zeros(1, np.int32)),
+            ),
             None,
             "no target row has a label",
         ),

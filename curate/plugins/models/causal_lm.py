@@ -171,6 +171,10 @@ class CausalLM:
 
     Rows are batched by their number of tokens, padding is masked, and logits are computed only where they are needed.
     Quantized GGUF files are converted to ``dtype`` when they are loaded.
+
+    References
+    ----------
+    Wolf et al. (2020), "Transformers: State-of-the-Art Natural Language Processing", EMNLP, arXiv:1910.03771.
     """
 
     model: Annotated[str, MinLen(1), ContentPath()]

@@ -38,6 +38,10 @@ class Encoder:
     ``sentence_transformers`` for models that were trained for similarity; this is for any other encoder.
 
     The prompt and the response are read as one text, with the special tokens of the tokenizer.
+
+    References
+    ----------
+    Devlin et al. (2019), "BERT: Pre-training of Deep Bidirectional Transformers", NAACL, arXiv:1810.04805.
     """
 
     model: Annotated[str, MinLen(1), ContentPath()]

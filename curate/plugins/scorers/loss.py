@@ -28,6 +28,11 @@ class Loss:
 
     Use it to see what a model already knows: a low loss is familiar or repetitive, a high loss is hard or noise.
     Without a prompt, it is the loss of the text. NaN for a row whose response has no token that the model predicts.
+
+    References
+    ----------
+    Marion et al. (2023), "When Less is More: Investigating Data Pruning for Pretraining LLMs at Scale",
+    arXiv:2309.04564.
     """
 
     model: str | None = None

@@ -62,7 +62,7 @@ def dense_influence(layer, target, method, damping):
 @pytest.mark.parametrize("reference", ["pool", "target"])
 def test_equals_the_definition_with_dense_matrices(proxy, method, reference):
     """After the requested epoch, on average over the runs; the bias is part of the layer."""
-    targets = TargetRows(unit_rows(5, 4, 3), np.array([0, 1, 2, -1, 0], np.int32))
+    targets = TargetRows(unit_rows(5, 4, 3), np.array([0, 1, 2, -1, 0], np.int32), np.zeros(5, np.int32))
     batch = batch_of(proxy, target=targets)
     tight = {"tolerance": 1e-5, "batch_size": 60} if method in ("conjugate_gradient", "lissa") else {}
     found = score(batch, method=method, epoch=2, damping=0.5, reference=reference, **tight)
@@ -88,7 +88,7 @@ def test_the_last_epoch_is_measured_if_there_are_fewer():
 
 
 def test_with_a_target_section_the_target_is_the_reference_by_default():
-    targets = TargetRows(unit_rows(5, 4, 3), np.zeros(5, np.int32))
+    targets = TargetRows(unit_rows(5, 4, 3), np.zeros(5, np.int32), np.zeros(5, np.int32))
     batch = batch_of(Logistic(epochs=3), target=targets)
     np.testing.assert_array_equal(score(batch), score(batch, reference="target"))
     assert np.nanmax(np.abs(score(batch) - score(batch, reference="pool"))) > 0
@@ -106,7 +106,7 @@ def test_rows_of_the_targets_class_help_and_wrong_labels_hurt():
     state = proxy.train(x, labels, 2, rng)
     logits = compute_logits(proxy, state, x, 0, 0)[None, None]
     dynamics = Dynamics.from_logits(labels, logits, ProxyModel(x, proxy, state))
-    target = TargetRows(x[~wrong & (side == 1)][:10], np.ones(10, np.int32))
+    target = TargetRows(x[~wrong & (side == 1)][:10], np.ones(10, np.int32), np.zeros(10, np.int32))
     learner = Learner(x, labels, 2, proxy)
     for fields in ({"reference": "pool"}, {"reference": "held_out"}):
         result = score(ScoreBatch(dynamics=dynamics, learner=learner), **fields)

@@ -44,7 +44,7 @@ def test_it_is_the_definition(proxy, has_target):
     rng = np.random.default_rng(2)
     x = rng.standard_normal((6, 4)).astype(np.float32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
-    target = TargetRows(x, np.array([0, 1, 2, 2, 1, 0], np.int32))
+    target = TargetRows(x, np.array([0, 1, 2, 2, 1, 0], np.int32), np.zeros(6, np.int32))
     batch = batch_of(proxy, target if has_target else None)
     dynamics, labeled = batch.dynamics, batch.dynamics.labels >= 0
     expected = np.zeros(labeled.sum())

@@ -12,8 +12,7 @@ from curate import pipeline
 from curate.config.loader import config_from_dict
 from curate.errors import PluginError
 from curate.executors.serial import Serial
-from curate.progress import NullProgress
-from curate.stages.score import stage
+from curate.progress import NullProgress, RowProgress
 
 SCORER = '''
 from dataclasses import dataclass
@@ -53,7 +52,7 @@ def test_shares_of_the_work_are_reported_in_rows(shares, rows):
     heard: list[int] = []
     progress = NullProgress()
     progress.advance = heard.append
-    row_progress = stage._RowProgress(progress, 60)
+    row_progress = RowProgress(progress, 60)
     for share in (*shares, 1):
         row_progress.advance(share)
     assert [number for number in heard if number] == rows

@@ -83,12 +83,16 @@ def made(tmp_path_factory):
     for number in range(60):
         (folder / f"{number}.png").write_bytes(picture(number % 50))
     (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    target = [{"text": f"{row['text']} again", "image": row["image"]} for row in rows[:9]]
+    (folder / "target.jsonl").write_text("".join(json.dumps(row) + "\n" for row in target))
     settings = {
         "curate": 1,
         "run": str(folder / "run"),
         "input": {"files": str(folder / "pool.jsonl"), "text": "text", "label": "topic", "rows_per_shard": 29},
         "embed": {"use": "hashing", "dimensions": 24},
         "cluster": {"use": "kmeans", "n_clusters": 5},
+        "judge": {"base_url": "http://localhost/v1", "model": "m"},
+        "target": {"files": str(folder / "target.jsonl"), "label": None},
         "score": [{"use": "length"}, {"use": "prototypicality"}],
         "select": [{"use": "top_k", "keep": 20}],
     }
@@ -159,7 +163,11 @@ def run(made, entry, folder, *, executor=None, rows=None, incumbents=None, publi
 ALL = [name for name in registry.names("selector") if HAS_PILLOW or name != "perceptual_hash"]
 
 
-@pytest.mark.parametrize("name", ALL)
+DIVIDED = [name for name in ALL if "judge" not in registry.get("selector", name).traits.reads]
+"""Selectors but those that ask a judge, which run in one process."""
+
+
+@pytest.mark.parametrize("name", DIVIDED)
 def test_workers_give_the_selection_of_one_process(made, tmp_path, name):
     entry = entry_of(made, name)
     some = np.flatnonzero(np.random.default_rng(3).random(len(made[1])) < 0.8)
@@ -170,7 +178,7 @@ def test_workers_give_the_selection_of_one_process(made, tmp_path, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("within", ["topic", "cluster", "label", "stars"])
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", DIVIDED)
 def test_groups_give_the_selection_of_one_process(made, tmp_path, name, within):
     entry = entry_of(made, name, within=within)
     result, expected = run(made, entry, tmp_path)

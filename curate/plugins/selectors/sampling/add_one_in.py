@@ -169,6 +169,7 @@ class _Chain:
 
 @selector(
     version=1,
+    scope="pool",
     reads={"judge", "text"},
     cost="one call of the judge for each row of the budget after the first ones",
     guarantee="with all rows as candidates, the greedy choices of the judge",

@@ -61,6 +61,7 @@ def most_influential(x: Matrix, targets: Matrix, tasks: Codes, budget: int) -> t
 
 @selector(
     version=1,
+    scope="pool",
     reads={"embedding", "target"},
     prefix=True,
     equivariant=True,

@@ -92,6 +92,7 @@ def _rankings(x: Matrix, queries: Matrix, tasks: Codes | None) -> Iterator[tuple
 
 @selector(
     version=1,
+    scope="pool",
     reads={"embedding", "target"},
     prefix=True,
     equivariant=True,
