@@ -173,6 +173,9 @@ class NotebookRows:
         if "target" in traits.reads:
             message = f"target: missing; the selector {name!r} compares rows with those of a task"
             raise ConfigError(message, hint="set the section target in a configuration, and use curate.run")
+        if traits.reads_judge:
+            message = f"judge: missing; the selector {name!r} asks a judge"
+            raise ConfigError(message, hint="set the section judge in a configuration, and use curate.run")
         if traits.needs_quality:
             self.require("quality", f"the selector {name!r} ranks by quality")
         frame = None

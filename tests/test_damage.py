@@ -19,11 +19,27 @@ from curate.config.loader import config_from_dict
 from curate.errors import DataError
 from curate.executors.serial import Serial
 from curate.pipeline import plan, report, run
+from curate.pool import model_outputs
 from curate.progress import NullProgress
 from curate.store import parquet_io, versions
 from curate.store.explain import explain
 
-STAGES = ("input", "embed/column", "cluster", "proxy", "held_out", "target", "score/length", "select", "split")
+FAKE = Path(__file__).with_name("fake.py")
+"""Plugins of several kinds, for which no model and no judge is needed."""
+
+STAGES = (
+    "input",
+    "annotate/fake",
+    "model/fake-loss",
+    "embed/column",
+    "cluster",
+    "proxy",
+    "held_out",
+    "target",
+    "score/length",
+    "select",
+    "split",
+)
 
 
 def truncated(data: bytes) -> bytes:
@@ -49,8 +65,9 @@ def flip(path: Path) -> None:
 
 
 @pytest.fixture
-def settings(pool, config):
+def settings(pool, config, monkeypatch):
     """A configuration over vectors of which some cannot be used."""
+    monkeypatch.setattr(model_outputs, "PART_ROWS", 10)
     for path in sorted(pool.iterdir()):
         vectors = np.eye(6, dtype=np.float32)[np.arange(len(path.read_text().splitlines())) % 6]
         vectors[[3, 17]] = 0
@@ -61,7 +78,10 @@ def settings(pool, config):
             embed={"use": "column"},
             proxy={"use": "logistic", "epochs": 2},
             target={"files": "pool/*.jsonl", "label": "topic"},
-            score=[{"use": "length"}, {"use": "prototypicality"}, {"use": "consistency"}],
+            plugins=[str(FAKE)],
+            annotate=[{"use": "fake"}],
+            model={"use": "fake", "model": "m"},
+            score=[{"use": "length"}, {"use": "prototypicality"}, {"use": "consistency"}, {"use": "loss"}],
             select=[{"use": "top_k", "keep": keep, "quality": "length"}],
             split={"shares": {"train": 0.6, "test": 0.4}},
             guard={"max_quarantine_rate": 0.2},
@@ -101,7 +121,7 @@ def test_a_half_written_shard_of_a_stage_that_was_done_is_seen_and_made_again(se
         again = curate.run(settings())
         assert path.read_bytes() == good
         assert [record.count for record in again.records] == [record.count for record in first.records]
-        if stage not in ("input", "held_out", "target", "select", "split"):  # these are made at once
+        if stage not in ("input", "annotate/fake", "held_out", "target", "select", "split"):  # these are made at once
             assert beside.stat().st_mtime_ns == untouched
     assert state() == before
 
@@ -177,6 +197,10 @@ def test_bytes_that_changed_in_a_shard_are_reported_when_they_are_read_and_delet
         changed["select"] = [{"use": "k_center", "keep": 20}]  # reads vectors; writes the ledger
     if stage == "target":
         changed["score"] = [{"use": "tracin"}]
+    if stage.startswith("model"):
+        changed["score"] = [{"use": "perplexity_lm"}]
+    if stage.startswith("annotate"):
+        changed["select"] = [{"use": "uniform", "keep": 5, "within": "fake"}]
     if stage in ("proxy", "held_out"):
         changed["score"] = [{"use": "aum"}, {"use": "consistency", "name": "other"}]
     with pytest.raises(
@@ -281,7 +305,11 @@ def test_nothing_is_quoted_where_it_is_not_known_what_is_masked(settings, pool, 
     assert command("explain", "run", "r0000").returncode == 0
 
 
-@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage not in ("proxy", "held_out", "target")])
+UNREAD = ("annotate/fake", "model/fake-loss", "proxy", "held_out", "target")
+"""Stages whose shards no command that only reads needs."""
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage not in UNREAD])
 def test_commands_that_only_read_report_what_is_damaged(settings, command, stage):
     curate.run(settings())
     for path in (Path("run") / stage / "manifest.json", Path("run") / stage / "part-00001.parquet"):

@@ -210,6 +210,7 @@ def check_single_entry(draft: Draft, scores: Sequence[str], report: IssueCollect
     """Check a select entry outside of a configuration, whose options may refer to ``scores``, and return its budget."""
     checks = _Checks({**{section: [] for section in ENTRY_SECTIONS}, "select": [draft]}, {}, report)
     checks.scores = dict.fromkeys(scores, ())
+    checks.has_judge = True  # its absence is reported with the other inputs
     checks.check_references(draft)
     checks.check_quota(draft)
     return checks.check_budget(draft)

@@ -156,7 +156,8 @@ class PoolView:
     def fingerprint_inputs(self) -> dict[str, object]:
         """Return the fingerprints that a stage depends on if it reads these rows and their embeddings."""
         return {
-            "input": self.inputs.fingerprint,
+            "input": self.inputs.stored_fingerprint,
+            **({"annotate": [one.fingerprint for one in self.inputs.added]} if self.inputs.added else {}),
             "embed": {entry.name: entry.fingerprint for entry in self.embed_outputs},
         }
 

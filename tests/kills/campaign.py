@@ -49,6 +49,8 @@ FLIGHT = 0.03
 EXECUTORS = {"serial": ["--executor", "serial"], "processes": ["--workers", "2"]}
 STAGES = (
     "input",
+    "annotate",
+    "model",
     "embed",
     "cluster",
     "proxy",
@@ -95,10 +97,18 @@ CONFIG: dict[str, Any] = {
         "rows_per_shard": 12,
     },
     "plugins": ["./letters.py"],
+    "annotate": [{"use": "letters"}],
+    "model": {"use": "letters", "model": "m"},
     "embed": [{"use": "column"}, {"use": "letters"}],
     "cluster": {"use": "kmeans", "n_clusters": 3},
     "proxy": {"use": "logistic", "epochs": 2},
-    "score": [{"use": "prototypicality"}, {"use": "length"}, {"use": "density"}, {"use": "consistency"}],
+    "score": [
+        {"use": "prototypicality"},
+        {"use": "length"},
+        {"use": "density"},
+        {"use": "consistency"},
+        {"use": "loss"},
+    ],
     "review": {"rows": 8, "n_neighbors": 2},
     "target": {"files": "task.jsonl", "label": "topic"},
     "select": [
@@ -114,7 +124,7 @@ CONFIG: dict[str, Any] = {
 FROZEN = CONFIG | {"refresh": {"refit": "never"}}
 CHANGED = CONFIG | {
     "cluster": {"use": "kmeans", "n_clusters": 4},
-    "score": [*CONFIG["score"][:2], {"use": "density", "n_neighbors": 3}, {"use": "consistency"}],
+    "score": [*CONFIG["score"][:2], {"use": "density", "n_neighbors": 3}, {"use": "consistency"}, {"use": "loss"}],
     "export": CONFIG["export"] | {"use": "jsonl"},
 }
 
@@ -122,7 +132,47 @@ LETTERS = '''
 from __future__ import annotations
 from dataclasses import dataclass
 import numpy as np
-from curate.plugins.interfaces import embedder
+import pyarrow as pa
+
+from curate.plugins.interfaces import annotator, embedder, model
+from curate.plugins.results import Annotations
+
+
+@annotator(version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterNotes:
+    """First letter of the text."""
+
+    def columns(self):
+        return {"": pa.string()}
+
+    def annotate(self, batch, rng):
+        return Annotations(columns={"": [one.response[:1] for block in batch.examples.blocks() for one in block]})
+
+
+@model(version=1, abilities=("loss",))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterModel:
+    """Model whose loss is the length of the response."""
+
+    model: str
+
+    def revision(self):
+        return self.model
+
+    def estimate_seconds(self, tokens):
+        return None
+
+    def run(self, examples, request, advance):
+        lengths = np.array([len(one.response) for one in examples])
+        loss = lengths.astype(np.float32)
+        return {
+            "loss": loss,
+            "tokens": lengths.astype(np.int32),
+            "prompt_tokens": np.zeros(len(examples), np.int32),
+            "truncated": np.zeros(len(examples), bool),
+            "quantiles": np.repeat(loss[:, None], 5, axis=1),
+        }
 
 
 @embedder(version=1, fits=True, fidelity=True)

@@ -131,7 +131,9 @@ def test_workers_give_the_same_bytes(folder):
 def test_other_commands_work_on_a_run_with_added_columns(folder):
     run(folder)
 
-    assert curate.explain(str(folder / "run"), "r1")
+    story = curate.explain(str(folder / "run"), "r1")
+    assert story.outcome.status in ("kept", "dropped")
+    assert len(curate.load(folder / "run").ledger().collect()) == 50
     assert evaluate(folder / "run", Serial(), seeds=2)
     assert compare(config_from_dict(config(folder)), Serial(), select=("uniform",), prune_rates=(0.5,), seeds=2)
 
