@@ -16,10 +16,15 @@ import pytest
 import curate
 
 SECTIONS: dict[str, Any] = {  # what computes with BLAS, in more than one block and shard, and a selector of every scope
+    "plugins": [str(Path(__file__).with_name("fake.py"))],
     "embed": {"use": "lsa", "dimensions": 24},
     "proxy": {"use": "mlp", "hidden_size": 16, "epochs": 3, "runs": 2},
     "target": {"files": "pool/a.jsonl", "label": "topic"},
+    "annotate": [{"use": "fake"}],
+    "model": {"use": "fake", "model": "m"},
     "score": [
+        {"use": "loss"},
+        {"use": "pairwise_quality", "comparisons": 4},
         {"use": "prototypicality"},
         {"use": "density", "n_neighbors": 5},
         {"use": "kde"},

@@ -440,8 +440,11 @@ def test_a_link_in_any_folder_of_a_run_is_refused(pool, config, home):
     """Whatever stage wrote the folder: every section is there, and so is an evaluation."""
     (pool.parent / "held.jsonl").write_text('{"text": "a text that no row of the pool shares anything with at all"}\n')
     settings = config(
+        plugins=[str(Path(__file__).with_name("fake.py"))],
+        annotate=[{"use": "fake"}],
+        model={"use": "fake", "model": "m"},
         proxy={"use": "logistic", "epochs": 2},
-        score=[{"use": "el2n"}, {"use": "consistency"}],
+        score=[{"use": "el2n"}, {"use": "consistency"}, {"use": "loss"}],
         review={"rows": 5},
         target={"files": "held.jsonl"},
         decontaminate={"files": "held.jsonl", "text": "text"},
@@ -509,6 +512,8 @@ PLACES = {
     "input.vectors": lambda url: {"input": {"files": "pool/*.jsonl", "text": "text", "vectors": url}},
     "input.tokens": lambda url: {"input": {"files": "pool/*.jsonl", "text": "text", "tokens": url}},
     "embed": lambda url: {"embed": {"use": "sentence_transformers", "model": url}},
+    "model": lambda url: {"model": {"use": "causal_lm", "model": url}, "score": [{"use": "loss"}]},
+    "judge": lambda url: {"judge": {"base_url": url, "model": "m"}},
     "proxy": lambda url: {"proxy": {"use": "recorded", "files": url}},
     "score": lambda url: {"score": [{"use": "quality_classifier", "positive": url, "negative": ["a.jsonl", url]}]},
     "target": lambda url: {"target": {"files": url}},

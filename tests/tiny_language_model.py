@@ -62,3 +62,15 @@ def save_tokenizer(folder: Path, *, template: str | None = None, bos: bool = Fal
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>")
     fast.chat_template = template
     fast.save_pretrained(folder)
+
+
+def save_encoder(folder: Path, *, context: int = 32) -> Path:
+    """Save an encoder with seeded random weights and its tokenizer."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    BertModel(BertConfig(vocab_size=257, max_position_embeddings=context, **sizes)).save_pretrained(folder)
+    save_tokenizer(folder, bos=True)
+    return folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,8 @@ from curate.pipeline import plan
 from curate.plugins import registry
 from curate.plugins.fields import expand_nested, fields, iter_marks
 from curate.plugins.interfaces import ConfigReference, ContentPath, TemplateField
+from tests import tiny_language_model
+from tests.fake_models import ScriptedJudge, reply_by_content
 from tests.test_paths import edited
 
 _PATHS = re.compile(r"\b(files?|folders?|paths?|director(y|ies)|glob)\b", re.IGNORECASE)
@@ -83,7 +86,85 @@ def model(path, monkeypatch):
     return path
 
 
+def question(path, places="{text}"):
+    """Write a question, and return its path."""
+    Path(path).write_text(f"1 question about {places}")
+    return path
+
+
+FAKE = str(Path(__file__).parents[1] / "fake.py")
+
+
+def with_fake_model(**entry):
+    """Return the sections of a scorer that reads a model."""
+    return {"plugins": [FAKE], "model": {"use": "fake", "model": "m"}, "score": [entry]}
+
+
+def with_scripted_judge(patch, **sections):
+    """Return sections with a judge that needs no endpoint."""
+
+    @contextmanager
+    def opened(*_):
+        yield ScriptedJudge(reply_by_content)
+
+    patch.setattr("curate.stages.base.open_judge", opened)
+    return {"judge": {"base_url": "http://localhost/v1", "model": "m"}, **sections}
+
+
 CASES = {
+    ("model", "causal_lm", "model"): (
+        "model",
+        lambda _: {
+            "model": {"use": "causal_lm", "model": str(tiny_language_model.save(Path("lm"), context=512))},
+            "score": [{"use": "loss"}],
+        },
+        "lm/generation_config.json",
+    ),
+    ("model", "encoder", "model"): (
+        "model",
+        lambda _: {
+            "model": {"use": "encoder", "model": str(tiny_language_model.save_encoder(Path("lm"), context=512))},
+            "embed": {"use": "language_model"},
+        },
+        "lm/config.json",
+    ),
+    ("scorer", "ask_llm", "question"): (
+        "model",
+        lambda _: with_fake_model(use="ask_llm", question=question("q.txt")),
+        "q.txt",
+    ),
+    ("scorer", "deita_rating", "complexity_question"): (
+        "model",
+        lambda _: with_fake_model(use="deita_rating", complexity_question=question("q.txt")),
+        "q.txt",
+    ),
+    ("scorer", "deita_rating", "quality_question"): (
+        "model",
+        lambda _: with_fake_model(use="deita_rating", quality_question=question("q.txt")),
+        "q.txt",
+    ),
+    ("scorer", "pairwise_quality", "question"): (
+        "score",
+        lambda _: with_fake_model(use="pairwise_quality", question=question("q.txt", "{prompt} {response}")),
+        "q.txt",
+    ),
+    ("scorer", "llm_judge", "rubric"): (
+        "score",
+        lambda patch: with_scripted_judge(patch, score=[{"use": "llm_judge", "rubric": question("q.txt")}]),
+        "q.txt",
+    ),
+    ("selector", "add_one_in", "instruction"): (
+        "select",
+        lambda patch: with_scripted_judge(
+            patch, select=[{"use": "add_one_in", "keep": 20, "instruction": question("q.txt", "{chosen} {candidates}")}]
+        ),
+        "q.txt",
+    ),
+    ("annotator", "skills", "question"): (
+        "annotate",
+        lambda patch: with_scripted_judge(patch, annotate=[{"use": "skills", "question": question("q.txt")}]),
+        "q.txt",
+    ),
     ("embedder", "sentence_transformers", "model"): (
         "embed",
         lambda patch: {"embed": {"use": "sentence_transformers", "model": model("./m", patch)}},

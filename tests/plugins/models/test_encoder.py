@@ -10,7 +10,7 @@ import pytest
 from curate.errors import PluginError
 from curate.plugins.language_models import Example, HiddenRequest, LossRequest, Turn
 from curate.plugins.models.encoder import Encoder
-from tests.tiny_language_model import needs_transformers, save_tokenizer
+from tests.tiny_language_model import needs_transformers, save_encoder
 
 pytestmark = [pytest.mark.slow, needs_transformers, pytest.mark.xdist_group("configs")]
 
@@ -24,15 +24,7 @@ EXAMPLES = [
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import torch
-    from transformers import BertConfig, BertModel
-
-    folder = tmp_path_factory.mktemp("bert")
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
-    BertModel(BertConfig(vocab_size=257, max_position_embeddings=32, **sizes)).save_pretrained(folder)
-    save_tokenizer(folder, bos=True)
-    return folder
+    return save_encoder(tmp_path_factory.mktemp("bert"))
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean", "weighted"])
