@@ -17,9 +17,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from curate.plugins.adam_moments import AdamMoments
 from curate.plugins.causal_models import Encoded, LoadedModel, run_batches
 from curate.plugins.language_models import GradientRequest
-from curate.plugins.model_gradients import Projection, _project_batch, find_weights, mean_losses
+from curate.plugins.model_gradients import Projection, _project_batch, _project_row, find_weights, mean_losses
 from curate.plugins.models.causal_lm import CausalLM
 
 
@@ -50,6 +51,22 @@ def projected(loaded: LoadedModel, rows: list[Encoded], request: GradientRequest
     run_batches(loaded, [len(row.ids) for row in rows], run, lambda _: None)
 
 
+def projected_adam(loaded: LoadedModel, rows: list[Encoded], request: GradientRequest) -> None:
+    """Compute projected directions of Adam of all rows, from moments that are 0 and 1."""
+    weights = find_weights(loaded.network, request.parameters, loaded.name)
+    projection = Projection(request.dimension, request.seed)
+    moments = {
+        name: AdamMoments(torch.zeros_like(one), torch.ones_like(one), (0.9, 0.999), 1e-8)
+        for name, one in loaded.network.named_parameters()
+    }
+
+    def run(model: LoadedModel, part: np.ndarray) -> None:
+        for row in part.tolist():
+            _project_row(model, rows[row], weights, projection, moments)
+
+    run_batches(loaded, [len(row.ids) for row in rows], run, lambda _: None)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
@@ -67,6 +84,7 @@ def main() -> None:
     variants: dict[str, Callable[[], None]] = {
         "plain backward pass": lambda: plain_backward(loaded, rows),
         "projected, all": lambda: projected(loaded, rows, everything),
+        "projected, all, Adam": lambda: projected_adam(loaded, rows, everything),
         "projected, lora": lambda: projected(loaded, rows, replace(everything, parameters="lora")),
     }
     best = dict.fromkeys(variants, float("inf"))

@@ -76,8 +76,8 @@ class Gradients:
     weights: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)] | None = None
     """Weight of each checkpoint, such as the mean learning rate of its epoch; null = equal weights."""
 
-    dimension: Annotated[int, Ge(1)] = 4096
-    """Number of dimensions of each checkpoint's vectors."""
+    dimension: Annotated[int, Ge(1)] = 8192
+    """Number of dimensions of each checkpoint's vectors. Four times as many halve the error of the projection."""
 
     parameters: Parameters = "all"
     """Parameters: ``all`` weights of linear layers and embeddings, or the ``lora`` adapters of the checkpoint; without
