@@ -6,9 +6,9 @@
 Each selector runs in a separate process, with the options of its example and otherwise its defaults, at one keep rate:
 the median of up to three runs within ten seconds. The pool is that of ``mixture.py``, with 384 dimensions and the
 clusters that k-means finds; quality and scores are random, sequences are 32 random states out of four, texts are 100
-random words, every tenth one a copy. Memory is the peak of the process, and its memory before the selector starts:
-interpreter, libraries and pool. A selector is skipped if, by extrapolation from smaller pools, it would take longer
-than ``--limit`` seconds, or more than the available memory.
+random words, every tenth one a copy; the target has 100 rows of five tasks. Memory is the peak of the process, and its
+memory before the selector starts: interpreter, libraries and pool. A selector is skipped if, by extrapolation from
+smaller pools, it would take longer than ``--limit`` seconds, or more than the available memory.
 
 Results are stored in docs/cost/selectors.json. Results of the same version of a selector at the same keep rate are not
 measured again (except with ``--again``), so the command can be interrupted and repeated. Prints each measurement as a
@@ -38,7 +38,7 @@ from curate.kernels.clustering.lloyd import assign
 from curate.kernels.parallel import one_blas_thread
 from curate.kernels.types import Texts, Vectors
 from curate.plugins import registry
-from curate.plugins.batches import Pool
+from curate.plugins.batches import Pool, TargetRows
 from curate.plugins.clusterers.kmeans import KMeans
 
 RESULTS = Path(__file__).parent.parent / "docs" / "cost" / "selectors.json"
@@ -80,6 +80,12 @@ def texts(n: int) -> Texts:
     return Texts.from_list([made[row - (row % 10 == 9)] for row in range(n)])
 
 
+def target_rows() -> TargetRows:
+    """Return 100 rows of five tasks, from the clusters of the pool."""
+    number = np.arange(100, dtype=np.int32)
+    return TargetRows(mixture(100), np.full(100, -1, np.int32), number % 5)
+
+
 def pool_for(name: str, n: int) -> tuple[Any, Pool]:
     record = registry.get("selector", name)
     plugin, reads = record.cls(**record.traits.example), record.traits.reads
@@ -96,6 +102,7 @@ def pool_for(name: str, n: int) -> tuple[Any, Pool]:
         {},
         pl.DataFrame(columns) if columns else None,
         texts(n) if "text" in reads else None,
+        target=target_rows() if "target" in reads else None,
     )
     return plugin, pool
 

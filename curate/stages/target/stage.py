@@ -108,7 +108,7 @@ def target(context: Context, pool: PoolView, section: TargetConfig) -> tuple[Tar
     Raises
     ------
     DataError
-        A file is missing, no row has a text, or no row has a label of the pool although ``label`` is set.
+        A file is missing, no row has a text or a vector, or no row has a label of the pool although ``label`` is set.
     """
     folder = context.folder / TARGET
     inputs = {
@@ -129,6 +129,10 @@ def target(context: Context, pool: PoolView, section: TargetConfig) -> tuple[Tar
 
 def _work(context: Context, pool: PoolView, section: TargetConfig, fingerprint: str) -> Outcome[TargetResult]:
     rows = target_rows.read(context, section)
+    if not len(rows):
+        message = f"{TARGET}: no row has a vector of every embed entry"
+        hint = f"see the reasons in {context.folder / TARGET / target_rows.FOLDER / 'embed'}, such as empty responses"
+        raise DataError(message, hint=hint)
     names = tuple(entry.name for entry in rows.embed_outputs)
     schema = schemas.target({entry.name: entry.dimensions for entry in rows.embed_outputs})
     classes, tasks = _classes(pool), _tasks(rows)

@@ -12,7 +12,7 @@ import pytest
 
 from curate import pipeline
 from curate.config.loader import config_from_dict
-from curate.errors import ConfigErrors
+from curate.errors import ConfigErrors, DataError
 from curate.executors.processes import Processes
 from curate.executors.serial import Serial
 from curate.plugins.language_models import Example, GradientRequest
@@ -136,6 +136,21 @@ def test_scores_of_the_target_rank_its_kind_first(tmp_path):
     values = tables["target_similarity"]["score_target_similarity"].to_numpy()
     is_cherry = np.array([int(one[1:]) % 3 == 2 for one in tables["target_similarity"]["id"].to_pylist()])
     assert values[is_cherry].min() > values[~is_cherry].max()
+
+
+@pytest.mark.slow
+@tiny_language_model.needs_transformers
+def test_a_target_without_a_vector_is_an_error(tmp_path):
+    """Rows with an empty response have no gradient."""
+    path = tiny_language_model.save(tmp_path / "model")
+    model = {"use": "causal_lm", "model": str(path), "dtype": "float32", "prompt": "body", "response": "kind"}
+    targets = [{**row, "kind": ""} for row in rows_of(3, 90)]
+    data = settings(tmp_path, targets, model=model, embed={"use": "gradients", "dimension": 16})
+    with pytest.raises(DataError, match="no row has a vector"):
+        run(data)
+    write(tmp_path / "task/t.jsonl", [*targets, *rows_of(1, 93)])
+    run(data)
+    assert len(kept(tmp_path)) == 12
 
 
 @pytest.mark.slow
