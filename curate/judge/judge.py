@@ -92,11 +92,14 @@ class CachedJudge:
     def _answer_all(
         self, threads: ThreadPoolExecutor, questions: Sequence[Question], parse: Callable[[str], Value]
     ) -> Iterator[tuple[Question, Answer[Value]]]:
-        """Yield each question with its answer, as they arrive; a bounded number waits at any time."""
+        """Yield each question with its answer, as they arrive; a bounded number waits at any time.
+
+        Nothing is sent next to the first request: many servers load their model for it, and some fail if others come.
+        """
         running: dict[Future[Answer[Value]], Question] = {}
         for question in questions:
             running[threads.submit(self._answer, question, parse)] = question
-            if len(running) >= 4 * self.config.concurrency:
+            if len(running) >= (4 * self.config.concurrency if self.client.answered else 1):
                 yield from _finished(running, wait(running, return_when=FIRST_COMPLETED).done)
         while running:
             yield from _finished(running, wait(running, return_when=FIRST_COMPLETED).done)

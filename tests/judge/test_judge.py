@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -70,6 +71,22 @@ def test_answers_are_in_the_order_of_the_questions_and_duplicates_are_sent_once(
     assert len(server.requests) == 40
     assert 1 < server.most_at_once <= 8
     assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+
+
+def test_nothing_is_sent_next_to_the_first_request(tmp_path):
+    loading, seen = [True], []
+
+    def script(body: dict[str, Any], number: int) -> Response | str:
+        seen.append((number, loading[0]))
+        if number == 0:
+            time.sleep(0.2)
+            loading[0] = False
+        return echo(body, number)
+
+    with serve(script) as server:
+        answers = ask(server, tmp_path, questions(20), concurrency=8)
+    assert [number for number, is_loading in seen if is_loading] == [0]
+    assert [answer.value for answer in answers] == [f"answer {number}" for number in range(20)]
 
 
 def test_replies_of_a_server_that_streams_in_any_case_are_joined_and_their_tokens_estimated(tmp_path):
@@ -329,8 +346,6 @@ def test_no_key_is_sent_without_one_and_none_is_stored(tmp_path, monkeypatch, ca
 
 
 def test_requests_are_spread_over_the_minute(tmp_path):
-    import time
-
     begun = time.monotonic()
     with serve(echo) as server:
         ask(server, tmp_path, questions(5), requests_per_minute=600)
