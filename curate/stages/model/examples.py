@@ -13,7 +13,7 @@ import pyarrow as pa
 from curate.config.template_syntax import extract_paths, is_path, parse_template
 from curate.errors import DataError
 from curate.kernels.arrow_lists import is_list
-from curate.kernels.text.chats import kind_of_list, split_message
+from curate.kernels.text.chats import kind_of_list, render_value, split_message
 from curate.kernels.text.json_values import is_json
 from curate.plugins.language_models import Example, Turn
 from curate.stages.ingest.text_template import json_values, parse_text, render, template_columns
@@ -72,12 +72,12 @@ class ExampleReader:
         columns = {name for text in templates for name in template_columns(text) or [text]}
         if self.messages is not None:
             columns.add(self.messages)
-        roles = ["text"] if self.response is None else []
+        roles = ["text"] if self.response is None and self.messages is None else []
         table = self.source.read(shard, roles, sorted(columns)).slice(rows.start, rows.stop - rows.start)
         texts = table["text"].to_pylist() if roles else []
         if self.messages is not None:
             values = [value for chunk in table[self.messages].chunks for value in json_values(chunk)]
-            return [to_example(value, text) for value, text in zip(values, texts, strict=True)]
+            return [to_example(value) for value in values]
         prompts = [""] * len(table) if self.prompt is None else _render(self.prompt, table)
         responses = texts if self.response is None else _render(self.response, table)
         return [
@@ -100,14 +100,15 @@ def _hash(example: Example) -> bytes:
     return hashlib.blake2b(orjson.dumps(parts), digest_size=16).digest()
 
 
-def to_example(value: object, text: str) -> Example:
+def to_example(value: object) -> Example:
     """Return the example of a chat: its last message of the assistant, and the messages before it.
 
-    A chat without a message of the assistant has an empty response; a value that is no chat is a text.
+    A chat without a message of the assistant has an empty response, and so has a null; a value that is no chat is read
+    as a text.
     """
     chat = parse_text(value)
     if not isinstance(chat, list) or kind_of_list(chat) != "message":
-        return Example((), text)
+        return Example((), render_value(value))
     turns = [Turn(*split_message(message)) for message in chat if isinstance(message, dict)]
     last = max((number for number, turn in enumerate(turns) if turn.role == "assistant"), default=len(turns))
     response = turns[last].content if last < len(turns) else ""

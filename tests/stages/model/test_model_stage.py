@@ -304,15 +304,17 @@ CHATS = [
         Example((Turn("user", "u"),), "a"),
     ),
     ([{"role": "user", "content": "u"}], Example((Turn("user", "u"),), "")),
-    ("a text", Example((), "fallback")),
-    (None, Example((), "fallback")),
-    ([], Example((), "fallback")),
+    ("a text", Example((), "a text")),
+    (None, Example((), "")),
+    ([], Example((), "")),
+    ({"a": [1]}, Example((), '{"a":[1]}')),
+    ('[{"role": "user", "content": "u"}, {"role": "assistant", "content": "a"}]', Example((Turn("user", "u"),), "a")),
 ]
 
 
 @pytest.mark.parametrize(("value", "expected"), CHATS, ids=range(len(CHATS)))
 def test_the_last_message_of_the_assistant_is_the_response(value, expected):
-    assert to_example(value, "fallback") == expected
+    assert to_example(value) == expected
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
