@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import random
@@ -27,6 +28,21 @@ _OF_QUESTION = frozenset({400, 413, 422})
 _FIRST_DELAY = 0.5
 _MAX_DELAY = 60.0
 _MAX_MESSAGE = 300
+
+
+def check(config: JudgeConfig) -> list[str]:
+    """Return notes about an endpoint before a run; nothing is sent.
+
+    Raises
+    ------
+    PluginError
+        The extra is not installed.
+    """
+    if importlib.util.find_spec("httpx") is None:
+        raise missing_extra_error("httpx", "judge", "the section judge")
+    if os.environ.get(config.key_variable, "").strip():
+        return []
+    return [f"{config.key_variable} is not set, so no key is sent to {config.base_url}"]
 
 
 class RejectedQuestionError(Exception):

@@ -22,6 +22,7 @@ from curate.config.issues import format_path, suggest_name
 from curate.config.model import DECONTAMINATE, TARGET, Entry
 from curate.config.yaml_positions import KeyPath
 from curate.errors import CurateError, PluginError, convert_panics
+from curate.judge import client as judge_client
 from curate.plugins.batches import Pool
 from curate.plugins.fields import fields, find_marked
 from curate.plugins.interfaces import ExampleFiles
@@ -161,6 +162,7 @@ def check_config(
             hint = "; ".join(filter(None, (error.where and f"in {error.where}", error.hint)))
             findings.errors.append(type(error)(f"{name}: {message}", where=location, hint=hint))
     _check_plugins(findings)
+    _check_judge(findings)
     _check_upload(findings, folder)
     files: dict[str, FileInfo] = {}
     if all(path in matches for path, _ in referenced_files(config) if path[:2] == ("input", "files")):
@@ -202,6 +204,19 @@ def _check_plugins(findings: Findings) -> None:
             findings.notes += [f"{format_path(path)}: {note}" for note in entry.spec.build().check()]
         except CurateError as error:
             findings.add((*path, "use"), error.message, error.hint, type(error))
+
+
+def _check_judge(findings: Findings) -> None:
+    """Add an error for a judge that cannot be asked, and notes about it, if a plugin asks it."""
+    config = findings.config
+    if config.judge is None or not any(
+        entry.spec.plugin().traits.reads_judge for _, _, entry in iterate_entries(config)
+    ):
+        return
+    try:
+        findings.notes += [f"judge: {note}" for note in judge_client.check(config.judge)]
+    except CurateError as error:
+        findings.add(("judge",), error.message, error.hint, type(error))
 
 
 def _check_upload(findings: Findings, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,19 @@ def test_the_plan_says_how_many_calls_there_may_be(folder):
     assert len(notes) == 3
     assert notes[0].startswith("annotate noted makes up to 30 calls of the judge, with ≈ ")
     assert notes[2].startswith("select picked makes up to 8 calls")
+
+
+def test_a_missing_package_is_an_error_before_the_run_and_a_missing_key_a_note(folder, monkeypatch):
+    from curate.stages.preflight import check_without_run
+
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    loaded = config_from_dict(config(folder, "http://127.0.0.1:1/v1"))
+    assert "judge: OPENAI_API_KEY is not set, so no key is sent" in " ".join(check_without_run(loaded).notes)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "httpx" else found(name))
+    (error,) = check_without_run(loaded).errors
+    assert "needs the package 'httpx'" in str(error)
+    assert "judge" in str(error)
 
 
 def test_a_judge_is_needed(folder):
