@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
@@ -91,6 +92,11 @@ class LossRequest:
         """Name of its folder."""
         return "loss" if self.with_prompt else "loss_without_prompt"
 
+    @property
+    def description(self) -> str:
+        """Description of the outputs."""
+        return f"Losses of the responses {'given their prompts' if self.with_prompt else 'alone'}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HiddenRequest:
@@ -112,17 +118,22 @@ class HiddenRequest:
         """Name of its folder."""
         return f"hidden_{self.pooling}" + (f"_{-self.layer}" if self.layer != -1 else "")
 
+    @property
+    def description(self) -> str:
+        """Description of the outputs."""
+        return f"Hidden states of prompts and responses, pooled over the tokens ({self.pooling})"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerRequest:
     """Probabilities of the first token of some answers to a question about the row.
 
-    The columns are ``log_probabilities`` (n, answers) float32, natural logarithms over the vocabulary, and
-    ``truncated`` (n,) bool. The question is the message of a user.
+    The columns are ``log_probabilities`` (n, answers) float32, natural logarithms over the vocabulary, ``tokens`` (n,)
+    int32, and ``truncated`` (n,) bool. The question is the message of a user.
     """
 
     label: str
-    """Name of its folder."""
+    """Beginning of the name of its folder."""
 
     question: str
     """Question, with {prompt}, {response} and {text} (both) in place of the parts of the row."""
@@ -135,7 +146,13 @@ class AnswerRequest:
     @property
     def name(self) -> str:
         """Name of its folder."""
-        return f"answers_{self.label}"
+        content = "\0".join((self.question, *self.answers)).encode()
+        return f"answers_{self.label}_{hashlib.blake2b(content, digest_size=4).hexdigest()}"
+
+    @property
+    def description(self) -> str:
+        """Description of the outputs."""
+        return f"Probabilities of the answers {', '.join(self.answers)} to a question about each row"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +185,13 @@ class GradientRequest:
         """Name of its folder."""
         adapters = f"_lora{self.rank}" if self.parameters == "lora" else ""
         return f"gradients_{self.dimension}{adapters}{'_adam' * self.adam}_{self.seed}"
+
+    @property
+    def description(self) -> str:
+        """Description of the outputs."""
+        kind = "Directions of Adam" if self.adam else "Gradients"
+        parameters = "all parameters" if self.parameters == "all" else f"adapters of rank {self.rank}"
+        return f"{kind} of the losses of the responses ({parameters}), projected to {self.dimension:,} dimensions"
 
 
 Request: TypeAlias = LossRequest | HiddenRequest | AnswerRequest | GradientRequest

@@ -87,7 +87,7 @@ def test_deita_multiplies_the_expected_grades_and_asks_two_models():
     np.testing.assert_allclose(result, [[10, 2, 5]], rtol=1e-5)
     requests = DeitaRating(complexity_model="c", quality_model="q").requests()
     assert [one.model for one in requests] == ["c", "q"]
-    assert [one.request.name for one in requests] == ["answers_deita_complexity", "answers_deita_quality"]
+    assert [one.request.label for one in requests] == ["deita_complexity", "deita_quality"]
 
 
 # ---------------------------------------------------------------- comparisons

@@ -114,7 +114,11 @@ def measure_answers(
         values[part] = logs.cpu().numpy()
 
     run_batches(loaded, [len(row.ids) for row in rows], run, advance)
-    return {"log_probabilities": values, "truncated": np.array([row.truncated for row in rows], np.bool_)}
+    return {
+        "log_probabilities": values,
+        "tokens": np.array([len(row.ids) for row in rows], np.int32),
+        "truncated": np.array([row.truncated for row in rows], np.bool_),
+    }
 
 
 def _first_tokens(loaded: LoadedModel, answers: Sequence[str]) -> tuple[int, ...]:

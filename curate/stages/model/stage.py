@@ -65,7 +65,7 @@ class ModelResult(StageResult):
     """Number of rows that the model read in this run; the outputs of the others were reused."""
 
     tokens: int
-    """Number of tokens of all rows: for a loss, those of the responses."""
+    """Number of tokens of all rows: for a loss or a gradient, those of the responses."""
 
     truncated: int
     """Number of rows that are longer than the context of the model."""
@@ -142,7 +142,7 @@ class ModelOutputs(Stage[ModelStep, ModelOutput]):
         return Cost(seconds=seconds, memory=0, disk=round(rows * _count_bytes(model_step.request)))
 
     def describe(self, entry: ModelStep) -> Mapping[str, str]:
-        return {entry.name: entry.entry.spec.plugin().summary()}
+        return {entry.name: f"{entry.request.description}, by {entry.entry.spec.name}"}
 
     def remarks(self, record: Record[StageResult]) -> list[str]:
         if not isinstance(result := record.result, ModelResult):

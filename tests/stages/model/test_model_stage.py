@@ -284,6 +284,18 @@ def test_a_scorer_of_the_pool_runs_a_model_on_examples_that_are_no_rows(folder):
     assert len(read_lines(folder)) == 12
 
 
+def test_two_questions_of_the_same_scorer_are_two_steps(folder):
+    write(folder, rows_of(10))
+    for name in "ab":
+        (folder / f"{name}.txt").write_text(f"{name}: {{text}}")
+    score = [{"use": "ask_llm", "name": name, "question": str(folder / f"{name}.txt")} for name in "ab"]
+    fake = str(Path(__file__).parents[2] / "fake.py")
+    run(folder, plugins=[fake], model={"use": "fake", "model": "m"}, score=[*score, {**score[0], "name": "c"}])
+    steps = sorted(path.name for path in (folder / "run/model").iterdir())
+    assert len(steps) == 2
+    assert all(name.startswith("fake-answers_ask_llm_") for name in steps)
+
+
 def test_rows_without_a_response_and_truncated_rows_are_counted(folder):
     write(folder, [*rows_of(5), {"id": "e", "question": "q", "answer": "x" * 50}, {"id": "n", "text": "t"}])
     more = {"input": {**config(folder)["input"], "text": "{text}{answer}"}}
