@@ -198,13 +198,13 @@ def open_judge(
     spending : Spending
         Calls and tokens that the run has spent before.
     progress : Progress
-        Receives warnings, and the costs.
+        Receives the number of answered questions, warnings, and the costs.
     label : str
         Name of the step that asks.
     """
     cache, client = ReplyCache.load(run / FOLDER, progress.warn), Client(config, progress.warn)
     before, begun = Spending(spending.calls, spending.tokens), time.perf_counter()
-    judge = CachedJudge(config, cache, client, spending, lambda: None)
+    judge = CachedJudge(config, cache, client, spending, lambda: progress.advance(1))
     try:
         yield judge
     finally:

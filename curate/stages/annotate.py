@@ -105,12 +105,11 @@ def _work(
     context.progress.begin(f"annotating with {entry.name}", source.rows)
     progress = RowProgress(context.progress, source.rows)
     rng = rng_for(context.config.seed, f"annotate/{entry.name}")
-    with context.judge(entry) as judge, plugin_call(entry.spec, entry.name):
+    with context.judge(entry, source.rows) as judge, plugin_call(entry.spec, entry.name):
         examples = Examples(tuple(source.shards), read)
-        batch = AnnotationBatch(examples=examples, advance=progress.advance, judge=judge)
-        annotations: object = plugin.annotate(batch, rng)
+        advance = progress.advance if judge is None else _ignore  # the judge counts its questions
+        annotations: object = plugin.annotate(AnnotationBatch(examples=examples, advance=advance, judge=judge), rng)
     table = _to_table(entry, annotations, schema, source.rows)
-    progress.advance(1)
     counts, start = Counter[str](), 0
     for number, rows in enumerate(source.shards):
         facts = source.read(number, ("id", "source"))
@@ -125,6 +124,10 @@ def _work(
         result = AnnotateResult(measured=annotations.facts, warnings=annotations.warnings)
     sources = count_all_kept(dict(sorted(counts.items())))
     return Outcome(sources=sources, shards=len(source.shards), result=result)
+
+
+def _ignore(share: float) -> None:
+    """Ignore the progress of an annotator."""
 
 
 def _to_table(entry: AnnotateEntry, annotations: object, schema: pa.Schema, rows: int) -> pa.Table:

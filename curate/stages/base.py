@@ -33,6 +33,7 @@ from curate.store.manifest import EntryAccount, Record, StageResult, State
 
 if TYPE_CHECKING:
     from curate.config.model import RunConfig
+    from curate.plugins.interfaces import JudgedPlugin
     from curate.plugins.registry import PluginSpec
     from curate.pool.view import PoolView
     from curate.progress import Progress
@@ -126,11 +127,25 @@ class Context:
         return Path(tempfile.gettempdir()) if paths.is_object(self.folder) else self.folder / SCRATCH
 
     @contextmanager
-    def judge(self, entry: Entry) -> Iterator[CachedJudge | None]:
-        """Open the judge for an entry; None if its plugin does not ask one, or there is none."""
+    def judge(self, entry: Entry, rows: int, budget: int | None = None) -> Iterator[CachedJudge | None]:
+        """Open the judge for an entry; None if its plugin does not ask one, or there is none.
+
+        Progress is then reported in questions.
+
+        Parameters
+        ----------
+        entry : Entry
+            Entry of the plugin.
+        rows : int
+            Number of rows that reach it.
+        budget : int, optional
+            Number of rows that a selector keeps.
+        """
         if self.config.judge is None or not entry.spec.plugin().traits.reads_judge:
             yield None
             return
+        plugin: JudgedPlugin = entry.spec.build()
+        self.progress.begin(f"asking the judge for {entry.name}", plugin.count_questions(rows, budget), "questions")
         with open_judge(self.config.judge, self.folder, self.spending, self.progress, entry.name) as judge:
             yield judge
 

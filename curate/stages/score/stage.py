@@ -242,14 +242,15 @@ def _work(
     else:
         context.progress.begin(f"scoring {entry.name}", len(pool))
         rows = RowProgress(context.progress, len(pool))
-        with context.judge(entry) as judge:
+        with context.judge(entry, len(pool)) as judge:
             scores = _score_pool(context, job, judge, _read_retrievals(context, pool, entry), rows.advance)
         _write_all(tasks, scores.values)
         result = replace(result, warnings=scores.warnings, measured={**result.measured, **scores.facts})
         if scores.facts:
             facts = ", ".join(f"{name} {value:,.4g}" for name, value in scores.facts.items())
             context.progress.note(f"score {entry.name}: {facts}")
-        rows.advance(1)
+        if not traits.reads_judge:
+            rows.advance(1)
     return Outcome(sources=count_all_kept(pool.source_counts()), shards=len(tasks), peak_memory=peak, result=result)
 
 

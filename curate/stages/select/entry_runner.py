@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,7 +102,11 @@ class EntryRunner:
         if tasks == "shards":
             measured, peak = measure_rows(context, pool, before, entry, folder, self.fingerprint)
         context.progress.begin(f"selecting with {entry.name}", len(before))
-        with context.judge(entry) as judge, one_blas_thread():
+        budget = (
+            None if entry.budget is None else replace(entry.budget, at_most=True).resolve_rows(len(before), entry.name)
+        )
+        with context.judge(entry, len(before), budget) as judge, one_blas_thread():
             selection = choose(pool, before, entry, context.config.seed, incumbents, published, measured, judge)
-        context.progress.advance(len(before))
+        if judge is None:
+            context.progress.advance(len(before))
         return selection, peak
