@@ -38,6 +38,7 @@ from curate.executors.serial import Serial
 from curate.stages.ingest import stage
 from curate.store import diff, explain, lock, npy, parquet_io, versions
 from curate.store.relabel import relabel
+from tests.judge.scripted_server import serve
 
 pytestmark = pytest.mark.xdist_group("object stores")  # one server
 
@@ -156,6 +157,26 @@ def test_a_proxy_beyond_the_memory_limit_trains_in_a_store(pool, settings, bucke
     curate.run(settings(**sections))
     curate.run(settings(**sections, run=f"{bucket.url}/run"))
     assert bucket.export("run") == exported()
+
+
+def test_models_annotators_and_replies_of_a_judge_are_kept_in_a_store(pool, settings, bucket):
+    with serve(lambda *_: "Grade: 3") as server:
+        sections = {
+            "plugins": [str(Path(__file__).parents[1] / "fake.py")],
+            "annotate": [{"use": "fake"}],
+            "model": {"use": "fake", "model": "m"},
+            "judge": {"base_url": server.url, "model": "m"},
+            "score": [{"use": "loss"}, {"use": "llm_judge"}],
+        }
+        curate.run(settings(**sections))
+        asked = len(server.requests)
+        curate.run(settings(**sections, run=f"{bucket.url}/run"))
+        assert bucket.export("run") == exported()
+        assert len(server.requests) == 2 * asked > 0
+        changed = sections | {"score": [{"use": "llm_judge", "name": "again"}, {"use": "loss"}]}
+        curate.run(settings(**changed, run=f"{bucket.url}/run"))
+        assert len(server.requests) == 2 * asked
+    assert any(key.startswith("run/judge/part-") for key in bucket.names("run/"))
 
 
 def test_a_run_in_a_store_exports_the_same_bytes_as_a_local_one(pool, settings, bucket):
