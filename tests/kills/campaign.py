@@ -317,6 +317,7 @@ def _timeless(value: Any) -> Any:
             "inode",
             "published",
             "encoded",
+            "computed",
             "checksum",
             "seals",
         )
