@@ -68,6 +68,9 @@ def extend_ratings(x: Matrix, rows: Rows, ratings: Numbers, rng: np.random.Gener
         message = f"only {len(rows)} rows have a {kind}, and a regression needs {MIN_RATED}, so all rows get the mean"
         mean = float(ratings.mean()) if len(ratings) else np.nan
         return Extension(np.full(len(x), mean, np.float32), {"rated": float(len(rows))}, (message,))
+    if np.ptp(ratings) == 0:
+        message = f"all {len(rows):,} rows have the same {kind}, so nothing can be learned from it"
+        return Extension(np.full(len(x), ratings[0], np.float32), {"rated": float(len(rows))}, (message,))
     sample = x[rows]
     rounded = sample.astype(np.float16).astype(np.float32)  # so that storage in half precision gives the same folds
     folds = assign_vector_folds(rounded, _FOLDS, rng)

@@ -151,7 +151,18 @@ def test_grades_are_found(reply, grade):
 
 
 @pytest.mark.parametrize(
-    "reply", ["", "good", "Grade: 0", "Grade: 6", "Grade: 3.5", "Grade: -1", "between 2 and 4", "Grade: five"]
+    "reply",
+    [
+        "",
+        "good",
+        "Grade: 0",
+        "Grade: 6",
+        "Grade: 3.5",
+        "Grade: -1",
+        "between 2 and 4",
+        "Grade: five",
+        "Grade: 1, or Grade: 2",
+    ],
 )
 def test_other_replies_have_no_grade(reply):
     with pytest.raises(UnparsableReplyError):
@@ -159,13 +170,23 @@ def test_other_replies_have_no_grade(reply):
 
 
 @pytest.mark.parametrize(
-    ("reply", "choice"), [("Better: A", 1), ("x\nbetter: b.", 0), ("Better: TIE", 0.5), ("[B]", 0), ("A", 1)]
+    ("reply", "choice"),
+    [
+        ("Better: A", 1),
+        ("First Better: B?\nBetter: A", 1),
+        ("x\nbetter: b.", 0),
+        ("Better: TIE", 0.5),
+        ("[B]", 0),
+        ("A", 1),
+    ],
 )
 def test_choices_are_found(reply, choice):
     assert parse_choice(reply) == choice
 
 
-@pytest.mark.parametrize("reply", ["", "Both are good", "Text A is about birds", "Better: C"])
+@pytest.mark.parametrize(
+    "reply", ["", "Both are good", "Better: A, or Better: B", "Text A is about birds", "Better: C"]
+)
 def test_other_replies_have_no_choice(reply):
     with pytest.raises(UnparsableReplyError):
         parse_choice(reply)

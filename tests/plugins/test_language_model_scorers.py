@@ -166,6 +166,12 @@ def test_ratings_of_a_sample_are_extended_and_their_quality_is_reported():
     assert "hardly better than their mean" in useless.warnings[0]
 
 
+def test_equal_ratings_are_kept_and_said_to_teach_nothing():
+    extended = extend_ratings(unit(50), np.arange(30), np.full(30, 2.0), RNG, "grade")
+    assert extended.values.tolist() == [2] * 50
+    assert extended.warnings == ("all 30 rows have the same grade, so nothing can be learned from it",)
+
+
 @pytest.mark.parametrize("rated", [0, 1, MIN_RATED - 1])
 def test_too_few_ratings_give_all_rows_the_mean(rated):
     extended = extend_ratings(unit(50), np.arange(rated), np.arange(rated) + 1.0, np.random.default_rng(0), "rating")

@@ -60,10 +60,10 @@ def parse_grade(reply: str, grades: int) -> int:
     >>> parse_grade("It has 2 errors. Grade: 4/5", 5), parse_grade("3", 5)
     (4, 3)
     """
-    named = re.findall(r"grade[\s:=*\[(]*(-?\d+(?:\.\d+)?)", reply, re.IGNORECASE)
-    numbers = named or re.findall(r"-?\d+(?:\.\d+)?", re.sub(r"/\s*\d+", "", reply))
-    if not numbers or (not named and len(set(numbers)) > 1):
-        raise UnparsableReplyError("it has no grade" if not numbers else "it has several numbers, and no line Grade: N")
+    numbers = _last_matches(r"grade[\s:=*\[(]*(-?\d+(?:\.\d+)?)", reply)
+    numbers = numbers or re.findall(r"-?\d+(?:\.\d+)?", re.sub(r"/\s*\d+", "", reply))
+    if len(set(numbers)) != 1:
+        raise UnparsableReplyError("it has several grades" if numbers else "it has no grade")
     grade = float(numbers[-1])
     if grade != int(grade) or not 1 <= grade <= grades:
         raise UnparsableReplyError(f"the grade {numbers[-1]} is no integer from 1 to {grades}")
@@ -83,11 +83,17 @@ def parse_choice(reply: str) -> float:
     >>> parse_choice("A is short. Better: B"), parse_choice("[A]"), parse_choice("better: **Tie**")
     (0.0, 1.0, 0.5)
     """
-    named = re.findall(r"better\W*(A|B|tie)\b", reply, re.IGNORECASE)
-    choices = named or re.findall(r"(?:^|\[)\s*(A|B|tie)\s*(?:$|\]|\.)", reply.strip(), re.IGNORECASE)
-    if not choices:
-        raise UnparsableReplyError("it has no line Better: A, B or tie")
+    choices = _last_matches(r"better\W*(A|B|tie)\b", reply)
+    choices = choices or re.findall(r"(?:^|\[)\s*(A|B|tie)\s*(?:$|\]|\.)", reply.strip(), re.IGNORECASE)
+    if len({choice.lower() for choice in choices}) != 1:
+        raise UnparsableReplyError("it names several choices" if choices else "it has no line Better: A, B or tie")
     return {"a": 1.0, "b": 0.0, "tie": 0.5}[choices[-1].lower()]
+
+
+def _last_matches(pattern: str, reply: str) -> list[str]:
+    """Return the matches of a pattern in the last line that has any; reasons before it may have others."""
+    lines = [re.findall(pattern, line, re.IGNORECASE) for line in reply.splitlines()]
+    return next((matches for matches in reversed(lines) if matches), [])
 
 
 @scorer(
@@ -209,7 +215,8 @@ class LLMJudge:
             facts["first_preferred"] = preferred
             facts["outcomes_that_depend_on_the_order"] = float(((wins_first > 0.5) == (wins_second > 0.5)).mean())
             if abs(preferred - 0.5) > 0.2:
-                warnings.append(f"the judge prefers the first text in {preferred:.0%} of the comparisons")
+                position, share = ("first", preferred) if preferred > 0.5 else ("second", 1 - preferred)
+                warnings.append(f"the judge prefers the {position} text in {share:.0%} of the comparisons")
         values: Vector = extended.values
         return Scores(values, warnings=tuple(warnings), facts=facts)
 

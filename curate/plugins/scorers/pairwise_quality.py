@@ -101,7 +101,8 @@ class PairwiseQuality:
         bias = float((wins_first + wins_second).mean() / 2) if len(first) else 0.5
         warnings = list(extended.warnings)
         if abs(bias - 0.5) > _BIASED:
-            warnings.append(f"the model prefers the first text in {bias:.0%} of the comparisons, whatever it is")
+            position, share = ("first", bias) if bias > 0.5 else ("second", 1 - bias)
+            warnings.append(f"the model prefers the {position} text in {share:.0%} of the comparisons, whatever it is")
         facts = {**extended.facts, "comparisons": float(len(examples)), "first_preferred": bias}
         values: Vector = extended.values
         return Scores(values, warnings=tuple(warnings), facts=facts)
