@@ -62,8 +62,11 @@ NEEDS = {
 }
 """Fields without which a plugin cannot be used, on this pool."""
 
+FAKE = str(Path(__file__).parents[1] / "fake.py")
+"""Plugins for which no model is needed."""
+
 LEFT_OUT = ("embedder sentence_transformers", "embedder column", "proxy recorded")
-"""Plugins that need a model, vectors or a log; the latter two have no numbers."""
+"""Plugins that need a model, vectors or a log; the latter two have no numbers. So are those that ask a judge."""
 
 
 def largest(field: Field) -> int | float | None:
@@ -113,10 +116,14 @@ def cases() -> Iterator[tuple[str, dict[str, Any], bool]]:  # noqa: PLR0912 - on
     ):
         for use in registry.names(kind):  # type: ignore[arg-type]
             record = registry.get(kind, use)  # type: ignore[arg-type]
-            if f"{kind} {use}" in LEFT_OUT:
+            if f"{kind} {use}" in LEFT_OUT or "judge" in record.traits.reads:
                 continue
             for name, number in [("", 0), *_numeric(record.cls)]:
                 data = json.loads(json.dumps(CONFIG))
+                if "model" in record.traits.reads:
+                    data |= {"plugins": [FAKE], "model": {"use": "fake", "model": "m"}}
+                if "target" in record.traits.reads:
+                    data["target"] = {"files": "good.jsonl"}
                 entry = {"use": use, **record.traits.example, **NEEDS.get(use, {}), **({name: number} if name else {})}
                 if kind == "selector" and record.traits.budgeted:
                     entry["keep"] = 20
