@@ -31,7 +31,7 @@ Chosen examples:
 Candidates:
 {candidates}
 
-Reply with the label of the best candidate in brackets on the first line, and your reason on the next."""
+Reply with the label of the best candidate in brackets, and nothing else."""
 
 Choose = Callable[[Sequence[tuple[Rows, Rows]]], Sequence[int | None]]
 """Function of several rounds, each with the shown chosen rows (a,) and the candidates (b,), which returns the position
@@ -103,7 +103,8 @@ def add_one_in(
     that always prefers one position chooses uniformly at random.
 
     Deviations from the authors' code: a choice without an answer is drawn again at most ten times, not for ever; labels
-    go beyond 26 candidates; chains take turns, so their number changes the result, but not their speed.
+    go beyond 26 candidates; the judge gives no reason after the label, which cannot change it and costs most of the
+    tokens; chains take turns, so their number changes the result, but not their speed.
     """
     parts = [np.sort(part) for part in np.array_split(rng.permutation(n), max(1, min(n_chains, n)))]
     shares = [len(part) for part in np.array_split(np.arange(budget), len(parts))]
@@ -236,7 +237,7 @@ class AddOneIn:
             return re.sub(r"\{(chosen|candidates)\}", lambda match: parts[match[1]], instruction)
 
         def choose(rounds: Sequence[tuple[Rows, Rows]]) -> Sequence[int | None]:
-            questions = [Question(messages=(Turn("user", fill(*one)),), max_tokens=200) for one in rounds]
+            questions = [Question(messages=(Turn("user", fill(*one)),), max_tokens=16) for one in rounds]
             sizes = [len(candidates) for _, candidates in rounds]
             answers = judge.ask(questions, partial(parse_label, candidates=max(sizes)))
             values = [answer.value for answer in answers]
