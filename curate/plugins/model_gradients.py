@@ -215,7 +215,8 @@ def project_gradients(
     Cost: without Adam, a forward pass and a backward pass with respect to the activations of a batch of rows. With the
     inputs x_t of a layer and the gradients δ_t at its outputs, the projection U (Σ_t δ_t x_tᵀ) Vᵀ is the sum of
     (U δ_t)(V x_t)ᵀ, so no gradient of a weight is ever formed. With Adam, whose direction is not linear in the
-    gradient, each row needs a backward pass with respect to all weights, and memory for their gradients.
+    gradient, each row needs a backward pass with respect to all weights, and memory for their gradients. Memory for the
+    logits of a batch: about 20 bytes for each token of the vocabulary and of the responses, in each thread.
 
     References
     ----------
