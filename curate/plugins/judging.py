@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,38 @@ class Answer(Generic[Value]):
 
 class UnparsableReplyError(ValueError):
     """Reply that does not contain an answer; the message is the reason."""
+
+
+def parse_names(reply: str, most: int, max_words: int) -> tuple[str, ...]:
+    r"""Return the names in a reply, one from each line, in lower case, without bullets, explanations and repetitions.
+
+    Parameters
+    ----------
+    reply : str
+        Reply of the judge.
+    most : int
+        Maximum number of names; further ones are left out.
+    max_words : int
+        Maximum number of words of a name.
+
+    Raises
+    ------
+    UnparsableReplyError
+        There is no name, or a line is no short name.
+
+    Examples
+    --------
+    >>> parse_names("1. Long Division (3)\n- tone: how it sounds\n* 'tone'", 5, 4)
+    ('long division', 'tone')
+    """
+    lines = [re.sub(r"^\s*(?:[-*•]|\d+[.)])\s*", "", line) for line in reply.splitlines()]
+    lines = [re.sub(r"\s*[(:].*$", "", line).strip(" \t*_.,;\"'`") for line in lines]
+    names = list(dict.fromkeys(" ".join(line.lower().split()) for line in lines if re.search(r"[^\W\d_]", line)))
+    if not names:
+        raise UnparsableReplyError("it has no name")
+    if long := [name for name in names if len(name.split()) > max_words]:
+        raise UnparsableReplyError(f"a line is no short name: {long[0][:60]!r}")
+    return tuple(names[:most])
 
 
 def summarize_errors(answers: Sequence[Answer[Value]], what: str) -> tuple[str, ...]:

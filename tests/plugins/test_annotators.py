@@ -13,10 +13,10 @@ from curate.errors import DataError
 from curate.kernels.text.name_clusters import merge_names
 from curate.plugins import registry
 from curate.plugins.annotators.s3ft import S3FT, agrees, final_number
-from curate.plugins.annotators.skills import Skills, parse_skills
-from curate.plugins.annotators.ssd_llm import SSDLLM, Discovery, parse_names, parse_reason, parse_value
+from curate.plugins.annotators.skills import Skills
+from curate.plugins.annotators.ssd_llm import SSDLLM, Discovery, parse_reason, parse_value
 from curate.plugins.batches import AnnotationBatch
-from curate.plugins.judging import UnparsableReplyError
+from curate.plugins.judging import UnparsableReplyError, parse_names
 from curate.plugins.language_models import Example, Examples, Turn
 from tests.fake_models import ScriptedJudge, reply_by_content
 
@@ -175,13 +175,13 @@ def test_a_dimension_needs_more_than_a_fifth_of_the_rounds():
 
 
 def test_replies_of_lists_values_and_reasons():
-    assert parse_names("- Topic: what it is about\n2) Tone (5)\n* topic", 5) == ("topic", "tone")
+    assert parse_names("- Topic: what it is about\n2) Tone (5)\n* topic", 5, 4) == ("topic", "tone")
     assert parse_value(" **Cat.**\nbecause", ("cat",)) == "cat"
     assert parse_value("Fox", ("cat",), is_open=True) == "fox"
     assert parse_reason("redundant: Pet animal.") == ("redundant", "pet animal")
     for reply, function in [
-        ("", lambda text: parse_names(text, 5)),
-        ("this is a sentence with many words", lambda text: parse_names(text, 5)),
+        ("", lambda text: parse_names(text, 5, 4)),
+        ("this is a sentence with many words", lambda text: parse_names(text, 5, 4)),
         ("fox", lambda text: parse_value(text, ("cat",))),
         ("missing:", parse_reason),
         ("dunno", parse_reason),
@@ -220,11 +220,11 @@ def test_only_a_sample_gets_skills_and_long_rows_are_shortened():
 
 
 def test_replies_of_skills():
-    assert parse_skills("* Reading\n\n• reading \n3. 'long division'", 5) == ("reading", "long division")
-    assert parse_skills("a\nb\nc", 2) == ("a", "b")
+    assert parse_names("* Reading\n\n• reading \n3. 'long division'", 5, 10) == ("reading", "long division")
+    assert parse_names("a\nb\nc", 2, 10) == ("a", "b")
     for reply in ("", "\n-\n", "One needs to be able to read and to write and to count"):
         with pytest.raises(UnparsableReplyError):
-            parse_skills(reply, 5)
+            parse_names(reply, 5, 10)
 
 
 def test_names_are_merged_into_the_most_frequent_similar_one():

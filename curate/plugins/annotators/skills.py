@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 from curate.kernels.text.name_clusters import merge_names
 from curate.plugins.batches import AnnotationBatch, require
 from curate.plugins.interfaces import ContentPath, annotator
-from curate.plugins.judging import Question, UnparsableReplyError, summarize_errors
+from curate.plugins.judging import Question, parse_names, summarize_errors
 from curate.plugins.language_models import Example, Turn
 from curate.plugins.questions import fill_question, read_question
 from curate.plugins.results import Annotations
@@ -29,28 +28,6 @@ Text:
 {text}"""
 
 _MAX_WORDS = 10
-
-
-def parse_skills(reply: str, max_skills: int) -> tuple[str, ...]:
-    r"""Return the skills in a reply, one from each line, in lower case, without bullets and repetitions.
-
-    Raises
-    ------
-    UnparsableReplyError
-        There is no skill, or a line is no short phrase.
-
-    Examples
-    --------
-    >>> parse_skills("1. Solving Linear Equations\n- unit conversion.", 5)
-    ('solving linear equations', 'unit conversion')
-    """
-    lines = [re.sub(r"^\s*(?:[-*•]|\d+[.)])\s*", "", line).strip(" \t*_.,;:\"'`") for line in reply.splitlines()]
-    skills = list(dict.fromkeys(" ".join(line.lower().split()) for line in lines if re.search(r"[^\W\d_]", line)))
-    if not skills:
-        raise UnparsableReplyError("it names no skill")
-    if long := [skill for skill in skills if len(skill.split()) > _MAX_WORDS]:
-        raise UnparsableReplyError(f"a line is no short phrase: {long[0][:60]!r}")
-    return tuple(skills[:max_skills])
 
 
 @annotator(version=1, reads={"text", "judge"}, cost="one call of the judge for each row")
@@ -105,7 +82,7 @@ class Skills:
             questions = [
                 Question(messages=(Turn("user", fill_question(question, one)),), max_tokens=120) for one in shown
             ]
-            answers = judge.ask(questions, partial(parse_skills, max_skills=self.max_skills))
+            answers = judge.ask(questions, partial(parse_names, most=self.max_skills, max_words=_MAX_WORDS))
             errors += answers
             values = iter(answers)
             found += [next(values).value if wanted else None for wanted in mask]

@@ -16,7 +16,7 @@ from annotated_types import Ge, Le, MinLen
 from curate.errors import DataError
 from curate.plugins.batches import AnnotationBatch, require
 from curate.plugins.interfaces import annotator
-from curate.plugins.judging import Answer, Judge, Question, UnparsableReplyError, summarize_errors
+from curate.plugins.judging import Answer, Judge, Question, UnparsableReplyError, parse_names, summarize_errors
 from curate.plugins.language_models import Example, Turn
 from curate.plugins.results import Annotations
 
@@ -77,29 +77,6 @@ _VALIDATE = """Is "{name}" a sensible value of the dimension "{dimension}", next
 {names}
 
 Reply with one word: yes or no."""
-
-
-def parse_names(reply: str, most: int) -> tuple[str, ...]:
-    r"""Return the names in a reply, one from each line, in lower case, without bullets, counts and repetitions.
-
-    Raises
-    ------
-    UnparsableReplyError
-        There is no name, or a line is no short phrase.
-
-    Examples
-    --------
-    >>> parse_names("1. Topic (3)\n- tone\n", 5)
-    ('topic', 'tone')
-    """
-    lines = [re.sub(r"^\s*(?:[-*•]|\d+[.)])\s*", "", line) for line in reply.splitlines()]
-    lines = [re.sub(r"\s*[(:].*$", "", line).strip(" \t*_.,;\"'`") for line in lines]
-    names = list(dict.fromkeys(" ".join(line.lower().split()) for line in lines if line))
-    if not names:
-        raise UnparsableReplyError("it has no name")
-    if long := [name for name in names if len(name.split()) > _MAX_WORDS]:
-        raise UnparsableReplyError(f"a line is no short name: {long[0][:60]!r}")
-    return tuple(names[:most])
 
 
 def parse_value(reply: str, names: Sequence[str], *, is_open: bool = False) -> str:
@@ -163,7 +140,7 @@ class Discovery:
             The judge proposes none.
         """
         prompts = [_PROPOSE.format(texts=texts, count=_PROPOSED) for texts in self._samples(self.rounds)]
-        proposals = self._ask(prompts, partial(parse_names, most=_PROPOSED))
+        proposals = self._ask(prompts, partial(parse_names, most=_PROPOSED, max_words=_MAX_WORDS))
         counts = Counter(name for answer in proposals for name in answer.value or ())
         frequent = {name: count for name, count in counts.items() if count > int(self.rounds * 0.2)}
         if not frequent:
@@ -174,7 +151,7 @@ class Discovery:
         """Return the attributes of a dimension, merged by the judge."""
         samples = self._samples(self.attribute_rounds)
         prompts = [_ATTRIBUTES.format(texts=texts, dimension=dimension) for texts in samples]
-        proposals = self._ask(prompts, partial(parse_names, most=10))
+        proposals = self._ask(prompts, partial(parse_names, most=10, max_words=_MAX_WORDS))
         counts = Counter(name for answer in proposals for name in answer.value or ())
         if not counts:
             return []
@@ -218,7 +195,7 @@ class Discovery:
         listed = "\n".join(f"{name} ({counts[name]})" for name in order)
         most = len(order) if number is None else number
         prompt = _SUMMARIZE.format(what=what, names=listed, limit=limit)
-        (answer,) = self._ask([prompt], partial(parse_names, most=most))
+        (answer,) = self._ask([prompt], partial(parse_names, most=most, max_words=_MAX_WORDS))
         return list(answer.value or order[:most])
 
     def _samples(self, rounds: int) -> list[str]:
