@@ -207,7 +207,7 @@ def _check_plugins(findings: Findings) -> None:
 
 
 def _check_judge(findings: Findings) -> None:
-    """Add an error for a judge that cannot be asked, and notes about it, if a plugin asks it."""
+    """Add an error for a judge that cannot answer, and notes about it, if a plugin needs it."""
     config = findings.config
     if config.judge is None or not any(
         entry.spec.plugin().traits.reads_judge for _, _, entry in iterate_entries(config)
