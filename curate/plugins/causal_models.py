@@ -11,6 +11,7 @@ import textwrap
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,8 @@ _UNLIMITED = 1_000_000
 """Context length from which a tokenizer's limit means none."""
 
 _DEFAULT_CONTEXT = 2_048
+_TODAY = date(2024, 7, 26)
+"""Date for chat templates that contain the current one, so that results do not depend on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +170,9 @@ def render_prompt(loaded: LoadedModel, turns: Sequence[Turn]) -> str:
         return "".join(f"{turn.content}\n" for turn in turns)
     messages = [{"role": turn.role or "user", "content": turn.content} for turn in turns]
     try:
-        text: str = loaded.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        text: str = loaded.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, strftime_now=_TODAY.strftime
+        )
     except Exception as error:  # the template raises what its author chose
         roles = ", ".join(message["role"] for message in messages)
         message = f"the chat template of {loaded.name!r} does not accept the roles {roles}: {error}"
@@ -386,12 +391,13 @@ class ModelSource:
         return self.path.exists()
 
     def load_arguments(self) -> tuple[str, dict[str, Any]]:
-        """Return the arguments of ``from_pretrained``."""
+        """Return the arguments of ``from_pretrained``; by default, it would offer to run code of the model."""
+        options: dict[str, Any] = {"trust_remote_code": False}
         if self.is_gguf:
-            return str(self.path.parent), {"gguf_file": self.path.name}
+            return str(self.path.parent), {**options, "gguf_file": self.path.name}
         if self.is_local:
-            return str(self.path), {"local_files_only": True}
-        return self.name, {"local_files_only": self.commit() is not None}
+            return str(self.path), {**options, "local_files_only": True}
+        return self.name, {**options, "local_files_only": self.commit() is not None}
 
     def commit(self) -> str | None:
         """Return the commit of the model of the hub in the local cache; None if there is none."""
@@ -454,7 +460,7 @@ class ModelSource:
         try:
             if self.is_gguf and self.is_local:
                 return _count_gguf_parameters(str(self.path), self.path.stat().st_size)
-            files = sorted(self.path.glob("*.safetensors")) if self.path.is_dir() else []
+            files = sorted(self.path.glob("*model*.safetensors")) if self.path.is_dir() else []  # not consolidated.*
             base = self.base()
             others = 0 if base is None else base.count_parameters() or 0
             return sum(map(_count_safetensors_parameters, files)) + others if files else None
@@ -479,10 +485,11 @@ def check_memory(source: ModelSource, dtype: Dtype, device: str | None) -> None:
         The memory is too small.
     """
     parameters, free = source.count_parameters(), free_memory()
-    needed = (parameters or 0) * (4 if dtype == "float32" else 2)
+    needed = (parameters or 0) * ((4 if dtype == "float32" else 2) + (4 if source.is_gguf else 0))
     if free is not None and needed > free and runs_on_cpu(device):
+        conversion = " with a copy in float32 for the conversion" if source.is_gguf else ""
         message = (
-            f"the weights of {source.name!r} need {needed / 2**30:.1f} GiB in {dtype}, "
+            f"the weights of {source.name!r} need {needed / 2**30:.1f} GiB in {dtype}{conversion}, "
             f"and {free / 2**30:.1f} GiB of memory are free"
         )
         raise PluginError(message, hint="use a smaller model, or set dtype: bfloat16")
@@ -602,12 +609,29 @@ def _load(
             network = factory.from_pretrained(place, dtype=getattr(torch, dtype), **options)
         except Exception as error:
             raise _load_error(source, error) from error
+    if network.config.is_encoder_decoder:
+        message = f"the model {source.name!r} has an encoder and a decoder"
+        raise PluginError(message, hint="use a model with a decoder only, or with an encoder only")
     network.to(device or ("cpu" if runs_on_cpu(None) else "cuda")).eval().requires_grad_(False)
+    if causal and _reads_ahead(network):
+        message = f"the model {source.name!r} is no causal language model: it reads the tokens that it should predict"
+        raise PluginError(message, hint="use a causal language model, or the model encoder for hidden states")
     known, tokens = network.get_input_embeddings().weight.shape[0], len(tokenizer)
     if tokens > known:
         message = f"the tokenizer of {source.name!r} has {tokens:,} tokens, and the model {known:,}"
         raise PluginError(message, hint="use the tokenizer that belongs to the model")
     return network, tokenizer
+
+
+def _reads_ahead(network: PreTrainedModel) -> bool:
+    """Return whether the output at a token depends on the next tokens, as in a masked language model."""
+    import torch
+
+    ids = torch.tensor([[1] * 8, [1] + [2] * 7], device=network.device)
+    with torch.inference_mode():
+        first, second = network(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[:, 0].float()
+    noise = 4 * torch.finfo(network.dtype).eps * float(first.abs().max())
+    return not torch.allclose(first, second, rtol=0, atol=noise, equal_nan=True)
 
 
 def context_length(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None) -> int:
@@ -618,9 +642,13 @@ def context_length(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     PluginError
         ``max_tokens`` exceeds the context of the model.
     """
-    limit = getattr(network.config, "max_position_embeddings", None)
+    limit = getattr(network.config.get_text_config(), "max_position_embeddings", None)
     if not isinstance(limit, int):
         limit = tokenizer.model_max_length if tokenizer.model_max_length < _UNLIMITED else None
+    for name, module in network.named_modules():  # RoBERTa has no position for the padding and the tokens before it
+        if limit is not None and name.endswith("position_embeddings"):
+            padding = getattr(module, "padding_idx", None)
+            limit -= 0 if padding is None else padding + 1
     if max_tokens is not None and limit is not None and max_tokens > limit:
         raise PluginError(f"max_tokens is {max_tokens:,}, but the model reads at most {limit:,} tokens")
     return max_tokens or limit or _DEFAULT_CONTEXT
@@ -628,6 +656,9 @@ def context_length(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
 
 def _load_error(source: ModelSource, error: Exception) -> PluginError:
     """Return the error for a model that cannot be loaded, with a remedy."""
+    if "trust_remote_code" in str(error):
+        message = f"the model {source.name!r} comes with code, which is never run"
+        return PluginError(message, hint="use a model whose architecture is part of transformers")
     reason = f"{type(error).__name__}: {textwrap.shorten(str(error), 200)}"
     if source.is_local:
         hint = "it needs the files that save_pretrained of a model and of its tokenizer write, or use a .gguf file"

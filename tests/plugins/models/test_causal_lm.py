@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -341,6 +342,36 @@ def test_a_model_of_the_hub_that_is_not_in_the_cache_is_downloaded_unless_offlin
         CausalLM(model="org/name").check()
 
 
+def test_code_of_a_model_is_never_run_and_nobody_is_asked(tmp_path, monkeypatch):
+    import builtins
+
+    folder, ran, questions = save(tmp_path / "model"), tmp_path / "ran", []
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "code.py").write_text(f"open({str(ran)!r}, 'w')\nfrom transformers import LlamaConfig as Config\n")
+    monkeypatch.setattr(builtins, "input", lambda *_: questions.append("?") or "y")
+    with pytest.raises(PluginError, match="comes with code, which is never run"):
+        plugin(folder).load()
+    assert not ran.exists()
+    assert not questions
+
+
+def test_the_date_in_a_template_is_always_the_same(tmp_path):
+    folder = save(tmp_path, template="{{ strftime_now('%d %b %Y') }}:{{ messages[0].content }}")
+    assert causal_models.render_prompt(plugin(folder).load(), [Turn("user", "x")]) == "26 Jul 2024:x"
+
+
+def test_a_model_that_reads_the_tokens_that_it_predicts_is_refused(tmp_path):
+    from transformers import BertConfig, BertForMaskedLM
+
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    BertForMaskedLM(BertConfig(vocab_size=257, **sizes)).save_pretrained(tmp_path)
+    save_tokenizer(tmp_path, bos=True)
+    with pytest.raises(PluginError, match="it reads the tokens that it should predict"):
+        plugin(tmp_path).load()
+
+
 def test_damaged_weights_are_an_error(tiny, tmp_path):
     import shutil
 
@@ -358,8 +389,17 @@ def test_a_model_that_is_larger_than_the_free_memory_is_refused_before_it_is_loa
     with pytest.raises(PluginError, match="GiB of memory are free"):
         plugin(tiny).check()
     plugin(tiny, dtype="bfloat16").check()
+    monkeypatch.setattr(causal_models, "free_memory", lambda: 4 * parameters)
+    plugin(tiny).check()
     monkeypatch.setattr(causal_models, "free_memory", lambda: None)
     plugin(tiny).check()
+
+
+def test_weights_that_are_stored_twice_count_once(tmp_path):
+    folder = save(tmp_path)
+    parameters = ModelSource(str(folder)).count_parameters()
+    (folder / "consolidated.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    assert ModelSource(str(folder)).count_parameters() == parameters
 
 
 def test_the_revision_is_that_of_the_files_and_of_the_precision(tmp_path):
@@ -411,6 +451,16 @@ def test_a_real_model_knows_the_capital_and_that_prompts_help(smollm):
     assert (shown < alone).all()
     assert smollm.check() == []
     assert ModelSource(smollm.model).count_parameters() > 130_000_000
+
+
+def test_the_conversion_of_a_gguf_file_needs_memory_for_a_copy_in_float32(smollm, monkeypatch):
+    parameters, source = ModelSource(smollm.model).count_parameters(), ModelSource(smollm.model)
+    for bytes_per_parameter, dtype in ((6, "bfloat16"), (8, "float32")):
+        monkeypatch.setattr(causal_models, "free_memory", lambda size=bytes_per_parameter: size * parameters)
+        causal_models.check_memory(source, dtype, "cpu")
+        monkeypatch.setattr(causal_models, "free_memory", lambda size=bytes_per_parameter: size * parameters - 1)
+        with pytest.raises(PluginError, match="with a copy in float32 for the conversion"):
+            causal_models.check_memory(source, dtype, "cpu")
 
 
 def test_a_real_model_prefers_similar_texts(smollm):

@@ -52,3 +52,25 @@ def test_hidden_states_are_those_of_each_row_alone(tiny, pooling, batch_tokens):
 def test_an_encoder_has_no_losses(tiny):
     with pytest.raises(PluginError, match="an encoder computes no loss; use the model causal_lm"):
         Encoder(model=str(tiny)).run(EXAMPLES, LossRequest(), lambda _: None)
+
+
+def test_a_text_fills_the_positions_of_roberta_without_those_of_its_padding(tmp_path):
+    from transformers import RobertaConfig, RobertaModel
+
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    RobertaModel(RobertaConfig(vocab_size=257, max_position_embeddings=34, **sizes)).save_pretrained(tmp_path)
+    save_tokenizer(tmp_path, bos=True)
+    model = Encoder(model=str(tmp_path), dtype="float32")
+    assert model.load().context == 32
+    outputs = model.run([Example((), "w " * 40)], HiddenRequest(), lambda _: None)
+    assert outputs["tokens"].tolist() == [32]
+    assert np.isfinite(outputs["vector"]).all()
+
+
+def test_a_model_with_a_decoder_is_refused(tmp_path):
+    from transformers import T5Config, T5Model
+
+    T5Model(T5Config(vocab_size=257, d_model=16, d_ff=24, num_layers=2, num_heads=2, d_kv=8)).save_pretrained(tmp_path)
+    save_tokenizer(tmp_path, bos=True)
+    with pytest.raises(PluginError, match="has an encoder and a decoder"):
+        Encoder(model=str(tmp_path), dtype="float32").load()
