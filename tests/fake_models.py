@@ -33,7 +33,8 @@ def outputs_of(request: Request, rows: NDArray[np.intp]) -> Outputs:
             loss = (1.5 + np.sin(1.3 * rows) + 0.4 * request.with_prompt * np.cos(rows)).astype(np.float32)
             prompt = np.where(request.with_prompt, 3 + rows % 4, 0).astype(np.int32)
             spread = loss[:, None] * np.linspace(0.2, 2, 5, dtype=np.float32)
-            return {"loss": loss, "tokens": tokens, "prompt_tokens": prompt, **facts, "quantiles": spread}
+            spreads = {"quantiles": spread, "first_loss": np.where(prompt > 0, 1.2 * loss, np.float32(np.nan))}
+            return {"loss": loss, "tokens": tokens, "prompt_tokens": prompt, **facts, **spreads}
         case HiddenRequest():
             return {
                 "vector": np.sin((x + 1) * np.arange(1, WIDTH + 1) ** 1.1).astype(np.float32),

@@ -112,6 +112,17 @@ class LoadedModel:
         """Whether the network takes the positions of tokens, which padding on the left shifts."""
         return "position_ids" in inspect.signature(self.network.base_model.forward).parameters
 
+    @cached_property
+    def has_plain_head(self) -> bool:
+        """Whether logits are the head of the last hidden states, without a scale or a cap."""
+        import torch
+
+        head, ids = self.network.get_output_embeddings(), torch.tensor([[1, 2]], device=self.device)
+        with torch.inference_mode():
+            hidden = getattr(self.network.base_model(input_ids=ids), "last_hidden_state", None)
+            logits = self.network(input_ids=ids).logits
+            return head is not None and hidden is not None and torch.allclose(head(hidden), logits, equal_nan=True)
+
     @property
     def padding(self) -> int:
         """Token that fills batches; the model never reads it."""
@@ -130,18 +141,18 @@ class LoadedModel:
 def encode_examples(loaded: LoadedModel, examples: Sequence[Example], *, with_prompt: bool = True) -> list[Encoded]:
     """Return the tokens of examples.
 
-    The response has the same tokens with and without the prompt. A row that is longer than the context keeps the
-    beginning of its response, at least half of the context if the response is that long, and the end of its prompt.
+    The response has the same tokens with and without the prompt, also if it is truncated. A row that is longer than the
+    context keeps the beginning of its response, at least half of the context if the response is that long, and the end
+    of its prompt.
     """
     responses = _tokenize(loaded, [one.response for one in examples])
     prompts = [loaded.prefix] * len(examples)
-    if with_prompt:
-        rows = [number for number, one in enumerate(examples) if one.prompt]
-        rendered = [render_prompt(loaded, examples[row].prompt) for row in rows]
-        special = [_tokenize(loaded, rendered)] if loaded.chat else [_tokenize(loaded, rendered, prefix=loaded.prefix)]
-        for row, ids in zip(rows, special[0], strict=True):
-            prompts[row] = ids
-    return [_join(prompt, response, loaded.context) for prompt, response in zip(prompts, responses, strict=True)]
+    rows = [number for number, one in enumerate(examples) if one.prompt]
+    rendered = [render_prompt(loaded, examples[row].prompt) for row in rows]
+    for row, ids in zip(rows, _tokenize(loaded, rendered, () if loaded.chat else loaded.prefix), strict=True):
+        prompts[row] = ids
+    encoded = [_join(prompt, response, loaded.context) for prompt, response in zip(prompts, responses, strict=True)]
+    return encoded if with_prompt else [_drop_prompt(row, loaded.prefix, loaded.context) for row in encoded]
 
 
 def encode_texts(loaded: LoadedModel, examples: Sequence[Example]) -> list[Encoded]:
@@ -200,6 +211,12 @@ def _join(prompt: tuple[int, ...], response: tuple[int, ...], context: int) -> E
         room = context - len(response)
         prompt = prompt[len(prompt) - room :] if room < len(prompt) else prompt
     return Encoded((*prompt, *response), len(prompt), truncated)
+
+
+def _drop_prompt(row: Encoded, prefix: tuple[int, ...], context: int) -> Encoded:
+    """Return a row with the tokens that begin a text in place of its prompt."""
+    alone = _join(prefix, row.ids[row.first :], context)
+    return replace(alone, truncated=row.truncated or alone.truncated)
 
 
 # ---------------------------------------------------------------- batches

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
+import numpy as np
 from annotated_types import Ge, MinLen
 
 if TYPE_CHECKING:
-    from curate.kernels.types import AnyArray, Rows
+    from curate.kernels.types import AnyArray, Numbers, Rows
 
 Pooling = Literal["last", "mean", "weighted"]
 Parameters = Literal["all", "lora"]
@@ -78,12 +79,14 @@ class LossRequest:
     """Losses of the tokens of the response, in nats.
 
     The columns are ``loss`` (n,) float32, the mean over the predicted tokens; ``tokens``, ``prompt_tokens`` (n,) int32,
-    the number of predicted tokens and of tokens before them; ``truncated`` (n,) bool; and ``quantiles`` (n, 5) float32,
-    of the losses of the tokens at 10, 25, 50, 75 and 90 percent. Without a predicted token, losses are NaN.
+    the number of predicted tokens and of tokens before them; ``truncated`` (n,) bool; ``quantiles`` (n, 5) float32, of
+    the losses of the tokens at 10, 25, 50, 75 and 90 percent; and ``first_loss`` (n,) float32, the loss of the first
+    token of the response, NaN if no token is before it. Without a predicted token, losses are NaN.
     """
 
     with_prompt: bool = True
-    """Whether the model reads the prompt; without it, the loss is that of the response alone."""
+    """Whether the model reads the prompt; without it, the loss is that of the response alone, which is truncated where
+    it is with the prompt."""
 
     ability: Literal["loss"] = "loss"
 
@@ -129,7 +132,8 @@ class AnswerRequest:
     """Probabilities of the first token of some answers to a question about the row.
 
     The columns are ``log_probabilities`` (n, answers) float32, natural logarithms over the vocabulary, ``tokens`` (n,)
-    int32, and ``truncated`` (n,) bool. The question is the message of a user.
+    int32, and ``truncated`` (n,) bool. The question is the message of a user. Without a text for a place of the
+    question, the probabilities of a row are NaN.
     """
 
     label: str
@@ -202,6 +206,25 @@ Outputs: TypeAlias = "Mapping[str, AnyArray]"
 def take_rows(outputs: Outputs, rows: Rows) -> Outputs:
     """Return the outputs of some rows."""
     return {name: values[rows] for name, values in outputs.items()}
+
+
+def sum_same_losses(with_prompt: Outputs, alone: Outputs) -> tuple[Numbers, Numbers, Numbers]:
+    """Sum the losses of the tokens of each response that are predicted both with and without the prompt.
+
+    The first token of a response alone is predicted only by models with a token for the beginning of a text.
+
+    Parameters
+    ----------
+    with_prompt, alone : outputs of both kinds of ``LossRequest``, n rows
+
+    Returns
+    -------
+    (n,) float64 sum with the prompt, (n,) float64 sum without it, and (n,) number of tokens
+    """
+    both = [outputs["loss"].astype(np.float64) * outputs["tokens"] for outputs in (with_prompt, alone)]
+    extra = np.isnan(alone["first_loss"]) & ~np.isnan(with_prompt["first_loss"])
+    shared = both[0] - np.where(extra, with_prompt["first_loss"], 0)
+    return shared, both[1], with_prompt["tokens"] - extra
 
 
 @dataclass(frozen=True, slots=True)

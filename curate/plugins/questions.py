@@ -50,6 +50,23 @@ def read_text(path: str) -> str:
         raise PluginError(message, where=path, hint="set the path of a text file") from error
 
 
+def has_parts(question: str, example: Example) -> bool:
+    """Return whether a row has a text for each place of a question.
+
+    >>> has_parts("Rate {prompt}", Example((), "a text")), has_parts("Rate {text}", Example((), "a text"))
+    (False, True)
+    """
+    parts = _parts(example)
+    return all(text.strip() for place, text in parts.items() if f"{{{place}}}" in question)
+
+
+def _parts(example: Example) -> dict[str, str]:
+    """Return the texts for the places of a question."""
+    prompt = "\n".join(turn.content for turn in example.prompt)
+    text = "\n".join(filter(None, (prompt, example.response)))
+    return {"prompt": prompt, "response": example.response, "text": text}
+
+
 def fill_question(question: str, example: Example) -> str:
     """Return a question with the parts of a row; {text} is the prompt and the response.
 
@@ -58,10 +75,5 @@ def fill_question(question: str, example: Example) -> str:
     >>> fill_question("Rate: {text}", Example((), "a {prompt}"))
     'Rate: a {prompt}'
     """
-    prompt = "\n".join(turn.content for turn in example.prompt)
-    parts = {
-        "prompt": prompt,
-        "response": example.response,
-        "text": "\n".join(filter(None, (prompt, example.response))),
-    }
+    parts = _parts(example)
     return re.sub(r"\{(prompt|response|text)\}", lambda match: parts[match[1]], question)

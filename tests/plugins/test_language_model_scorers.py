@@ -26,12 +26,13 @@ from curate.plugins.scorers.pvi_lm import PVILM
 RNG = np.random.default_rng(0)
 
 
-def losses(values, tokens=10, prompt=5):
+def losses(values, tokens=10, prompt=5, first=1.0):
     n = len(values)
     return {
         "loss": np.float32(values),
         "tokens": np.full(n, tokens, np.int32),
         "prompt_tokens": np.full(n, prompt, np.int32),
+        "first_loss": np.full(n, first, np.float32),
     }
 
 
@@ -46,6 +47,20 @@ def test_ifd_is_the_ratio_of_the_losses_and_its_cut_is_at_one():
 
 def test_ifd_is_undefined_without_a_prompt():
     assert np.isnan(score(IFD(), losses([1.0], prompt=1), losses([1.0], prompt=1))).all()
+    alone = losses([1.0], prompt=1, first=np.nan)  # a model without a token for the beginning
+    assert np.isnan(score(IFD(), alone, alone)).all()
+
+
+@pytest.mark.parametrize("prompt", [1, 5])
+def test_ifd_and_pvi_leave_out_a_first_token_that_is_not_predicted_alone(prompt):
+    shown = losses([2.0], tokens=4, prompt=prompt, first=5.0)  # losses 5, 1, 1, 1
+    alone = losses([1.5], tokens=3, prompt=1, first=np.nan)
+    np.testing.assert_allclose(score(IFD(), shown, alone), [[3 / 4.5, 1]])
+    np.testing.assert_allclose(score(PVILM(), shown, alone), [1.5 / np.log(2)], rtol=1e-6)
+    nothing = losses([np.nan], tokens=0, prompt=1, first=np.nan)
+    only_first = losses([5.0], tokens=1, prompt=prompt, first=5.0)
+    assert np.isnan(score(IFD(), only_first, nothing)).all()
+    assert np.isnan(score(PVILM(), only_first, nothing)).all()
 
 
 def test_pvi_is_in_bits_over_the_response_and_may_use_two_models():
@@ -195,6 +210,28 @@ def test_pairwise_quality_ranks_by_the_comparisons_and_reports_a_bias(bias):
     assert np.corrcoef(scores.values, strengths)[0, 1] > 0.98
     assert scores.facts["comparisons"] == 200 * 8
     assert any("prefers the first text" in warning for warning in scores.warnings) == bool(bias)
+
+
+def test_texts_that_cannot_be_compared_do_not_change_the_strengths_of_others():
+    x = unit(300, 4)
+    strengths = 4 * x[:, 0]
+
+    def run(model, examples, request):
+        pairs = [(one.prompt[0].content, one.response) for one in examples]
+        margin = np.array([strengths[int(a)] - strengths[int(b)] if a and b else np.nan for a, b in pairs])
+        logs = -np.log1p(np.exp(np.stack([-margin, margin], axis=1)))
+        return {"log_probabilities": logs.astype(np.float32)}
+
+    texts = [str(number) if number % 10 else "" for number in range(300)]
+    scores = PairwiseQuality(sample_size=300, comparisons=8).score(
+        ScoreBatch(texts=texts, embeddings=x, run_model=run), np.random.default_rng(0)
+    )
+    assert np.corrcoef(scores.values, strengths)[0, 1] > 0.98
+    assert scores.facts["rated"] == 270
+    assert "of 1,200 pairs could not be compared" in scores.warnings[-1]
+    empty = ScoreBatch(texts=[""] * 300, embeddings=x, run_model=run)
+    nothing = PairwiseQuality(sample_size=300, comparisons=8).score(empty, np.random.default_rng(0))
+    assert np.isnan(nothing.values).all()
 
 
 # ---------------------------------------------------------------- questions

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, MinLen
 
 from curate.errors import PluginError
-from curate.kernels.types import Advance, Rows
+from curate.kernels.parallel import block_slices
+from curate.kernels.types import Advance, Numbers, Rows
 from curate.plugins.causal_models import (
     CPU_BATCH,
     GPU_BATCH,
@@ -43,13 +44,13 @@ from curate.plugins.language_models import (
 )
 from curate.plugins.model_files import RequestedDtype
 from curate.plugins.model_gradients import project_gradients
-from curate.plugins.questions import fill_question
-
-if TYPE_CHECKING:
-    pass
+from curate.plugins.questions import fill_question, has_parts
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Quantiles of the losses of the tokens of a row."""
+
+_LOGITS = 2**25
+"""Number of logits that are in memory at once."""
 
 
 def measure_losses(loaded: LoadedModel, rows: Sequence[Encoded], advance: Advance) -> Outputs:
@@ -57,28 +58,21 @@ def measure_losses(loaded: LoadedModel, rows: Sequence[Encoded], advance: Advanc
 
     Notes
     -----
-    The network computes logits at the positions of responses only; the logarithms are in float32.
+    Logits are computed at the positions of responses only, in blocks of positions; the logarithms are in float32. A
+    model that scales or caps its logits computes those of a batch at once.
     """
-    n = len(rows)
-    loss, quantiles = np.full(n, np.nan, np.float32), np.full((n, len(QUANTILES)), np.nan, np.float32)
+    n, is_plain = len(rows), loaded.has_plain_head
+    loss, first_loss = np.full((2, n), np.nan, np.float32)
+    quantiles = np.full((n, len(QUANTILES)), np.nan, np.float32)
 
     def run(model: LoadedModel, part: Rows) -> None:
-        import torch
-
         batch = [rows[row] for row in part.tolist()]
-        inputs = to_batch(model, batch)
-        count = max(row.predicted for row in batch)
-        with torch.inference_mode():
-            logits = compute_last_logits(model, inputs, count + 1)[:, :-1]
-            targets = inputs["input_ids"][:, -count:]
-            for number, row in enumerate(part.tolist()):
-                predicted = rows[row].predicted
-                scores = logits[number, count - predicted :].float()
-                losses = torch.nn.functional.cross_entropy(
-                    scores, targets[number, count - predicted :], reduction="none"
-                )
-                values = losses.double().cpu().numpy()
-                loss[row], quantiles[row] = values.mean(), np.quantile(values, QUANTILES)
+        losses = _token_losses(model, batch, is_plain=is_plain)
+        ends = np.cumsum([row.predicted for row in batch])
+        for row, values in zip(part.tolist(), np.split(losses, ends[:-1]), strict=True):
+            loss[row], quantiles[row] = values.mean(), np.quantile(values, QUANTILES)
+            if rows[row].first > 0:
+                first_loss[row] = values[0]
 
     run_batches(loaded, [len(row.ids) if row.predicted > 0 else 0 for row in rows], run, advance)
     return {
@@ -87,7 +81,31 @@ def measure_losses(loaded: LoadedModel, rows: Sequence[Encoded], advance: Advanc
         "prompt_tokens": np.array([len(row.ids) - max(0, row.predicted) for row in rows], np.int32),
         "truncated": np.array([row.truncated for row in rows], np.bool_),
         "quantiles": quantiles,
+        "first_loss": first_loss,
     }
+
+
+def _token_losses(model: LoadedModel, batch: Sequence[Encoded], *, is_plain: bool) -> Numbers:
+    """Return the losses of the predicted tokens of all rows of a batch, one row after another."""
+    import torch
+
+    inputs = to_batch(model, batch)
+    network, count = model.network, max(row.predicted for row in batch)
+    with torch.inference_mode():
+        if is_plain:
+            head = network.get_output_embeddings()
+            states = network.base_model(**inputs, use_cache=False).last_hidden_state
+        else:
+            head = torch.nn.Identity()
+            states = compute_last_logits(model, inputs, count + 1)
+        flat = torch.cat([states[number, -row.predicted - 1 : -1] for number, row in enumerate(batch)])
+        targets = torch.cat([inputs["input_ids"][number, -row.predicted :] for number, row in enumerate(batch)])
+        losses = [
+            torch.nn.functional.cross_entropy(head(flat[block]).float(), targets[block], reduction="none")
+            for block in block_slices(len(flat), max(1, _LOGITS // model.vocabulary))
+        ]
+        values: Numbers = torch.cat(losses).double().cpu().numpy()
+    return values
 
 
 def measure_answers(
@@ -100,8 +118,11 @@ def measure_answers(
     PluginError
         Two answers begin with the same token.
     """
-    first = _first_tokens(loaded, request.answers)
-    rows = [_encode_question(loaded, example, request.question) for example in examples]
+    first, unanswerable = _first_tokens(loaded, request.answers), Encoded((), 0, truncated=False)
+    rows = [
+        _encode_question(loaded, one, request.question) if has_parts(request.question, one) else unanswerable
+        for one in examples
+    ]
     values = np.full((len(rows), len(first)), np.nan, np.float32)
 
     def run(model: LoadedModel, part: Rows) -> None:
@@ -122,8 +143,11 @@ def measure_answers(
 
 
 def _first_tokens(loaded: LoadedModel, answers: Sequence[str]) -> tuple[int, ...]:
-    """Return the first token of each answer."""
+    """Return the first token of each answer, after a space that some tokenizers put before each."""
     tokens = [loaded.tokenizer(answer, add_special_tokens=False)["input_ids"] for answer in answers]
+    shortest = min(map(len, tokens))
+    if shortest > 1 and len({ids[0] for ids in tokens}) == 1 and not loaded.tokenizer.decode(tokens[0][:1]).strip():
+        tokens = [ids[1:] for ids in tokens]
     first = tuple(ids[0] if ids else -1 for ids in tokens)
     for number, token in enumerate(first):
         if token == -1 or token in first[:number]:
@@ -161,7 +185,7 @@ def _encode_question(loaded: LoadedModel, example: Example, question: str) -> En
 
 
 @model(
-    version=1,
+    version=2,
     abilities=("loss", "hidden", "answers", "gradients"),
     check=True,
     example={"model": "HuggingFaceTB/SmolLM2-135M-Instruct"},

@@ -40,7 +40,7 @@ class AskLLM:
 
     Use it with a capable instruction model; small models hardly understand the question. The probability is normalized
     over the two answers; in bfloat16 it has steps of about one percent. Texts that exceed the context are shortened at
-    their end.
+    their end; NaN for an empty text.
 
     The question is our own wording, not that of the paper; a file may contain another one.
 

@@ -85,7 +85,7 @@ class DeitaRating:
     DEITA has a model for each of the two ratings, which know only the questions that they were trained on: name the
     models, and put their questions into files. Any instruction model answers the default questions, which are our own
     wording. Differences: only the last turn of a chat is rated, with the messages before it as its prompt, while DEITA
-    adds up all turns; a row that cannot be rated is NaN, not 3.
+    adds up all turns; a row that cannot be rated, such as one without a prompt, is NaN, not 3.
 
     References
     ----------

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.kernels.types import Vector
+from curate.kernels.types import Numbers, Vector
 from curate.plugins.batches import ScoreBatch, require
 from curate.plugins.interfaces import OutputColumn, scorer
-from curate.plugins.language_models import LossRequest, ModelRequest
+from curate.plugins.language_models import LossRequest, ModelRequest, sum_same_losses
 
 
-def instruction_following_difficulty(conditional: Vector, unconditional: Vector) -> Vector:
-    """Compute the ratio of the mean loss of a response given its prompt to its mean loss alone.
+def instruction_following_difficulty(conditional: Numbers, unconditional: Numbers) -> Vector:
+    """Compute the ratio of the loss of a response given its prompt to its loss alone.
 
     Parameters
     ----------
-    conditional, unconditional : (n,) float32, mean losses in nats
+    conditional, unconditional : (n,) floats, means or sums over the same tokens
 
     Returns
     -------
@@ -25,7 +25,7 @@ def instruction_following_difficulty(conditional: Vector, unconditional: Vector)
 
     Examples
     --------
-    >>> instruction_following_difficulty(np.float32([1, 2, 1]), np.float32([2, 1, 0])).tolist()
+    >>> instruction_following_difficulty(np.array([1.0, 2.0, 1.0]), np.array([2.0, 1.0, 0.0])).tolist()
     [0.5, 2.0, nan]
     """
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -35,7 +35,7 @@ def instruction_following_difficulty(conditional: Vector, unconditional: Vector)
 
 
 @scorer(
-    version=1,
+    version=2,
     reads={"model"},
     columns=(
         OutputColumn(
@@ -56,9 +56,9 @@ class IFD:
     The column ``aligned`` is 1 below that published cut, and 0 otherwise: drop the rows with
     ``{use: where, drop: "score_ifd_aligned = 0 or score_ifd_aligned is null"}``, and keep the ``top_k`` of the rest.
 
-    Both losses are means over the same tokens; the first token counts only if the model predicts it, which it does
-    alone only after a token for the beginning of a text. NaN without a prompt or without such a token. Short responses
-    have noisy ratios.
+    Both losses are means over the same tokens, which leave out the first one if the model has no token for the
+    beginning of a text, after which it would predict it. A truncated response is truncated for both. NaN without a
+    prompt or without such a token. Short responses have noisy ratios.
 
     References
     ----------
@@ -73,7 +73,9 @@ class IFD:
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - interface
         with_prompt, alone = require(batch.outputs)
-        ratio = instruction_following_difficulty(with_prompt["loss"], alone["loss"])
-        ratio = np.where(with_prompt["prompt_tokens"] > alone["prompt_tokens"], ratio, np.float32(np.nan))
+        conditional, unconditional, tokens = sum_same_losses(with_prompt, alone)
+        ratio = instruction_following_difficulty(conditional, unconditional)
+        has_prompt = (with_prompt["prompt_tokens"] > alone["prompt_tokens"]) | (tokens < with_prompt["tokens"])
+        ratio = np.where(has_prompt & (tokens > 0), ratio, np.float32(np.nan))
         aligned = np.where(np.isnan(ratio), np.float32(np.nan), (ratio < 1).astype(np.float32))
         return np.stack([ratio, aligned], axis=1)

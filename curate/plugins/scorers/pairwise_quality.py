@@ -34,7 +34,7 @@ _BIASED = 0.2
 
 
 @scorer(
-    version=1,
+    version=2,
     reads={"model", "text", "embedding"},
     within="corpus",
     columns=(OutputColumn(higher_is_better=True, unit="log odds", higher_means="wins more comparisons"),),
@@ -96,13 +96,19 @@ class PairwiseQuality:
         request = AnswerRequest(label="pairs", question=question, answers=self.answers)
         logs = run(self.model, examples, request)["log_probabilities"] if examples else np.zeros((0, 2), np.float32)
         wins_first, wins_second = np.split(softmax(logs)[:, 0].astype(np.float64), 2)
+        known = np.isfinite(wins_first + wins_second)
+        failed = np.setdiff1d([first[~known], second[~known]], [first[known], second[known]])  # in no comparison
+        first, second, wins_first, wins_second = first[known], second[known], wins_first[known], wins_second[known]
         strengths = fit_bradley_terry(first, second, (wins_first + 1 - wins_second) / 2, len(rows))
-        extended = extend_ratings(x, rows, strengths, rng, "strength")
+        extended = extend_ratings(x, np.delete(rows, failed), np.delete(strengths, failed), rng, "strength")
         bias = float((wins_first + wins_second).mean() / 2) if len(first) else 0.5
         warnings = list(extended.warnings)
+        if not known.all():
+            share = f"{np.count_nonzero(~known):,} of {len(known):,} pairs"
+            warnings.append(f"{share} could not be compared, for example because a text is empty")
         if abs(bias - 0.5) > _BIASED:
             position, share = ("first", bias) if bias > 0.5 else ("second", 1 - bias)
             warnings.append(f"the model prefers the {position} text in {share:.0%} of the comparisons, whatever it is")
-        facts = {**extended.facts, "comparisons": float(len(examples)), "first_preferred": bias}
+        facts = {**extended.facts, "comparisons": 2.0 * len(first), "first_preferred": bias}
         values: Vector = extended.values
         return Scores(values, warnings=tuple(warnings), facts=facts)

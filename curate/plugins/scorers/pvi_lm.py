@@ -9,17 +9,11 @@ import numpy as np
 from curate.kernels.types import Vector
 from curate.plugins.batches import ScoreBatch, require
 from curate.plugins.interfaces import OutputColumn, scorer
-from curate.plugins.language_models import LossRequest, ModelRequest, Outputs
-
-
-def count_bits(outputs: Outputs) -> Vector:
-    """Return the code length of each response in bits, (n,) float32; NaN without a predicted token."""
-    bits: Vector = (outputs["loss"].astype(np.float64) * outputs["tokens"] / np.log(2)).astype(np.float32)
-    return bits
+from curate.plugins.language_models import LossRequest, ModelRequest, sum_same_losses
 
 
 @scorer(
-    version=1,
+    version=2,
     reads={"model"},
     columns=(OutputColumn(higher_is_better=True, unit="bits", higher_means="the prompt tells more of the response"),),
     cost="two passes of the models over each row",
@@ -33,7 +27,9 @@ class PVILM:
 
     The definition trains two models, one with and one without prompts: name the second one in ``null_model``. With one
     model for both, the value is that of a model that was not trained for the task. It is a sum over the response, so
-    long responses have larger values. NaN for a row whose response has no token that the models predict.
+    long responses have larger values; the first token counts only if the model predicts it without a prompt, after a
+    token for the beginning of a text. Two models need the same context and the same kind of tokenizer. NaN for a row
+    whose response has no token that the models predict.
 
     References
     ----------
@@ -52,4 +48,6 @@ class PVILM:
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - interface
         with_prompt, alone = require(batch.outputs)
-        return count_bits(alone) - count_bits(with_prompt)
+        conditional, unconditional, _ = sum_same_losses(with_prompt, alone)
+        bits: Vector = ((unconditional - conditional) / np.log(2)).astype(np.float32)
+        return bits

@@ -387,7 +387,7 @@ def _count(table: pa.Table, computed: int) -> _Done:
     """Count the tokens, the truncated rows, and the rows without an output."""
     undefined = np.zeros(len(table), np.bool_)
     for name, values in to_arrays(table.drop_columns(["id", "content_hash"])).items():
-        if values.dtype.kind == "f" and name != "quantiles":
+        if values.dtype.kind == "f" and name not in ("quantiles", "first_loss"):
             undefined |= np.isnan(values.reshape(len(table), -1)).any(axis=1)
     counted = {
         name: int(pc.sum(table[name]).as_py() or 0) for name in ("tokens", "truncated") if name in table.schema.names

@@ -15,6 +15,7 @@ from curate.kernels.parallel import THREADS_VARIABLE
 from curate.plugins import causal_models
 from curate.plugins.causal_models import Encoded, ModelSource, encode_examples, run_batches
 from curate.plugins.language_models import AnswerRequest, Example, HiddenRequest, LossRequest, Turn
+from curate.plugins.models import causal_lm
 from curate.plugins.models.causal_lm import QUANTILES, CausalLM
 from tests.tiny_language_model import needs_transformers, save, save_tokenizer
 
@@ -85,8 +86,13 @@ def test_losses_are_those_of_each_row_alone(model, with_prompt, request):
         if len(values):
             assert outputs["loss"][row] == pytest.approx(values.mean(), abs=1e-4)
             np.testing.assert_allclose(outputs["quantiles"][row], np.quantile(values, QUANTILES), atol=1e-4)
+            has_first = bool(EXAMPLES[row].prompt and with_prompt) or model == "with_bos"
+            assert outputs["first_loss"][row] == pytest.approx(
+                values[0] if has_first else np.nan, abs=1e-4, nan_ok=True
+            )
         else:
             assert np.isnan(outputs["loss"][row])
+            assert np.isnan(outputs["first_loss"][row])
             assert np.isnan(outputs["quantiles"][row]).all()
     assert outputs["loss"].dtype == np.float32
 
@@ -108,10 +114,32 @@ def test_batches_threads_and_the_order_of_rows_do_not_matter(tiny, request_, mon
             np.testing.assert_allclose(other[name], values, atol=1e-4)
 
 
-def test_the_response_has_the_same_tokens_with_and_without_the_prompt(tiny):
-    loaded = plugin(tiny).load()
-    shown, alone = (encode_examples(loaded, EXAMPLES[:4], with_prompt=on) for on in (True, False))
+@pytest.mark.parametrize("size", [1, 300, 2_000])
+def test_blocks_of_logits_do_not_change_losses(tiny, monkeypatch, size):
+    expected = plugin(tiny).run(EXAMPLES, LossRequest(), ignore)
+    monkeypatch.setattr(causal_lm, "_LOGITS", size)
+    shapes = []
+    network = plugin(tiny).load().network
+    hook = network.get_output_embeddings().register_forward_hook(lambda _m, _i, output: shapes.append(len(output)))
+    outputs = plugin(tiny).run(EXAMPLES, LossRequest(), ignore)
+    hook.remove()
+    assert len(shapes) > 2
+    for name, values in expected.items():
+        np.testing.assert_allclose(outputs[name], values, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["tiny", "with_bos"])
+def test_the_response_has_the_same_tokens_with_and_without_the_prompt(model, request):
+    loaded = plugin(request.getfixturevalue(model)).load()
+    shown, alone = (encode_examples(loaded, EXAMPLES, with_prompt=on) for on in (True, False))
     assert [one.ids[one.first :] for one in shown] == [one.ids[one.first :] for one in alone]
+    assert [one.truncated for one in shown] == [one.truncated for one in alone]
+    assert any(one.truncated for one in shown)
+
+
+def test_prompts_are_rendered_by_the_template(tiny):
+    loaded = plugin(tiny).load()
+    shown = encode_examples(loaded, EXAMPLES[:1])
     text = loaded.tokenizer.decode(shown[0].ids)
     assert text == "<user>What?</><assistant>This is it."
 
@@ -207,6 +235,35 @@ def test_answers_are_the_probabilities_of_the_next_token(tiny):
     assert not outputs["truncated"].any()
     with pytest.raises(PluginError, match="'yes' and 'yep' begin with the same token"):
         plugin(tiny).run(EXAMPLES, AnswerRequest(label="q", question="{text}", answers=("yes", "no", "yep")), ignore)
+
+
+def test_a_row_without_a_text_for_a_place_has_no_answer(tiny):
+    rows = [example("p", "r"), example("", "r"), example("p", " "), example("", "")]
+    known = {"{text}": [True, True, True, False], "{prompt}": [True, False, True, False]}
+    known["{response} {prompt}"] = [True, False, False, False]
+    for question, expected in known.items():
+        request = AnswerRequest(label="q", question=f"Rate {question}", answers=("1", "2"))
+        logs = plugin(tiny).run(rows, request, ignore)["log_probabilities"]
+        assert np.isfinite(logs).all(axis=1).tolist() == expected
+        assert np.isnan(logs).all(axis=1).tolist() == [not one for one in expected]
+
+
+def test_the_space_that_a_tokenizer_puts_before_each_answer_is_no_answer(tmp_path):
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {letter: number for number, letter in enumerate(["▁", *"123 yesno"])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    tokenizer.decoder = decoders.Metaspace()
+    folder = save(tmp_path, template=None)
+    (folder / "tokenizer.json").unlink()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+    loaded = plugin(folder).load()
+    assert loaded.tokenizer("1", add_special_tokens=False)["input_ids"] == [0, 1]
+    assert causal_lm._first_tokens(loaded, ("1", "2", "3")) == (1, 2, 3)
+    with pytest.raises(PluginError, match="'no' and 'nes' begin with the same token"):
+        causal_lm._first_tokens(loaded, ("no", "nes"))
 
 
 @pytest.mark.parametrize("long", [example("", "w " * 100), example("p " * 100, ""), example("p " * 60, "w " * 60)])

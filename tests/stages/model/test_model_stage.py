@@ -64,6 +64,7 @@ class Counting:
             "prompt_tokens": prompts.astype(np.int32),
             "truncated": truncated,
             "quantiles": np.repeat(loss[:, None], 5, axis=1),
+            "first_loss": np.where(shown > 0, loss, np.float32(np.nan)),
         }
 ''',
     "both_losses": '''
