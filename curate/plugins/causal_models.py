@@ -481,7 +481,7 @@ class ModelSource:
             base = self.base()
             others = 0 if base is None else base.count_parameters() or 0
             return sum(map(_count_safetensors_parameters, files)) + others if files else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError, struct.error) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, MemoryError, struct.error) as error:
             raise _load_error(self, error) from error
 
 
@@ -491,6 +491,20 @@ def check_packages(*, gguf: bool) -> None:
     for package in needed:
         if importlib.util.find_spec(package) is None:
             raise missing_extra_error(package, EXTRA, "a language model" + " in a GGUF file" * gguf)
+
+
+def check_device(device: str | None) -> None:
+    """Raise an error if there is no such device."""
+    if device is None or device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = textwrap.shorten(str(error), 200)
+        hint = "set device: cpu, or remove it for a GPU if torch finds one"
+        raise PluginError(f"cannot use the device {device!r}: {reason}", hint=hint) from error
 
 
 def check_memory(source: ModelSource, dtype: Dtype, device: str | None) -> None:
@@ -515,6 +529,7 @@ def check_memory(source: ModelSource, dtype: Dtype, device: str | None) -> None:
 def check_model(source: ModelSource, dtype: RequestedDtype, device: str | None) -> list[str]:
     """Return notes about a model before a run; raise an error if it cannot be used. Nothing is loaded."""
     notes = [*source.check()]
+    check_device(device)
     if dtype != "auto":
         check_memory(source, dtype, device or "cpu")
     if dtype == "bfloat16" and not cpu_has_bfloat16() and (device or "cpu") == "cpu":
@@ -614,6 +629,7 @@ def _load(
     content_hash: str | None,  # noqa: ARG001 - cache key
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     check_packages(gguf=source.is_gguf)
+    check_device(device)
     check_memory(source, dtype, device)
     import torch
     import transformers
@@ -623,13 +639,23 @@ def _load(
     with quiet_libraries():
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(place, **options)
-            network = factory.from_pretrained(place, dtype=getattr(torch, dtype), **options)
+            network, report = factory.from_pretrained(
+                place, dtype=getattr(torch, dtype), output_loading_info=True, **options
+            )
         except Exception as error:
             raise _load_error(source, error) from error
+    missing = sorted(name for name in report["missing_keys"] if causal or "pooler" not in name.split("."))
+    if missing:  # transformers fills them with random numbers
+        kind = "a causal language model" if causal else "an encoder"
+        message = f"the model {source.name!r} lacks {len(missing)} weights of {kind}, such as {missing[0]}"
+        raise PluginError(message, hint="use a complete model with the architecture that its config.json names")
     if network.config.is_encoder_decoder:
         message = f"the model {source.name!r} has an encoder and a decoder"
         raise PluginError(message, hint="use a model with a decoder only, or with an encoder only")
-    network.to(device or ("cpu" if runs_on_cpu(None) else "cuda")).eval().requires_grad_(False)
+    try:
+        network.to(device or ("cpu" if runs_on_cpu(None) else "cuda")).eval().requires_grad_(False)
+    except RuntimeError as error:  # out of memory
+        raise _load_error(source, error) from error
     if causal and _reads_ahead(network):
         message = f"the model {source.name!r} is no causal language model: it reads the tokens that it should predict"
         raise PluginError(message, hint="use a causal language model, or the model encoder for hidden states")
@@ -648,7 +674,7 @@ def _reads_ahead(network: PreTrainedModel) -> bool:
     with torch.inference_mode():
         first, second = network(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[:, 0].float()
     noise = 4 * torch.finfo(network.dtype).eps * float(first.abs().max())
-    return not torch.allclose(first, second, rtol=0, atol=noise, equal_nan=True)
+    return bool((first - second).abs().max() > noise)  # not if an output is NaN
 
 
 def context_length(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None) -> int:

@@ -438,6 +438,41 @@ def test_damaged_weights_are_an_error(tiny, tmp_path):
         plugin(tmp_path / "copy").load()
 
 
+def test_a_model_that_lacks_weights_is_not_filled_with_random_ones(tmp_path):
+    from safetensors.torch import load_file, save_file
+    from transformers import LlamaConfig, LlamaForSequenceClassification
+
+    folder = save(tmp_path / "part")
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(PluginError, match=r"lacks 1 weights .* such as model.layers.1.mlp.up_proj.weight"):
+        plugin(folder).load()
+    config = LlamaConfig.from_pretrained(folder)
+    LlamaForSequenceClassification(config).save_pretrained(folder)
+    with pytest.raises(PluginError, match=r"lacks 1 weights of a causal language model, such as lm_head.weight"):
+        plugin(folder).load()
+
+
+def test_a_model_whose_outputs_are_undefined_has_no_losses_and_no_answers(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = save(tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"][:] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert np.isnan(plugin(folder).run(EXAMPLES, LossRequest(), ignore)["loss"]).all()
+    request = AnswerRequest(label="q", question="{text}", answers=("1", "2"))
+    assert np.isnan(plugin(folder).run(EXAMPLES, request, ignore)["log_probabilities"]).all()
+
+
+@pytest.mark.parametrize("device", ["gpu", "CPU", "cuda:99", "mps:99"])
+def test_a_device_that_does_not_exist_is_named_before_a_run(tiny, device):
+    for call in (plugin(tiny, device=device).check, plugin(tiny, device=device).load):
+        with pytest.raises(PluginError, match=f"cannot use the device '{device}'.*set device: cpu"):
+            call()
+
+
 def test_a_model_that_is_larger_than_the_free_memory_is_refused_before_it_is_loaded(tiny, monkeypatch):
     parameters = ModelSource(str(tiny)).count_parameters()
     network = plugin(tiny).load().network
@@ -508,6 +543,14 @@ def test_a_real_model_knows_the_capital_and_that_prompts_help(smollm):
     assert (shown < alone).all()
     assert smollm.check() == []
     assert ModelSource(smollm.model).count_parameters() > 130_000_000
+
+
+@pytest.mark.parametrize("size", [0, 4, 10, 24, 3_000, 1_000_000])
+def test_a_gguf_file_that_was_cut_is_an_error(smollm, tmp_path, size):
+    with Path(smollm.model).open("rb") as file:
+        (tmp_path / "cut.gguf").write_bytes(file.read(size))
+    with pytest.raises(PluginError, match="cannot load the language model"):
+        plugin(tmp_path / "cut.gguf").check()
 
 
 def test_the_conversion_of_a_gguf_file_needs_memory_for_a_copy_in_float32(smollm, monkeypatch):

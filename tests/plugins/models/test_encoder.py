@@ -74,3 +74,13 @@ def test_a_model_with_a_decoder_is_refused(tmp_path):
     save_tokenizer(tmp_path, bos=True)
     with pytest.raises(PluginError, match="has an encoder and a decoder"):
         Encoder(model=str(tmp_path), dtype="float32").load()
+
+
+def test_a_masked_language_model_is_an_encoder_without_a_pooler(tmp_path):
+    from transformers import BertConfig, BertForMaskedLM
+
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    BertForMaskedLM(BertConfig(vocab_size=257, **sizes)).save_pretrained(tmp_path)
+    save_tokenizer(tmp_path, bos=True)
+    outputs = Encoder(model=str(tmp_path), dtype="float32").run(EXAMPLES[:1], HiddenRequest(), lambda _: None)
+    assert np.isfinite(outputs["vector"]).all()
