@@ -117,6 +117,11 @@ def measure_answers(
     ------
     PluginError
         Two answers begin with the same token.
+
+    Notes
+    -----
+    The logits of the answers are in float32, since those of bfloat16 have steps of up to 0.125, which would give many
+    rows the same score. A model that scales or caps its logits has those of its precision.
     """
     first, unanswerable = _first_tokens(loaded, request.answers), Encoded((), 0, truncated=False)
     rows = [
@@ -124,14 +129,20 @@ def measure_answers(
         for one in examples
     ]
     values = np.full((len(rows), len(first)), np.nan, np.float32)
+    head = loaded.network.get_output_embeddings() if loaded.has_plain_head else None
 
     def run(model: LoadedModel, part: Rows) -> None:
         import torch
 
         inputs = to_batch(model, [rows[row] for row in part.tolist()])
         with torch.inference_mode():
-            logits = compute_last_logits(model, inputs, 1)[:, -1]
-            logs = logits.float().log_softmax(-1)[:, list(first)]
+            if isinstance(head, torch.nn.Linear):
+                states = model.network.base_model(**inputs, use_cache=False).last_hidden_state[:, -1]
+                bias = None if head.bias is None else head.bias[list(first)].float()
+                chosen = torch.nn.functional.linear(states.float(), head.weight[list(first)].float(), bias)
+                logs = chosen - head(states).float().logsumexp(-1, keepdim=True)
+            else:
+                logs = compute_last_logits(model, inputs, 1)[:, -1].float().log_softmax(-1)[:, list(first)]
         values[part] = logs.cpu().numpy()
 
     run_batches(loaded, [len(row.ids) for row in rows], run, advance)

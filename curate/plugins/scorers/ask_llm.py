@@ -39,8 +39,7 @@ class AskLLM:
     """Ask-LLM: probability that a language model answers "yes" when the question is whether to train on a text.
 
     Use it with a capable instruction model; small models hardly understand the question. The probability is normalized
-    over the two answers; in bfloat16 it has steps of about one percent. Texts that exceed the context are shortened at
-    their end; NaN for an empty text.
+    over the two answers. Texts that exceed the context are shortened at their end; NaN for an empty text.
 
     The question is our own wording, not that of the paper; a file may contain another one.
 

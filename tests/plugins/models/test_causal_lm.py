@@ -237,6 +237,17 @@ def test_answers_are_the_probabilities_of_the_next_token(tiny):
         plugin(tiny).run(EXAMPLES, AnswerRequest(label="q", question="{text}", answers=("yes", "no", "yep")), ignore)
 
 
+def test_answers_in_half_precision_are_not_on_a_grid(tiny):
+    rows = [example("", text) for text in "abcdefghijklmnopqrstuvwxyz"]
+    request = AnswerRequest(label="q", question="{text}", answers=("1", "2"))
+    half, full = (
+        plugin(tiny, dtype=dtype).run(rows, request, ignore)["log_probabilities"] for dtype in ("bfloat16", "float32")
+    )
+    differences = half[:, 0] - half[:, 1]
+    assert len(np.unique(differences)) == len(rows)
+    np.testing.assert_allclose(half, full, atol=0.1)
+
+
 def test_a_row_without_a_text_for_a_place_has_no_answer(tiny):
     rows = [example("p", "r"), example("", "r"), example("p", " "), example("", "")]
     known = {"{text}": [True, True, True, False], "{prompt}": [True, False, True, False]}

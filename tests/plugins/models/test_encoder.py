@@ -10,7 +10,7 @@ import pytest
 from curate.errors import PluginError
 from curate.plugins.language_models import Example, HiddenRequest, LossRequest, Turn
 from curate.plugins.models.encoder import Encoder
-from tests.tiny_language_model import needs_transformers, save_encoder
+from tests.tiny_language_model import needs_transformers, save_encoder, save_tokenizer
 
 pytestmark = [pytest.mark.slow, needs_transformers, pytest.mark.xdist_group("configs")]
 
