@@ -139,11 +139,13 @@ def measure_answers(
             if isinstance(head, torch.nn.Linear):
                 states = model.network.base_model(**inputs, use_cache=False).last_hidden_state[:, -1]
                 bias = None if head.bias is None else head.bias[list(first)].float()
-                chosen = torch.nn.functional.linear(states.float(), head.weight[list(first)].float(), bias)
-                logs = chosen - head(states).float().logsumexp(-1, keepdim=True)
+                logits = head(states).float()
+                logits[:, list(first)] = torch.nn.functional.linear(
+                    states.float(), head.weight[list(first)].float(), bias
+                )
             else:
-                logs = compute_last_logits(model, inputs, 1)[:, -1].float().log_softmax(-1)[:, list(first)]
-        values[part] = logs.cpu().numpy()
+                logits = compute_last_logits(model, inputs, 1)[:, -1].float()
+            values[part] = logits.log_softmax(-1)[:, list(first)].cpu().numpy()
 
     run_batches(loaded, [len(row.ids) for row in rows], run, advance)
     return {

@@ -104,8 +104,8 @@ class PairwiseQuality:
         bias = float((wins_first + wins_second).mean() / 2) if len(first) else 0.5
         warnings = list(extended.warnings)
         if not known.all():
-            share = f"{np.count_nonzero(~known):,} of {len(known):,} pairs"
-            warnings.append(f"{share} could not be compared, for example because a text is empty")
+            message = f"{np.count_nonzero(~known):,} of {len(known):,} pairs could not be compared"
+            warnings.append(f"{message}, for example because a text is empty")
         if abs(bias - 0.5) > _BIASED:
             position, share = ("first", bias) if bias > 0.5 else ("second", 1 - bias)
             warnings.append(f"the model prefers the {position} text in {share:.0%} of the comparisons, whatever it is")

@@ -246,6 +246,7 @@ def test_answers_in_half_precision_are_not_on_a_grid(tiny):
     differences = half[:, 0] - half[:, 1]
     assert len(np.unique(differences)) == len(rows)
     np.testing.assert_allclose(half, full, atol=0.1)
+    assert (half <= 0).all()
 
 
 def test_a_row_without_a_text_for_a_place_has_no_answer(tiny):
