@@ -47,7 +47,12 @@ WORDS = 60
 """Words of a text, some 400 characters."""
 
 FILES = {"quality_classifier": {"positive": "good.jsonl"}}
-OWN = {"column": {"column": "topic"}, "markov": {"column": "states"}, "source_value": {"buyer": "s0"}}
+OWN = {
+    "column": {"column": "topic"},
+    "markov": {"column": "states"},
+    "source_value": {"buyer": "s0"},
+    "where": {"drop": "score_length < 300"},
+}
 NEEDED = ("input", "embed lsa")
 """Steps that the others need, which are measured in any case."""
 
@@ -124,8 +129,6 @@ def variants() -> list[tuple[str, dict[str, Any]]]:
             more: dict[str, Any] = {}
             if kind == "selector" and plugin.traits.budgeted:
                 entry["keep_rate"] = 0.3
-            if name == "where":
-                entry["drop"] = "score_length < 300"
             if section == "score" and plugin.traits.reads & PROXY_READS:
                 more["proxy"] = {"use": "mlp" if "input_gradients" in plugin.traits.reads else "logistic"}
             if (kind, name) == ("embedder", "column"):
@@ -133,6 +136,8 @@ def variants() -> list[tuple[str, dict[str, Any]]]:
                 more["input"] = {**config()["input"], "vectors": ".npy"}
             elif section == "embed" and "text" in plugin.traits.reads:
                 entry |= {"dimensions": DIMENSIONS}
+            if "target" in plugin.traits.reads:
+                more["target"] = {"files": "good.jsonl"}
             if "image" in plugin.traits.reads and "text" not in plugin.traits.reads:
                 more["input"] = {**config()["input"], "image": "image"}
             found.append((section, config(**more, **{section: [entry] if section in ("score", "select") else entry})))

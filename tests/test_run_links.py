@@ -24,6 +24,9 @@ from curate.store.relabel import relabel
 WITHOUT_A_RUN = {"check", "plugins", "schema", "init"}
 """Commands that neither read nor write a run directory."""
 
+FAKE = Path(__file__).with_name("fake.py")
+"""Plugins of several kinds, for which no model and no judge is needed."""
+
 READERS = ("explain", "relabel", "diff", "path", "rollback")
 """Commands that look at results only."""
 
@@ -39,8 +42,11 @@ def settings(pool, config):
     """Every section, so that there is every folder."""
     (pool.parent / "held.jsonl").write_text('{"text": "a text that no row of the pool shares anything with at all"}\n')
     return config(
+        plugins=[str(FAKE)],
+        annotate=[{"use": "fake"}],
+        model={"use": "fake", "model": "m"},
         proxy={"use": "logistic", "epochs": 2},
-        score=[{"use": "el2n"}, {"use": "consistency"}],
+        score=[{"use": "el2n"}, {"use": "consistency"}, {"use": "loss"}],
         review={"rows": 5},
         target={"files": "held.jsonl"},
         decontaminate={"files": "held.jsonl", "text": "text"},
@@ -61,8 +67,9 @@ def run(settings, kept):
         curate.run(settings)
         evaluate(Path("run"), Serial())
         compare(config_from_dict(settings), Serial(), select=["top_k"], prune_rates=[0.5])
-        Path("run/stdin").mkdir()  # as a run that reads standard input leaves it
-        Path("run/stdin/rows.jsonl").write_text("{}\n")
+        for left in ("stdin/rows.jsonl", "judge/part-00000.parquet"):  # by runs with standard input, and with a judge
+            (Path("run") / left).parent.mkdir()
+            (Path("run") / left).write_text("{}\n")
         shutil.copytree("run", kept, symlinks=True)
     else:
         shutil.copytree(kept, "run", symlinks=True)

@@ -27,7 +27,19 @@ WRONG = "tpic"
 
 NOWHERE = "nowhere/*.jsonl"
 
+OF_KIND = {
+    "annotator": "skills",
+    "clusterer": "kmeans",
+    "embedder": "hashing",
+    "exporter": "parquet",
+    "model": "causal_lm",
+    "selector": "uniform",
+}
+"""A plugin for the fields that every plugin of a kind has."""
+
 WITH = {
+    ("causal_lm", "prompt"): {"response": "text"},
+    ("skills", "prompt"): {"response": "text"},
     ("submodular", "objective.*.column"): {"objective": [{"group_balance": 1, "column": WRONG}]},
     ("perplexity", "text"): {"files": "texts.jsonl"},
     ("quality_classifier", "text"): {"positive": "texts.jsonl"},
@@ -85,7 +97,7 @@ def references():
 def entry(section, use, field, value):
     """Return an entry of a section with that value."""
     kind = ENTRY_SECTIONS[section].kind
-    use = use or {"embedder": "hashing", "clusterer": "kmeans", "selector": "uniform", "exporter": "parquet"}[kind]
+    use = use or OF_KIND[kind]
     traits = registry.get(kind, use).traits
     built = {"use": use, **traits.example, **({"keep": 5} if kind == "selector" and traits.budgeted else {})}
     if value is not None and "*" not in field:
@@ -130,6 +142,8 @@ def test_a_name_of_nothing_is_found_by_check_and_by_run(written, section, use, f
     built = plain or entry(section, use, field, value)
     reads = registry.get("scorer", use).traits.reads if section == "score" and use else frozenset()
     more = {"proxy": {"use": "logistic"}} if reads & PROXY_READS else {}
+    if section == "annotate":
+        more["judge"] = {"base_url": "http://127.0.0.1:9/v1", "model": "judge", "max_retries": 0}
     message = refused(written(**{section: built}, **more))
     key = field.replace("*", "0")
     assert any(line.startswith("config.yaml:") and f".{key}" in line for line in message.splitlines()), message
@@ -241,7 +255,10 @@ def test_what_no_run_could_do_is_found_by_check_and_by_run(written, config, sect
 def test_every_plugin_that_needs_an_extra_declares_a_check(kind):
     for name in registry.names(kind):
         plugin = registry.get(kind, name)
-        needs = "missing_extra_error(" in inspect.getsource(sys.modules[plugin.cls.__module__])
+        own = sys.modules[plugin.cls.__module__]
+        used = {getattr(value, "__module__", None) or getattr(value, "__name__", "") for value in vars(own).values()}
+        modules = {own.__name__, *(one for one in used if str(one).startswith("curate.plugins."))}
+        needs = any("missing_extra_error(" in inspect.getsource(sys.modules[one]) for one in modules)
         assert plugin.traits.check == needs, name
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "tutorial.md"
 BLOCK = re.compile(r"^```(sh|python|output)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-MEASURED = re.compile(r"; needs about \d+ seeds|[\d.,]+( (s|min|MiB)\b|(?=\t)|$)|~?\d[\d.,]*|[0-9a-f]{12,}|[ \t]+")
+MEASURED = re.compile(r"; needs about \d+ seeds|\b[0-9a-f]{12,}|[\d.,]+( (s|min|MiB)\b|(?=\t)|$)|~?\d[\d.,]*|[ \t]+")
 """Seconds, memory and fingerprints, which differ between machines and releases; and white space."""
 LONGEST = 118
 """Letters of an output line that the page shows."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from curate.errors import PLUGIN, PluginError, install_command
 from curate.kernels.parallel import THREADS_VARIABLE
 from curate.paths import hash_content
+from curate.plugins import model_files
 from curate.plugins.embedders import sentence_transformers as module
 from curate.plugins.embedders.sentence_transformers import SentenceTransformers, batches
 
@@ -368,6 +369,6 @@ def test_bfloat16_without_instructions_for_it_is_noted(tiny, monkeypatch):
 @needs_library
 def test_threads_share_the_weights_but_not_the_tokenizer(tiny):
     model = module.load(str(tiny), "torch", "cpu", "float32", None)
-    copied = module._share_weights(model)
+    copied = model_files.share_weights(model)
     assert all(a is b for a, b in zip(model.parameters(), copied.parameters(), strict=True))
     assert copied.tokenizer is not model.tokenizer
