@@ -268,6 +268,7 @@ class _Checks:
         """Return the keys of an entry of a section without additional checks."""
         self.check_references(draft)
         self._check_model(draft)
+        self._check_target(draft)
         keys = {key: value for key, value in draft.keys.items() if key != "use"}
         return keys | ({"embedding": self._embedding(draft)} if draft.section != "embed" else {})
 
@@ -354,7 +355,7 @@ class _Checks:
             self.report.add(use, message, f"set proxy.epochs to at least {traits.min_epochs}")
 
     def _check_target(self, draft: Draft) -> None:
-        """Report a scorer or selector that needs target rows, or predictions, which the configuration does not have."""
+        """Report a plugin that needs target rows, or predictions for them, which the configuration does not have."""
         if draft.plugin is None or self.report.has_issue((TARGET,)):
             return
         traits, name, path = draft.plugin.traits, draft.plugin.name, (*draft.path, "use")
@@ -364,6 +365,9 @@ class _Checks:
             message = f"the {kind} {name!r} compares rows with those of a task, and there is no section target"
             self.report.add(path, message, "add a section target: {files: …}")
             return
+        if draft.plugin.kind == "metric" and reference == "target" and self.target and not self.target.test_share:
+            message = f"the metric {name!r} compares rows with the test rows of the target, and there are none"
+            self.report.add(path, message, "set target.test_share above 0")
         if "dynamics" not in traits.reads or "target" not in traits.reads | traits.optional:
             return
         uses_target = self.target is not None and reference in (None, "target")

@@ -269,6 +269,10 @@ class TargetConfig:
     """Column with the task of each row, such as the name of a benchmark, for selectors that serve several tasks; rows
     without a value are one more task. null: all rows are one task."""
 
+    test_share: Annotated[float, Ge(0), Lt(1)] = 0.2
+    """Share of the rows that no selection sees, and on which it is evaluated. A row stays on its side when others are
+    added, and copies of a text are never split."""
+
     def __post_init__(self) -> None:
         if self.text is not None:
             template_syntax.parse_template(self.text)  # raises an error if it is invalid
@@ -423,7 +427,8 @@ class EvaluateConfig:
     """Evaluation of a selection, which does not affect the export."""
 
     files: Files | None = None
-    """Files of test rows with the columns of the input, as in ``input.files``; by default, pool rows are held out."""
+    """Files of test rows with the columns of the input, as in ``input.files``; by default, the test rows of a target
+    with labels, and otherwise rows of the pool that are held out."""
 
     ground_truth: FileName | None = None
     """File with ground truth for some rows: the columns id and kind, and for copies the column of. The report tabulates

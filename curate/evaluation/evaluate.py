@@ -206,6 +206,11 @@ def _stability(
 def _describe_test(rows: SplitRows) -> str:
     """Return a sentence about the rows that models are trained and tested on."""
     section = rows.split.config.evaluate
+    if rows.split.tests_target:
+        return (
+            f"models are trained on the published selection and tested on the {len(rows.test):,} test rows of the "
+            "target, which no selection saw"
+        )
     if rows.split.test is not None:
         return (
             f"models are trained on the published selection and tested on the {len(rows.test):,} rows of the test files"

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _RESAMPLES = 2_000
 
+_OF_TARGET = ("mauve", "mmd", "optimal_transport", "sliced_wasserstein")
+"""Metrics that also compare the selection with the target by default."""
+
 _NOTHING = 0.0005
 """Difference of shares that is treated as zero, because it is printed as 0.0 points."""
 
@@ -75,9 +78,15 @@ class Measure:
         rows = np.stack(known).astype(np.float64)
         return rows if np.allclose(rows.mean(1), self.values(results), atol=1e-6) else None
 
+    def contributions(self, results: Sequence[TrialResult]) -> Numbers | None:
+        """Return what each test row, or each part of the target, contributes, (s, m); None if it is unknown."""
+        parts = [trial.measured[self.entry].parts for trial in results]
+        known = [one[self.column.name] for one in parts if one is not None]
+        return np.stack(known) if len(known) == len(parts) else self.hits(results)
+
     def estimate(self, results: Sequence[TrialResult]) -> Estimate:
         """Estimate the mean over trials."""
-        return estimate(self.values(results), self.hits(results))
+        return estimate(self.values(results), self.contributions(results))
 
     def difference(self, results: Sequence[TrialResult], others: Sequence[TrialResult]) -> Estimate:
         """Estimate the mean difference from other trials, paired by seed and test row."""
@@ -99,8 +108,8 @@ class Measure:
     def _differences(
         self, results: Sequence[TrialResult], others: Sequence[TrialResult]
     ) -> tuple[Numbers, Numbers | None]:
-        hits, other_hits = self.hits(results), self.hits(others)
-        rows = None if hits is None or other_hits is None else hits - other_hits
+        mine, theirs = self.contributions(results), self.contributions(others)
+        rows = None if mine is None or theirs is None else mine - theirs
         return self.values(results) - self.values(others), rows
 
     def resampled(self, results: Sequence[TrialResult], others: Sequence[TrialResult]) -> tuple[float, ...]:
@@ -187,6 +196,9 @@ def choose_metrics(config: RunConfig, names: Sequence[str] = ()) -> tuple[tuple[
         (impossible if unlabeled else possible).append(name)
     if not possible:
         raise ConfigError("no metric can be computed on this pool", where=config.source, hint="add one to metrics")
-    data = {**config.resolved, "metrics": [{"use": name} for name in possible]}
+    metrics: list[dict[str, str]] = [{"use": name} for name in possible]
+    if config.target is not None and config.target.test_share:
+        metrics += [{"use": name, "name": f"{name}_target", "reference": "target"} for name in _OF_TARGET]
+    data = {**config.resolved, "metrics": metrics}
     note = f"without labels (input.label), {join_words(impossible)} cannot be computed; only {join_words(possible)} can"
     return config_from_dict(data).metrics, (note,) if impossible else ()

@@ -28,6 +28,7 @@ from curate.stages.content_reuse import text_keys
 from curate.stages.embed.stage import embed_other_rows
 from curate.stages.ingest import source_names
 from curate.stages.ingest.stage import ingest, match_files
+from curate.stages.target import target_rows
 from curate.store import manifest
 from curate.store.manifest import Record, StageResult
 
@@ -47,7 +48,10 @@ class Split:
     """All rows of the run; contaminated rows are neither selected nor tested."""
 
     test: PoolView | None = None
-    """Rows of the test files; None without test files."""
+    """Rows of the test files, or of the target; None if rows of the pool are held out."""
+
+    tests_target: bool = False
+    """Whether ``test`` has the rows of the target, of which only its test rows are used."""
 
     holdout_rate: float = 0.0
     """Share of the pool that is held out, without test files; 0 for no test rows."""
@@ -85,8 +89,10 @@ def split_all(context: Context, pool: PoolView) -> Split:
 
 
 def split_pool(context: Context, pool: PoolView) -> Split:
-    """Return the split with the test rows of the configuration: from files, or a held-out share of the pool."""
-    section = context.config.evaluate
+    """Return the split with the test rows of the configuration: from files, of a labeled target, or of the pool."""
+    section, target = context.config.evaluate, context.config.target
+    if section.files is None and target is not None and target.label is not None and pool.target_test_rows().any():
+        return replace(split_all(context, pool), test=target_rows.read(context, target), tests_target=True)
     if section.files is None:
         return replace(split_all(context, pool), holdout_rate=section.holdout_rate)
     files = (section.files,) if isinstance(section.files, str) else section.files
@@ -199,8 +205,9 @@ class SplitRows:
         if split.test is not None:
             table = split.test.read(("id", "hash"))
             overlaps = pc.is_in(table["hash"], pc.unique(hashes.combine_chunks())).to_numpy()
-            self._overlapping = tuple(table["id"].filter(pa.array(overlaps)).to_pylist())
-            self.test = RowSubset(split.test, np.flatnonzero(~overlaps))
+            tested = split.pool.target_test_rows() if split.tests_target else np.ones(len(overlaps), np.bool_)
+            self._overlapping = tuple(table["id"].filter(pa.array(tested & overlaps)).to_pylist())
+            self.test = RowSubset(split.test, np.flatnonzero(tested & ~overlaps))
         else:
             out = hold_out(texts, split.holdout_rate, split.config.seed)
             self.test = RowSubset(self.pool, np.flatnonzero(out & clean))

@@ -268,6 +268,7 @@ def _measure_file(task: _Task, entry: MetricEntry) -> tuple[Path, str]:
         "metric": entry.fingerprint_parts(),
         "seed": task.choice.seed if _random(entry) else None,
         "test": task.split.test_parts() if "test" in reads else None,
+        **({"target": task.split.pool.target_fingerprint} if _compares_target(entry) else {}),
     }
     key = manifest.fingerprint(parts)
     return task.split.folder / "measured" / f"{key}.npz", key
@@ -302,7 +303,9 @@ def _trial(rows: SplitRows, chosen: ChosenRows, entry: MetricEntry) -> MetricInp
     """Return the trial with the data that the metric reads."""
     reads = entry.spec.plugin().traits.reads
     train, test = rows.train, rows.labeled if "label" in reads else rows.test
-    tested = "test" in reads
+    tested, target = "test" in reads, None
+    if _compares_target(entry):
+        target = freeze(rows.pool.target_test_vectors(entry.embedding))
     return MetricInput(
         n=len(train),
         selected=freeze(chosen.indices),
@@ -318,15 +321,24 @@ def _trial(rows: SplitRows, chosen: ChosenRows, entry: MetricEntry) -> MetricInp
         test_embeddings=test.vectors(entry.embedding) if tested and "embedding" in reads else None,
         test_label=freeze(rows.test_label[rows.test_label >= 0]) if tested and "label" in reads else None,
         test_texts=test.texts if tested and "text" in reads else None,
+        target=target,
     )
+
+
+def _compares_target(entry: MetricEntry) -> bool:
+    """Return whether a metric compares the selection with the target."""
+    return getattr(entry.spec.build(), "reference", None) == "target"
 
 
 def _packed(result: MetricResult) -> FittedState:
     hits = {} if result.hits is None else {"hits": result.hits}
     names, values = np.array(list(result.values), str), np.array(list(result.values.values()), float)
-    return {"names": names, "values": values, "notes": np.array(result.notes, str), **hits}
+    parts = {} if result.parts is None else {"parts": np.stack([result.parts[name] for name in result.values])}
+    return {"names": names, "values": values, "notes": np.array(result.notes, str), **hits, **parts}
 
 
 def _unpacked(result: FittedState) -> MetricResult:
-    values = dict(zip(result["names"].tolist(), result["values"].tolist(), strict=True))
-    return MetricResult(values, result.get("hits"), tuple(result["notes"].tolist()))
+    names = result["names"].tolist()
+    values = dict(zip(names, result["values"].tolist(), strict=True))
+    parts = dict(zip(names, result["parts"], strict=True)) if "parts" in result else None
+    return MetricResult(values, result.get("hits"), tuple(result["notes"].tolist()), parts)

@@ -385,6 +385,9 @@ class MetricInput:
     test_texts: Sequence[str] | None = None
     """Texts of the m test rows."""
 
+    target: Matrix | None = None
+    """Embeddings of the test rows of the section ``target`` (t, d) float32, rows of unit length; None without it."""
+
 
 def require(value: Value | None) -> Value:
     """Return ``value``, an input that the driver supplies because the plugin declared it in ``reads``.

@@ -1074,6 +1074,7 @@ def metric(
     *,
     version: int,
     reads: frozenset[Reads] | set[Reads],
+    optional: frozenset[Reads] | set[Reads] = frozenset(),
     measures: tuple[OutputColumn, ...],
     learns: bool = False,
     random: bool | Mapping[str, tuple[object, ...]] = True,
@@ -1086,6 +1087,7 @@ def metric(
     ----------
     version : version of the result, see ``Traits``
     reads : inputs
+    optional : inputs that it also reads if the configuration has them; otherwise they are None
     measures : columns of the metric
     learns, random : properties, see ``Traits``
     check : whether the class has a method ``check``
@@ -1096,6 +1098,7 @@ def metric(
             kind="metric",
             version=version,
             reads=frozenset(reads),
+            optional=frozenset(optional),
             measures=measures,
             learns=learns,
             random=random,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from curate.errors import PluginError
 from curate.kernels import data_frames
 from curate.kernels.neighbors.retention import Retention
-from curate.kernels.types import Flags, Matrix, Rows, Vector
+from curate.kernels.types import Flags, Matrix, Numbers, Rows, Vector
 
 if TYPE_CHECKING:
     import polars as pl
@@ -290,6 +290,10 @@ class MetricResult:
 
     notes: tuple[str, ...] = ()
     """Notes for the reader: why a number is NaN, a class without a selected row, …"""
+
+    parts: Mapping[str, Numbers] | None = None
+    """Contribution of each part of the rows that the selection is compared with, (g,) float64 for each value, whose
+    mean is the value; for its sampling error."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate.kernels.stats.softmax import softmax
-from curate.kernels.types import Codes, FittedState, Matrix, freeze
+from curate.kernels.types import Codes, FittedState, Flags, Matrix, freeze
 from curate.plugins.batches import TargetRows
 from curate.plugins.dynamics import Dynamics, HeldOut, Learner, ProxyModel
 from curate.plugins.registry import PluginSpec
@@ -198,17 +199,30 @@ class TargetOutput:
     """Number of shards."""
 
     def rows(self, embedding: str, *, texts: bool = False) -> TargetRows:
-        """Read all rows, with the vectors of one embed entry, and with their texts if these are needed."""
+        """Read the rows that selections see, with the vectors of one embed entry, and with their texts if needed."""
         name = f"embedding_{embedding}"
-        paths = [parquet_io.shard_path(self.folder, number) for number in range(self.shards)]
-        columns = ["label", "task", name, *(["text"] if texts else [])]
-        tables = [parquet_io.read(path, columns) for path in paths]
+        tables = self._read(["label", "task", "test", name, *(["text"] if texts else [])])
+        tables = [table.filter(pc.invert(table["test"])) for table in tables]
         return TargetRows(
             np.concatenate([embedding_matrix.to_matrix(table[name]) for table in tables]),
             np.concatenate([table["label"].to_numpy() for table in tables]),
             np.concatenate([table["task"].to_numpy() for table in tables]),
             tuple(text for table in tables for text in table["text"].to_pylist()) if texts else None,
         )
+
+    def test_rows(self) -> Flags:
+        """Return which of all rows no selection sees, (m,)."""
+        return np.concatenate([table["test"].to_numpy() for table in self._read(["test"])])
+
+    def test_vectors(self, embedding: str) -> Matrix:
+        """Read the vectors of the test rows whose content is not in the pool, (m, d) float32."""
+        name = f"embedding_{embedding}"
+        tables = self._read(["test", "in_pool", name])
+        tables = [table.filter(pc.and_not(table["test"], table["in_pool"])) for table in tables]
+        return np.concatenate([embedding_matrix.to_matrix(table[name]) for table in tables])
+
+    def _read(self, columns: Sequence[str]) -> list[pa.Table]:
+        return [parquet_io.read(parquet_io.shard_path(self.folder, number), columns) for number in range(self.shards)]
 
 
 @dataclass(frozen=True, slots=True)

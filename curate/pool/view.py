@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from curate.errors import ConfigError, DataError
 from curate.kernels.text.json_values import is_json
-from curate.kernels.types import Codes, Images, Matrix, Rows, Texts, Vector, Vectors, freeze
+from curate.kernels.types import Codes, Flags, Images, Matrix, Rows, Texts, Vector, Vectors, freeze
 from curate.plugins.batches import TargetRows
 from curate.plugins.language_models import ModelRequest, Outputs
 from curate.pool import embedding_matrix
@@ -95,6 +95,19 @@ class PoolView:
     def target_rows(self, embedding: str | None) -> TargetRows:
         """Return the rows of the target, with the vectors of the embed entry with a name; None for the first entry."""
         return _require(self.target_output, "target").rows(self.embedding(embedding).name)
+
+    @property
+    def target_fingerprint(self) -> str:
+        """Fingerprint of the rows of the target."""
+        return _require(self.target_output, "target").fingerprint
+
+    def target_test_rows(self) -> Flags:
+        """Return which rows of the target no selection sees, of all its rows."""
+        return _require(self.target_output, "target").test_rows()
+
+    def target_test_vectors(self, embedding: str | None) -> Matrix:
+        """Return the vectors of the test rows of the target that are not in the pool, (m, d) float32."""
+        return _require(self.target_output, "target").test_vectors(self.embedding(embedding).name)
 
     def embedding(self, name: str | None) -> EmbedOutput:
         """Return the output of the embed entry with a name; None for the first entry."""

@@ -252,7 +252,7 @@ def target(dimensions: Mapping[str, int]) -> pa.Schema:
     """Return the schema of a target shard, with a column of vectors for each embed entry, of these dimensions.
 
     ``label`` is the number of the label among those of the pool, -1 for none; ``task`` is the number of the task;
-    ``in_pool`` marks the rows whose content is also in the pool.
+    ``in_pool`` marks the rows whose content is also in the pool; ``test`` those that no selection sees.
     """
     return pa.schema(
         [
@@ -261,6 +261,7 @@ def target(dimensions: Mapping[str, int]) -> pa.Schema:
             pa.field("task", pa.int32(), nullable=False),
             pa.field("text", pa.string()),
             pa.field("in_pool", pa.bool_(), nullable=False),
+            pa.field("test", pa.bool_(), nullable=False),
             *(
                 pa.field(f"embedding_{name}", pa.list_(pa.float32(), length), nullable=False)
                 for name, length in dimensions.items()

@@ -300,6 +300,53 @@ def test_equal_weights_are_omitted(name):
     np.testing.assert_allclose(list(weighted.values()), list(plain.values()), rtol=1e-5)
 
 
+# ---------------------------------------------------------------- a target
+
+
+every_comparison = pytest.mark.parametrize("name", [name for name in ALL if "target" in declared(name).optional])
+
+
+def compare(name, x, chosen, target, seed=0):
+    """Compare some rows with target rows."""
+    record = registry.get("metric", name)
+    metric = record.cls(**record.traits.example, reference="target")
+    trial = MetricInput(n=len(x), selected=np.asarray(chosen, np.intp), embeddings=x, target=target)
+    return metric.measure(trial, np.random.default_rng(seed))
+
+
+@every_comparison
+@given(n=sizes, m=st.integers(0, 30), d=st.integers(2, 6), seed=seeds, share=st.floats(0, 1))
+def test_a_comparison_with_a_target_says_what_each_part_of_it_contributes(name, n, m, d, seed, share):
+    x, target = make_parts(n, seed, d=d)["embeddings"], make_parts(m, seed + 1, d=d)["embeddings"] if m else None
+    target = np.zeros((0, d), np.float32) if target is None else target
+    chosen = choice(n, share, seed)
+    result = compare(name, x, chosen, target)
+    check(name, result, tests=0)
+    if m < 3:
+        assert all(math.isnan(value) for value in result.values.values())
+        assert len(chosen) == 1 or f"{m} test rows" in result.notes[0]
+    elif result.parts is not None:
+        for column, value in result.values.items():
+            assert len(result.parts[column]) == min(m, 10)
+            assert result.parts[column].mean() == pytest.approx(value, abs=1e-9)
+    rows, others = np.random.default_rng(seed).permutation(n), np.random.default_rng(seed).permutation(m)
+    again = compare(name, x[rows], np.argsort(rows)[chosen], target[others])
+    np.testing.assert_allclose(list(again.values.values()), list(result.values.values()), rtol=1e-4, atol=1e-5)
+
+
+@every_comparison
+def test_rows_like_the_target_are_nearer_to_it_than_the_pool(name):
+    rng = np.random.default_rng(0)
+    pool = unit(rng.standard_normal((300, 8)) + np.repeat(np.eye(8)[:3] * 6, 100, axis=0))
+    target = unit(rng.standard_normal((60, 8)) + np.eye(8)[0] * 6)
+    near, uniform = compare(name, pool, np.arange(100), target), compare(name, pool, np.arange(0, 300, 3), target)
+    for column in declared(name).measures:
+        better = near.values[column.name] - uniform.values[column.name]
+        difference = near.parts[column.name] - uniform.parts[column.name]
+        assert (better > 0) == column.higher_is_better
+        assert abs(better) > 4 * difference.std(ddof=1) / math.sqrt(len(difference))
+
+
 # ---------------------------------------------------------------- what is declared
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,9 +12,10 @@ from annotated_types import Ge, Gt, Le
 from curate.kernels.clustering.kmeans_plusplus import choose_seeds
 from curate.kernels.clustering.lloyd import assign, lloyd
 from curate.kernels.stats.hash_sampling import sample_by_content
-from curate.kernels.types import Codes, Matrix, Numbers
+from curate.kernels.types import Codes, Matrix, Numbers, Rows
 from curate.plugins.batches import MetricInput, require
 from curate.plugins.interfaces import OutputColumn, metric
+from curate.plugins.references import Reference, compare_with_target
 from curate.plugins.results import MetricResult
 
 _WEIGHTS = np.linspace(1e-6, 1 - 1e-6, 25)
@@ -120,6 +122,7 @@ def assign_buckets(rows: Matrix, n_buckets: int, n_init: int, rng: np.random.Gen
 @metric(
     version=1,
     reads={"embedding"},
+    optional={"target"},
     measures=(
         OutputColumn(higher_is_better=True, unit="area", range=(0, 1)),
         OutputColumn(name="frontier_integral", higher_is_better=False, unit="nats", range=(0, 1)),
@@ -127,7 +130,7 @@ def assign_buckets(rows: Matrix, n_buckets: int, n_init: int, rng: np.random.Gen
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mauve:
-    """Similarity of the selection and the pool by histograms over groups of similar rows: 1 if they are equal.
+    """Similarity of the selection and the pool, or the target, by histograms over groups of similar rows: 1 if equal.
 
     Use it to compare distributions in one number between 0 and 1, as is usual for generated text. Compare only
     selections of equal size. ``mmd`` needs no clustering; ``neighborhood`` separates precision from recall.
@@ -147,6 +150,10 @@ class Mauve:
     et al. (2021), arXiv:2106.07898.
     """
 
+    reference: Reference = "pool"
+    """Rows that the selection is compared with: the ``pool``, or the test rows of the section ``target``, with an
+    interval from parts of these rows."""
+
     sample_size: Annotated[int, Ge(2)] = 2_500
     """Maximum number of rows of the pool, and of the selection, that are compared; sampled by their content."""
 
@@ -161,13 +168,25 @@ class Mauve:
 
     def measure(self, inputs: MetricInput, rng: np.random.Generator) -> MetricResult:
         x = require(inputs.embeddings)
-        selected, pool = sample_by_content(x, inputs.selected, self.sample_size, int(rng.integers(2**63)))
-        n_buckets = max(2, round(min(len(selected), len(pool)) / 10))
-        bucket = assign_buckets(x[np.concatenate([selected, pool])], n_buckets, self.n_init, rng)
+        salt = int(rng.integers(2**63))
+        if self.reference == "target":
+            names = ("", "frontier_integral")
+            return compare_with_target(inputs, names, self.sample_size, salt, lambda a, b: self._prepare(a, b, rng))
+        selected, pool = sample_by_content(x, inputs.selected, self.sample_size, salt)
+        return MetricResult(self._prepare(x[selected], x[pool], rng)(np.arange(len(pool))))
+
+    def _prepare(self, a: Matrix, b: Matrix, rng: np.random.Generator) -> Callable[[Rows], dict[str, float]]:
+        """Assign all rows to buckets, and return the function of some rows of b that compares them with a."""
+        n_buckets = max(2, round(min(len(a), len(b)) / 10))
+        bucket = assign_buckets(np.concatenate([a, b]), n_buckets, self.n_init, rng)
         n_used = int(bucket.max()) + 1
-        p, q = (
-            np.bincount(codes, minlength=n_used) + self.smoothing
-            for codes in (bucket[: len(selected)], bucket[len(selected) :])
-        )
-        p, q = p / p.sum(), q / q.sum()
-        return MetricResult({"": mauve(p, q, self.scaling), "frontier_integral": frontier_integral(p, q)})
+
+        def compare(rows: Rows) -> dict[str, float]:
+            p, q = (
+                np.bincount(codes, minlength=n_used) + self.smoothing
+                for codes in (bucket[: len(a)], bucket[len(a) :][rows])
+            )
+            p, q = p / p.sum(), q / q.sum()
+            return {"": mauve(p, q, self.scaling), "frontier_integral": frontier_integral(p, q)}
+
+        return compare

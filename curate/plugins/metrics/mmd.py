@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from curate.kernels.stats.hash_sampling import sample_by_content
 from curate.kernels.types import Matrix, Rows
 from curate.plugins.batches import MetricInput, require
 from curate.plugins.interfaces import OutputColumn, metric
+from curate.plugins.references import Reference, compare_with_target
 from curate.plugins.results import MetricResult
 
 _MEDIAN_ROWS = 1_000  # half a million pairs
@@ -89,22 +91,29 @@ def median_distance(x: Matrix) -> float:
     return float(np.median(distances) or distances.mean())
 
 
+def _prepare(selected: Matrix, target: Matrix) -> Callable[[Rows], dict[str, float]]:
+    x, bandwidth = np.concatenate([selected, target]), median_distance(target[:_MEDIAN_ROWS])
+    n = len(selected)
+    return lambda rows: {"": squared_mmd(x, np.arange(n), n + rows, bandwidth) if bandwidth else 0.0}
+
+
 @metric(
     version=1,
     reads={"embedding"},
+    optional={"target"},
     measures=(OutputColumn(higher_is_better=False, unit="squared discrepancy", range=(-2, 2)),),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MMD:
-    """Unbiased squared maximum mean discrepancy between the selection and the pool; 0 for uniform samples.
+    """Unbiased squared maximum mean discrepancy between the selection and the pool, or the target.
 
     Use it to test whether a selection has the distribution of the pool: values far above those of random selections
     mean a shift. ``optimal_transport`` has a unit that is easier to interpret; ``sliced_wasserstein`` uses all rows.
 
-    It is 0 in expectation for uniform samples, and negative if the selected rows are farther from each other than rows
-    of the pool are, but no farther from the pool. The kernel is Gaussian; its bandwidth is the median distance between
-    rows of a sample of 1,000 of the pool. Both sides are sampled; each row counts once, whatever its weight. NaN for
-    one row; 0 if all rows of the pool are equal.
+    It is 0 in expectation for uniform samples of the pool, and negative if the selected rows are farther from each
+    other than rows of the pool are, but no farther from the pool. The kernel is Gaussian; its bandwidth is the median
+    distance between 1,000 of the rows that the selection is compared with. Both sides are sampled; each row counts
+    once, whatever its weight. NaN for one row; 0 if all rows of the pool are equal.
 
     Notes
     -----
@@ -115,6 +124,10 @@ class MMD:
     Gretton et al. (2012), A kernel two-sample test, JMLR 13, equation 3 and section 8.
     """
 
+    reference: Reference = "pool"
+    """Rows that the selection is compared with: the ``pool``, or the test rows of the section ``target``, with an
+    interval from parts of these rows."""
+
     sample_size: Annotated[int, Ge(2)] = 4_000
     """Maximum number of rows of the pool, and of the selection, that are compared; sampled by their content."""
 
@@ -122,6 +135,9 @@ class MMD:
         x = require(inputs.embeddings)
         if len(inputs.selected) < 2:
             return MetricResult({"": float("nan")}, notes=("only one row is selected",))
-        selected, pool = sample_by_content(x, inputs.selected, self.sample_size, int(rng.integers(2**63)))
+        salt = int(rng.integers(2**63))
+        if self.reference == "target":
+            return compare_with_target(inputs, ("",), self.sample_size, salt, _prepare)
+        selected, pool = sample_by_content(x, inputs.selected, self.sample_size, salt)
         bandwidth = median_distance(x[pool[:_MEDIAN_ROWS]])
         return MetricResult({"": squared_mmd(x, selected, pool, bandwidth) if bandwidth else 0.0})

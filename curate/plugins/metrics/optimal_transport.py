@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -14,6 +14,7 @@ from curate.kernels.stats.sinkhorn import sinkhorn, sinkhorn_symmetric
 from curate.kernels.types import Matrix
 from curate.plugins.batches import MetricInput, require
 from curate.plugins.interfaces import OutputColumn, metric
+from curate.plugins.references import Reference, compare_with_target
 from curate.plugins.results import MetricResult
 
 
@@ -67,11 +68,12 @@ def sinkhorn_divergence(
 @metric(
     version=1,
     reads={"embedding"},
+    optional={"target"},
     measures=(OutputColumn(higher_is_better=False, unit="1 - cosine", range=(0, 2)),),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimalTransport:
-    """Debiased Sinkhorn divergence between the selection and the pool, by 1 - cosine; 0 if they are equal.
+    """Debiased Sinkhorn divergence between the selection and the pool, or the target; 0 if they are equal.
 
     Use it for a distance between distributions with an interpretable unit. It compares small samples;
     ``sliced_wasserstein`` uses all rows, and ``mmd`` larger samples.
@@ -84,6 +86,10 @@ class OptimalTransport:
     Feydy et al. (2019), arXiv:1810.08278. Genevay, Peyré & Cuturi (2018), arXiv:1706.00292. Cuturi (2013),
     arXiv:1306.0895.
     """
+
+    reference: Reference = "pool"
+    """Rows that the selection is compared with: the ``pool``, or the test rows of the section ``target``, with an
+    interval from parts of these rows."""
 
     sample_size: Annotated[int, Ge(2)] = 500
     """Maximum number of rows of the pool, and of the selection, that are compared; sampled by their content."""
@@ -99,15 +105,23 @@ class OptimalTransport:
 
     def measure(self, inputs: MetricInput, rng: np.random.Generator) -> MetricResult:
         x = require(inputs.embeddings)
-        selected, pool = sample_by_content(x, inputs.selected, self.sample_size, int(rng.integers(2**63)))
-        divergence, converged = sinkhorn_divergence(
-            x[selected], x[pool], self.regularization, tolerance=self.tolerance, max_iterations=self.max_iterations
-        )
-        notes = (
-            ()
-            if converged
-            else (
-                f"not converged after {self.max_iterations} iterations: increase `regularization` or `max_iterations`",
+        salt = int(rng.integers(2**63))
+        all_converged = True
+
+        def compare(a: Matrix, b: Matrix) -> dict[str, float]:
+            nonlocal all_converged
+            divergence, converged = sinkhorn_divergence(
+                a, b, self.regularization, tolerance=self.tolerance, max_iterations=self.max_iterations
             )
-        )
-        return MetricResult({"": divergence}, notes=notes)
+            all_converged &= converged
+            return {"": divergence}
+
+        if self.reference == "target":
+            result = compare_with_target(
+                inputs, ("",), self.sample_size, salt, lambda a, b: lambda rows: compare(a, b[rows])
+            )
+        else:
+            selected, pool = sample_by_content(x, inputs.selected, self.sample_size, salt)
+            result = MetricResult(compare(x[selected], x[pool]))
+        note = f"not converged after {self.max_iterations} iterations: increase `regularization` or `max_iterations`"
+        return result if all_converged else replace(result, notes=(*result.notes, note))

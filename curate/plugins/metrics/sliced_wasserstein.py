@@ -13,6 +13,7 @@ from curate.kernels.parallel import block_slices, map_blocks
 from curate.kernels.types import Matrix, Numbers
 from curate.plugins.batches import MetricInput, require
 from curate.plugins.interfaces import OutputColumn, metric
+from curate.plugins.references import Reference, compare_with_target
 from curate.plugins.results import MetricResult
 
 _DIRECTIONS = 8  # projected at a time
@@ -97,11 +98,12 @@ def _quantiles(k: int, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Nu
 @metric(
     version=1,
     reads={"embedding"},
+    optional={"target"},
     measures=(OutputColumn(higher_is_better=False, unit="distance", range=(0, 2)),),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlicedWasserstein:
-    """Sliced Wasserstein distance of order 2 between the selection and the pool; 0 if they are equal.
+    """Sliced Wasserstein distance of order 2 between the selection and the pool, or the target; 0 if they are equal.
 
     Use it to compare distributions over all rows of large pools, without sampling. The distance shrinks with the
     dimension: compare values only for equal embeddings. ``optimal_transport`` is closer to the exact distance.
@@ -118,6 +120,10 @@ class SlicedWasserstein:
     Bonneel et al. (2015), doi:10.1007/s10851-014-0506-3. Control variates: Nguyen & Ho (2023), arXiv:2305.00402.
     """
 
+    reference: Reference = "pool"
+    """Rows that the selection is compared with: the ``pool``, or the test rows of the section ``target``, with an
+    interval from parts of these rows."""
+
     n_projections: Annotated[int, Ge(2), Le(100_000)] = 100
     """Number of random directions on which the rows are projected."""
 
@@ -128,4 +134,11 @@ class SlicedWasserstein:
         x = require(inputs.embeddings)
         normals = rng.standard_normal((self.n_projections, x.shape[1]))
         directions = (normals / np.linalg.norm(normals, axis=1, keepdims=True)).astype(np.float32)
-        return MetricResult({"": min(sliced_wasserstein(x[inputs.selected], x, directions, self.control)[0], 2.0)})
+
+        def compare(a: Matrix, b: Matrix) -> dict[str, float]:
+            return {"": min(sliced_wasserstein(a, b, directions, self.control)[0], 2.0)}
+
+        if self.reference == "target":
+            salt = int(rng.integers(2**63))
+            return compare_with_target(inputs, ("",), None, salt, lambda a, b: lambda rows: compare(a, b[rows]))
+        return MetricResult(compare(x[inputs.selected], x))

@@ -1,8 +1,8 @@
 """Target stage: rows of the task that the selection should serve, with vectors and labels comparable with the pool's.
 
 The rows are read and embedded like the pool, with its fits (``target_rows``). A row without a label, or with a label
-that no row of the pool has, has the class -1. Memory: the vectors of one shard of target rows for each embed entry, and
-the hashes of the pool's texts.
+that no row of the pool has, has the class -1. A share of the rows, determined by their content, is kept for tests.
+Memory: the vectors of one shard of target rows for each embed entry, and the hashes of the pool's texts.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import pyarrow.compute as pc
 from curate.config.model import TARGET, to_plain
 from curate.errors import DataError, summarize_names
 from curate.kernels.arrow_categories import encode_categories, unique_categories
+from curate.kernels.stats.hash_sampling import mix_bits
+from curate.kernels.types import Flags
 from curate.pool.stage_outputs import TargetOutput
 from curate.pool.view import PoolView
 from curate.stages.base import (
@@ -32,6 +34,7 @@ from curate.stages.base import (
     count_all_kept,
     run_step,
 )
+from curate.stages.content_reuse import text_keys
 from curate.stages.target import target_rows
 from curate.store import parquet_io, schemas
 from curate.store.manifest import Record, StageResult
@@ -39,7 +42,9 @@ from curate.store.manifest import Record, StageResult
 if TYPE_CHECKING:
     from curate.config.model import RunConfig, TargetConfig
 
-_VERSION = 2
+_VERSION = 3
+
+_SALT = np.uint64(0x7E57)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +68,9 @@ class TargetResult(StageResult):
 
     tasks: int
     """Number of tasks."""
+
+    test: int
+    """Number of rows that no selection sees."""
 
 
 class Target(Stage["TargetConfig", TargetOutput]):
@@ -115,6 +123,7 @@ def target(context: Context, pool: PoolView, section: TargetConfig) -> tuple[Tar
         "version": _VERSION,
         "label": to_plain(section.label),
         "task": section.task,
+        "test_share": section.test_share,
         "rows": target_rows.fingerprint(context, section),
         "classes": None if pool.proxy_output is None else pool.proxy_output.fingerprint,
         **pool.fingerprint_inputs(),
@@ -138,9 +147,12 @@ def _work(context: Context, pool: PoolView, section: TargetConfig, fingerprint: 
     classes, tasks = _classes(pool), _tasks(rows)
     has_texts = (section.text or context.config.input.text) is not None
     pool_hashes = pool.hashes.combine_chunks()
+    is_test = _hold_out(rows, tasks, section.test_share)
+    if section.test_share and not is_test.any():
+        context.progress.warn(f"{TARGET}: of {len(rows):,} rows, none is kept for tests")
     context.progress.begin("comparing target rows with the pool", len(rows))
     roles = ("hash", "source", *(["label"] if section.label is not None else []), *(["text"] if has_texts else []))
-    unlabeled = in_pool = 0
+    unlabeled = in_pool = first = 0
     unknown: Counter[str] = Counter()
     for shard in rows.shards():
         table = shard.read(roles)
@@ -161,6 +173,7 @@ def _work(context: Context, pool: PoolView, section: TargetConfig, fingerprint: 
                 task,
                 table["text"] if has_texts else pa.nulls(len(shard), pa.string()),
                 is_known,
+                pa.array(is_test[first : first + len(shard)]),
                 *vectors,
             ],
             names=schema.names,
@@ -168,14 +181,16 @@ def _work(context: Context, pool: PoolView, section: TargetConfig, fingerprint: 
         path = parquet_io.shard_path(context.folder / TARGET, shard.number)
         parquet_io.write(schemas.check(shard_table, schema, str(path)), path, fingerprint, dictionary=False)
         context.progress.advance(len(shard))
-    n = len(rows)
+        first += len(shard)
+    n, test = len(rows), int(is_test.sum())
     if section.label is not None and unlabeled + unknown.total() == n:
         known = summarize_names(classes.to_pylist(), 5)
         message = f"{TARGET}.label: no row has a label of the pool in column {section.label!r}"
         raise DataError(message, hint=f"the labels of the pool are: {known}")
     labeled = "" if section.label is None else f", {n - unlabeled - unknown.total():,} with a label of the pool"
     divided = "" if section.task is None else f" of {len(tasks):,} tasks"
-    context.progress.note(f"{TARGET}: {n:,} rows{divided}{labeled}")
+    kept = f", {test:,} of them for tests only" if test else ""
+    context.progress.note(f"{TARGET}: {n:,} rows{divided}{labeled}{kept}")
     return Outcome(
         sources=count_all_kept(pool.source_counts()),
         shards=len(rows.shard_sizes),
@@ -186,8 +201,18 @@ def _work(context: Context, pool: PoolView, section: TargetConfig, fingerprint: 
             unknown_labels=tuple(sorted(unknown))[:20],
             in_pool=in_pool,
             tasks=len(tasks),
+            test=test,
         ),
     )
+
+
+def _hold_out(rows: PoolView, tasks: pa.Array, share: float) -> Flags:
+    """Return the mask of the test rows: a share of the distinct contents, but none of a task without other rows."""
+    keys = text_keys(rows.hashes)
+    is_test: Flags = mix_bits(keys ^ _SALT) < np.uint64(share * 2.0**64)
+    task = encode_categories(rows.read(("source",))["source"].combine_chunks(), tasks)
+    has_others = np.isin(task, task[~is_test])
+    return is_test & ~np.isin(keys, keys[~has_others])
 
 
 def _classes(pool: PoolView) -> pa.Array:

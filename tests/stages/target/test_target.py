@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from curate import pipeline
 from curate.config.loader import config_from_dict
 from curate.errors import ConfigError, ConfigErrors, CurateError
+from curate.evaluation.evaluate import evaluate
 from curate.executors.processes import Processes
 from curate.executors.serial import Serial
 from curate.progress import NullProgress
@@ -113,6 +115,7 @@ def test_rows_are_embedded_with_the_fit_of_the_pool_and_labeled_in_its_classes(t
         "unknown_labels": [],
         "in_pool": 1,
         "tasks": 1,
+        "test": sum(row["test"] for row in rows),
     }
     assert [text for text in summary.warnings if "1 of 6 rows are also in the pool" in text]
 
@@ -408,3 +411,87 @@ def test_held_out_influence_does_not_depend_on_the_workers(tmp_path):
             executor.close()
         contents.append([scores_of(tmp_path / name, one).tobytes() for one in ("influence", "self_influence")])
     assert contents[0] == contents[1]
+
+
+# ---------------------------------------------------------------- test rows
+
+
+def test_a_share_of_the_rows_is_for_tests_and_stays_there(tmp_path):
+    """Copies are on one side; rows that are added later change no row's side; another share moves few."""
+    targets = rows_of(100, 1000)
+    files = write(tmp_path / "task/t.jsonl", [*targets, *targets[:10]])
+    run(tmp_path, {"files": files, "test_share": 0.3})
+    sides = [row["test"] for row in stored(tmp_path)]
+    assert 15 < sum(sides[:100]) < 45
+    assert sides[:10] == sides[100:]
+    write(Path(files), [*rows_of(20, 2000), *targets])
+    run(tmp_path, {"files": files, "test_share": 0.3})
+    assert [row["test"] for row in stored(tmp_path)][20:] == sides[:100]
+    run(tmp_path, {"files": files, "test_share": 0.5})
+    assert all(
+        wide for wide, narrow in zip([row["test"] for row in stored(tmp_path)][20:], sides, strict=False) if narrow
+    )
+    run(tmp_path, {"files": files, "test_share": 0})
+    assert not any(row["test"] for row in stored(tmp_path))
+
+
+def test_plugins_see_only_the_other_rows(tmp_path):
+    scorer = SCORER.replace("batch.target.embeddings.T).max(axis=1)", "batch.target.embeddings.T * 0).max(axis=1)")
+    scorer = scorer.replace("0 * len(batch.target.labels)", "len(batch.target.labels)")
+    (tmp_path / "count_target.py").write_text(scorer.replace("NearTarget", "CountTarget"))
+    files = write(tmp_path / "task/t.jsonl", rows_of(40, 1000))
+    entries = {"plugins": [str(tmp_path / "count_target.py")], "score": [{"use": "count_target"}]}
+    run(tmp_path, {"files": files}, **entries)
+    scores = pq.ParquetDataset(sorted((tmp_path / "run/score").rglob("part-*.parquet"))).read()["score_count_target"]
+    others = sum(not row["test"] for row in stored(tmp_path))
+    assert set(scores.to_pylist()) == {float(others)}
+    assert others < 40
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.99])
+def test_every_task_keeps_a_row_that_selections_see(tmp_path, share):
+    """Tasks of one row, of copies of one text, and one that shares a text with another."""
+    rows = [{**row, "task": f"task {row['id']}"} for row in rows_of(15, 1000)]
+    rows += [{**rows_of(1, 3000)[0], "task": "copies"}] * 5
+    rows += [{**rows_of(1, 4000)[0], "task": task} for task in ("one", "two")]
+    files = write(tmp_path / "task/t.jsonl", rows)
+    run(tmp_path, {"files": files, "task": "task", "test_share": share})
+    kept = {row["task"] for row in stored(tmp_path) if not row["test"]}
+    assert kept == {row["task"] for row in stored(tmp_path)}
+
+
+def test_a_target_of_one_row_is_not_tested(tmp_path):
+    files = write(tmp_path / "task/t.jsonl", rows_of(1, 1000))
+    progress = Notes()
+    run(tmp_path, {"files": files, "test_share": 0.9}, progress=progress)
+    assert [row["test"] for row in stored(tmp_path)] == [False]
+    assert [text for text in progress.warnings if "none is kept for tests" in text]
+
+
+def test_a_metric_of_the_target_needs_test_rows(tmp_path):
+    files = write(tmp_path / "task/t.jsonl", rows_of(9, 1000))
+    metrics = [{"use": "mmd", "reference": "target"}]
+    with pytest.raises(ConfigErrors, match=r"there are none; set target.test_share above 0"):
+        config_from_dict(make_config(tmp_path, {"files": files, "test_share": 0}, metrics=metrics))
+    with pytest.raises(ConfigErrors, match="there is no section target"):
+        config_from_dict(make_config(tmp_path, None, metrics=metrics))
+
+
+def test_a_selection_is_evaluated_on_the_test_rows(tmp_path):
+    """A model is tested on their labels, and the metrics of distributions compare with them, with intervals."""
+    files = write(tmp_path / "task/t.jsonl", [row for row in rows_of(240, 1000) if row["kind"] != "cherry"])
+    run(
+        tmp_path,
+        {"files": files, "label": "kind", "test_share": 0.5},
+        select=[{"use": "less", "keep": 24}],
+        evaluate={"seeds": 2},
+    )
+    result = evaluate(tmp_path / "run", Serial())
+    is_test = [row["test"] for row in stored(tmp_path)]
+    assert f"tested on the {sum(is_test)} test rows of the target" in result.tested
+    lines = {line.name: line for line in result.metrics}
+    for name in ("mauve_target", "mmd_target", "optimal_transport_target", "sliced_wasserstein_target"):
+        assert math.isfinite(lines[name].selection.half_width)
+        if name != "mauve_target":  # with two buckets, it is too noisy
+            assert (lines[name].difference.mean > 0) == lines[name].higher_is_better
+    assert math.isfinite(lines["logistic_probe_accuracy"].selection.mean)
