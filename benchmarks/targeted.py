@@ -32,7 +32,7 @@ from curate.plugins.causal_models import encode_examples
 from curate.plugins.embedders.lsa import Lsa
 from curate.plugins.language_models import Example, GradientRequest, HiddenRequest, Request, Turn
 from curate.plugins.models.causal_lm import CausalLM
-from curate.plugins.selectors.targeted.less import most_influential
+from curate.plugins.selectors.targeted.less import task_influence
 from curate.plugins.selectors.targeted.rds_plus import take_turns
 
 CACHE = Path(__file__).parent / ".cache" / "targeted"
@@ -123,7 +123,7 @@ def measure_precision(
         for name, x in features.items():
             part, target = x[pool], x[queries]
             selected[f"{name}: rds_plus"] = take_turns(part, target, None, budget)[0]
-            selected[f"{name}: less"] = most_influential(part, target, tasks, budget)[0]
+            selected[f"{name}: less"] = by_score(task_influence(part, target, tasks), budget)
             selected[f"{name}: best"] = by_score(similarity_to_nearest(part, target), budget)
         scores = bm25(pool_texts, [texts[row] for row in queries])
         selected["bm25: mean"] = by_score(scores[:, 0], budget)

@@ -45,7 +45,7 @@ def settings(folder: Path, targets: list[dict[str, Any]], **more: Any) -> dict[s
         "run": str(folder / "run"),
         "input": {"files": write(folder / "pool.jsonl", rows_of(60)), "text": "body", "id": "id", "rows_per_shard": 20},
         "embed": {"use": "lsa", "dimensions": 4},
-        "target": {"files": write(folder / "task/t.jsonl", targets), "task": "exam"},
+        "target": {"files": write(folder / "task/t.jsonl", targets), "task": "exam", "test_share": 0},
         "select": [{"use": "less", "keep": 12}],
         **more,
     }
@@ -158,7 +158,7 @@ def test_a_target_without_a_vector_is_an_error(tmp_path):
 def test_a_run_selects_by_gradients_and_by_hidden_states(tmp_path):
     from curate.kernels.linalg.cosines import normalize_rows
     from curate.plugins.models.causal_lm import CausalLM
-    from curate.plugins.selectors.targeted.less import most_influential
+    from curate.plugins.selectors.targeted.less import task_influence
 
     models = [tiny_language_model.save(tmp_path / name, seed=seed) for seed, name in enumerate(("first", "second"))]
     pool, targets = rows_of(60), rows_of(4, 90)
@@ -181,7 +181,7 @@ def test_a_run_selects_by_gradients_and_by_hidden_states(tmp_path):
         return np.concatenate([every[0] * np.sqrt(0.75), every[1] * np.sqrt(0.25)], axis=1)
 
     tasks = np.array([0 if row["exam"] is None else 1 + FRUIT.index(row["exam"]) for row in targets], np.int32)
-    expected = most_influential(vectors(pool), vectors(targets), tasks, 12)[0]
+    expected = np.argsort(-task_influence(vectors(pool), vectors(targets), tasks), kind="stable")[:12]
     assert sorted(kept(tmp_path)) == sorted(f"r{number}" for number in expected)
     data["select"] = [{"use": "rds_plus", "keep": 12, "embedding": "language_model"}]
     run(data)

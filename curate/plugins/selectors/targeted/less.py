@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.kernels.linalg.blocked_matmul import for_each_product
-from curate.kernels.types import Codes, Matrix, Rows, Vector
+from curate.kernels.parallel import block_slices, map_blocks
+from curate.kernels.types import Codes, FittedState, Matrix, Vector
 from curate.plugins.batches import Pool, TargetRows, require
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
+
+_ROWS = 1024
 
 
 def task_influence(x: Matrix, targets: Matrix, tasks: Codes) -> Vector:
@@ -30,7 +32,7 @@ def task_influence(x: Matrix, targets: Matrix, tasks: Codes) -> Vector:
     Notes
     -----
     Cost: O(n t d) time for t tasks, because the mean similarity is the product with the mean of the target rows; O(n)
-    memory.
+    memory. Products are summed row by row, so that the influence of a row does not depend on the rows next to it.
 
     References
     ----------
@@ -42,26 +44,21 @@ def task_influence(x: Matrix, targets: Matrix, tasks: Codes) -> Vector:
     >>> task_influence(x, x[[0, 0, 1]], np.array([0, 0, 1], np.int32)).round(2).tolist()
     [1.0, 1.0, 0.800000011920929]
     """
-    means = np.array([targets[tasks == task].mean(axis=0, dtype=np.float64) for task in np.unique(tasks)], np.float32)
-    best = np.full(len(x), -np.inf, np.float32)
+    means = [targets[tasks == task].mean(axis=0, dtype=np.float64) for task in np.unique(tasks)]
+    best = np.empty(len(x), np.float32)
 
-    def update(similarities: Matrix, rows: slice, columns: slice) -> None:  # noqa: ARG001 - the task does not matter
-        np.maximum(best[rows], similarities.max(axis=1), out=best[rows])
+    def block(rows: slice) -> None:
+        part = x[rows].astype(np.float64)
+        best[rows] = np.max([np.einsum("ij,j->i", part, mean) for mean in means], axis=0)
 
-    for_each_product(x, means, update)
+    for _ in map_blocks(block, block_slices(len(x), _ROWS)):
+        pass
     return best
-
-
-def most_influential(x: Matrix, targets: Matrix, tasks: Codes, budget: int) -> tuple[Rows, Vector]:
-    """Return the ``budget`` rows of largest ``task_influence``, ties to the lowest index, and their influence."""
-    influence = task_influence(x, targets, tasks)
-    rows = np.argsort(-influence, kind="stable")[:budget]
-    return rows, influence[rows]
 
 
 @selector(
     version=1,
-    scope="pool",
+    scope="merge",
     reads={"embedding", "target"},
     prefix=True,
     equivariant=True,
@@ -85,7 +82,19 @@ class Less:
     Xia et al. (2024), "LESS: Selecting Influential Data for Targeted Instruction Tuning", ICML, arXiv:2402.04333.
     """
 
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:  # noqa: ARG002
+    def summarize(self, pool: Pool) -> FittedState:  # noqa: ARG002 - a row's influence depends on no other row
+        """Return nothing."""
+        return {}
+
+    def measure(self, pool: Pool, summary: FittedState) -> Vector:  # noqa: ARG002
+        """Return the influence of each row."""
         target: TargetRows = require(pool.target)
-        rows, influence = most_influential(pool.embeddings, target.embeddings, target.tasks, budget)
-        return Selection(rows, influence, reasons=("less influence on the target than the kept rows",))
+        return task_influence(pool.embeddings, target.embeddings, target.tasks)
+
+    def choose(self, influence: Vector, budget: int) -> Selection:
+        """Return the rows of largest influence, ties to the lowest index."""
+        rows = np.argsort(-influence, kind="stable")[:budget]
+        return Selection(rows, influence[rows], reasons=("less influence on the target than the kept rows",))
+
+    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:  # noqa: ARG002
+        return self.choose(self.measure(pool, self.summarize(pool)), budget)
