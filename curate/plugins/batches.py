@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import PluginError
-from curate.kernels.types import Advance, Codes, Flags, Images, Matrix, Numbers, Positions, Rows, Texts, Vector, freeze
+from curate.kernels.types import Advance, Codes, FittedState, Flags, Images, Matrix, Numbers, Positions, Rows, Texts, Vector, freeze
 from curate.plugins.dynamics import Dynamics, HeldOut, Learner
 from curate.plugins.judging import Judge
 from curate.plugins.language_models import Example, Examples, Outputs, Request
@@ -324,6 +324,9 @@ class ScoreBatch:
     target: TargetRows | None = None
     """Rows of the task that the selection should serve, with the embeddings of the proxy for a scorer that reads its
     features; None without a section ``target``."""
+
+    summary: FittedState | None = None
+    """Sums over all shards of what the scorer's ``summarize`` returned."""
 
     outputs: tuple[Outputs, ...] | None = None
     """Outputs of language models for the n rows, one for each of the scorer's ``requests``."""

@@ -325,6 +325,17 @@ class RetrievalScorer(Scorer, Protocol):
     """Path of the log, or a glob pattern of its files."""
 
 
+class SummarizingScorer(Scorer, Protocol):
+    """Scorer of a shard that needs counts of the complete pool, declared with ``summarizes=True``."""
+
+    def summarize(self, batch: ScoreBatch) -> FittedState:
+        """Return named arrays of integers that describe some rows.
+
+        Those of all shards are added, and ``score`` receives the sums in ``batch.summary``; an array with fewer rows
+        counts as if it ended with zeros.
+        """
+
+
 class LearningScorer(Protocol):
     """Scorer that is fitted on texts first, declared with ``fits=True``.
 
@@ -578,6 +589,9 @@ class Traits:
     fits: bool = False
     """Whether an embedder or scorer has methods ``fit`` and ``restore``."""
 
+    summarizes: bool = False
+    """Whether a scorer has a method ``summarize``; see ``SummarizingScorer``."""
+
     revision: bool = False
     """Whether an embedder has a method ``revision``."""
 
@@ -723,6 +737,7 @@ _OPTIONAL: Mapping[Kind, Mapping[str, tuple[str, str]]] = {
     "annotator": {"count_questions": ("reads_judge", 'reads={"judge", …}')},
     "scorer": {
         "fit": ("fits", "fits=True"),
+        "summarize": ("summarizes", "summarizes=True"),
         "requests": ("reads_model", 'reads={"model", …}'),
         "count_questions": ("reads_judge", 'reads={"judge", …}'),
     },
@@ -935,6 +950,7 @@ def scorer(
     min_epochs: int = 1,
     cost: str = "",
     fits: bool = False,
+    summarizes: bool = False,
     check: bool = False,
     example: Mapping[str, object] | None = None,
 ) -> Callable[[type[PluginClass]], type[PluginClass]]:
@@ -949,13 +965,16 @@ def scorer(
     within : rows passed to one call of ``score``
     statistics, min_epochs : statistics of training dynamics that it reads, and epochs that it needs, see ``Traits``
     cost : time, see ``Traits``
-    fits, check : whether the class has the methods of these declarations, see ``Traits``
+    fits, summarizes, check : whether the class has the methods of these declarations, see ``Traits``
     example : values for fields without defaults
 
     Raises
     ------
-    PluginError : if a column does not define whether higher is better
+    PluginError : if a column does not define whether higher is better, or it summarizes shards but sees the pool
     """
+    if summarizes and within != "shard":
+        message = f'scorer: summarizes=True needs within="shard", but it is {within!r}'
+        raise PluginError(message, hint="remove summarizes=True: the scorer sees all rows")
     if unoriented := [column.name for column in columns if column.higher_is_better is None]:
         raise PluginError(
             f"scorer: column {unoriented[0]!r} has higher_is_better=None",
@@ -973,6 +992,7 @@ def scorer(
             min_epochs=min_epochs,
             cost=cost,
             fits=fits,
+            summarizes=summarizes,
             check=check,
             example=example or {},
         )

@@ -29,6 +29,7 @@ from curate.plugins.proxies.logistic import Logistic
 from curate.plugins.proxies.mlp import MLP
 from curate.plugins.results import Scores
 from curate.pool import embedding_matrix
+from curate.stages.summaries import add_summaries
 from tests.encoded_images import needs_pillow, pictures
 from tests.fake_models import ScriptedJudge, outputs_of, reply_by_content, run_fake_model
 
@@ -114,7 +115,10 @@ def only_what_is_read(name, **parts):
     for array in parts.values():
         if isinstance(array, np.ndarray):
             array.flags.writeable = False
-    return ScoreBatch(**{part: parts[part] for reads in declared(name).reads for part in SUPPLIED[reads]})
+    batch = ScoreBatch(**{part: parts[part] for reads in declared(name).reads for part in SUPPLIED[reads]})
+    if declared(name).summarizes:
+        batch = dataclasses.replace(batch, summary=build(name).summarize(batch))
+    return batch
 
 
 def make_batch(name, n, seed, *, twins=False, texts=None):
@@ -191,7 +195,7 @@ def take(batch, rows):
 
     def part(field):
         value = getattr(batch, field)
-        if value is None or field in ("centroids", "group_names", "target", "run_model", "judge"):
+        if value is None or field in ("centroids", "group_names", "target", "summary", "run_model", "judge"):
             return value
         if field == "outputs":
             return tuple(take_rows(one, rows) for one in value)
@@ -208,7 +212,7 @@ def score(name, batch, seed=0):
 
 
 def contents(batch):
-    objects = ("dynamics", "held_out", "learner", "target", "run_model", "judge")
+    objects = ("dynamics", "held_out", "learner", "target", "summary", "run_model", "judge")
     values = [getattr(batch, field.name) for field in dataclasses.fields(batch) if field.name not in objects]
     if batch.dynamics is not None:
         values += [batch.dynamics.labels, batch.dynamics.probabilities(0, 0)]
@@ -302,6 +306,17 @@ def test_rows_that_are_the_same_score_the_same(name, n, seed):
     result = score(name, make_batch(name, n, seed, twins=True))
     half = (n + 1) // 2
     same(result[half:], result[: n - half])
+
+
+@pytest.mark.parametrize("name", [one for one in IN_GROUPS if declared(one.values[0]).summarizes])
+@given(n=sizes, seed=seeds, cut=st.floats(0, 1))
+def test_summaries_of_parts_add_up_to_that_of_all_rows(name, n, seed, cut):
+    batch, size = make_batch(name, n, seed), int(cut * n)
+    parts = [build(name).summarize(take(batch, rows)) for rows in np.split(np.arange(n), [size])]
+    added = add_summaries(parts)
+    assert added.keys() == batch.summary.keys()
+    assert all((added[key] == batch.summary[key]).all() for key in added)
+    assert all(np.issubdtype(values.dtype, np.integer) for values in added.values())
 
 
 def samples(name):

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from curate import paths
 from curate.errors import DataError, PluginError
 from curate.kernels.types import Advance, Codes, Matrix, Vector
 from curate.plugins.batches import Retrievals, ScoreBatch
@@ -44,7 +45,8 @@ from curate.stages.base import (
 )
 from curate.stages.model.stage import compute_outputs, model_identity, scorer_requests
 from curate.stages.score import retrieval_log, scorer_fit
-from curate.store import manifest, parquet_io, schemas
+from curate.stages.summaries import add_summaries
+from curate.store import manifest, npz, parquet_io, schemas
 from curate.store.manifest import Record, StageResult
 
 if TYPE_CHECKING:
@@ -224,21 +226,25 @@ def _work(
         result = ScoreResult(fit_summary=report.summary, measured=report.facts)
     by_shard = traits.within == "shard"
     keys = _keys(context, pool, entry, state) if by_shard else [fingerprint] * len(numbers)
+    folder = context.folder / "score" / entry.name
     job = _Job(
         entry.spec,
         entry.name,
         embedding_of(entry, pool),
         pool,
-        context.folder / "score" / entry.name,
+        folder,
         context.config.seed,
         state,
-        scorer_requests(entry),
+        requests=scorer_requests(entry),
     )
     tasks = [_Task(job, number, key) for number, key in zip(numbers, keys, strict=True)]
     peak = 0
+    if traits.summarizes:
+        tasks, peak = _summarize(context, tasks, pool.shard_sizes)
     if by_shard:
-        _, failed, peak = context.map(f"scoring {entry.name}", _score_shard, tasks, pool.shard_sizes)
+        _, failed, scoring_peak = context.map(f"scoring {entry.name}", _score_shard, tasks, pool.shard_sizes)
         raise_if_failed(failed)
+        peak = max(peak, scoring_peak)
     else:
         context.progress.begin(f"scoring {entry.name}", len(pool))
         rows = RowProgress(context.progress, len(pool))
@@ -282,6 +288,9 @@ class _Job:
     seed: int
     state: fitted_state.StateFile | None
     """Fitted state of the scorer; None for a scorer that is not fitted."""
+
+    summary: fitted_state.StateFile | None = None
+    """Sums over all shards; None for a scorer that does not summarize them."""
 
     requests: tuple[ModelRequest, ...] = ()
     """Requests to language models whose outputs the scorer reads."""
@@ -335,6 +344,17 @@ class _Task:
     def path(self) -> Path:
         return parquet_io.shard_path(self.job.folder, self.number)
 
+    @property
+    def summary_path(self) -> Path:
+        return self.job.folder / _SUMMARIES / f"part-{self.number:05d}.npz"
+
+    def batch(self) -> ScoreBatch:
+        """Return the inputs of the scorer for the shard."""
+        job, shard = self.job, self.job.pool.shard(self.number)
+        reads = job.spec.plugin().traits.reads
+        cluster = job.pool.cluster_output.read(self.number)["cluster"].to_numpy() if "cluster" in reads else None
+        return job.batch(shard, cluster, [self.number])
+
 
 # ---------------------------------------------------------------- scorers that see a shard
 
@@ -343,10 +363,44 @@ def _score_shard(task: _Task) -> None:
     if is_current_shard(task.path, task.fingerprint):
         return
     job, shard = task.job, task.job.pool.shard(task.number)
-    reads = job.spec.plugin().traits.reads
-    cluster = job.pool.cluster_output.read(task.number)["cluster"].to_numpy() if "cluster" in reads else None
-    rng = rng_for(job.seed, f"score/{job.name}", task.number)
-    _write(task, shard.ids, _scores(job, job.batch(shard, cluster, [task.number]), rng, len(shard)).values)
+    batch, rng = task.batch(), rng_for(job.seed, f"score/{job.name}", task.number)
+    if job.summary is not None:
+        batch = replace(batch, summary=npz.load_required(job.summary.path, job.summary.fingerprint))
+    _write(task, shard.ids, _scores(job, batch, rng, len(shard)).values)
+
+
+_SUMMARIES = "summaries"
+_SUM = "summary.npz"
+
+
+def _summarize(context: Context, tasks: Sequence[_Task], sizes: Sequence[int]) -> tuple[list[_Task], int]:
+    """Add the summaries of all shards; return the tasks with the sum, and the peak memory of a worker.
+
+    The fingerprint of a task then depends on the sum, so all shards are scored again if it changed. The summaries of
+    unchanged shards are kept.
+    """
+    job = tasks[0].job
+    _, failed, peak = context.map(f"scoring {job.name}: first pass", _summarize_shard, tasks, sizes)
+    raise_if_failed(failed)
+    total = add_summaries(npz.load_required(task.summary_path, task.fingerprint) for task in tasks)
+    key = manifest.fingerprint({name: values.tolist() for name, values in total.items()})
+    npz.save(job.folder / _SUM, key, total)
+    wanted = {task.summary_path.name for task in tasks}
+    for name in paths.list_names(job.folder / _SUMMARIES):
+        if name not in wanted:
+            paths.unlink(job.folder / _SUMMARIES / name)
+    job = replace(job, summary=fitted_state.StateFile(job.folder / _SUM, key))
+    return [
+        _Task(job, task.number, manifest.fingerprint({"shard": task.fingerprint, "summary": key})) for task in tasks
+    ], peak
+
+
+def _summarize_shard(task: _Task) -> None:
+    if npz.load(task.summary_path, task.fingerprint) is None:
+        batch = task.batch()
+        with plugin_call(task.job.spec, task.job.name):
+            summary = task.job.spec.build().summarize(batch)
+        npz.save(task.summary_path, task.fingerprint, summary)
 
 
 # ---------------------------------------------------------------- scorers that see more than a shard

@@ -5,18 +5,18 @@ Memory: one shard a worker, and 4 bytes a row in the driver. No process holds th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curate.kernels.types import AnyArray, FittedState, Rows, Vector
+from curate.kernels.types import FittedState, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.pool.view import PoolView
 from curate.stages.base import Context, plugin_call, raise_if_failed
 from curate.stages.select.run_selector import build_pool, pool_of_values
+from curate.stages.summaries import add_summaries
 from curate.store import npz
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def measure_rows(
     label = f"selecting with {entry.name}"
     _, failed, peak = context.map(f"{label}: first pass", _summarize, tasks, sizes)
     raise_if_failed(failed)
-    total = _add(task.read("summary") for task in tasks)
+    total = add_summaries(task.read("summary") for task in tasks)
     npz.save(folder / _TOTAL, fingerprint, total)
     _, failed, other_peak = context.map(label, _measure, tasks, sizes)
     raise_if_failed(failed)
@@ -73,19 +73,6 @@ def measure_rows(
 
 
 _TOTAL = "summary.npz"
-
-
-def _add(parts: Iterable[FittedState]) -> FittedState:
-    """Add arrays by name; shorter ones count as if they ended with zeros."""
-    total: dict[str, AnyArray] = {}
-    for part in parts:
-        for name, values in part.items():
-            longer, shorter = values.copy(), total.get(name, values[:0])
-            if len(shorter) > len(longer):
-                longer, shorter = shorter, longer
-            longer[: len(shorter)] += shorter
-            total[name] = longer
-    return total
 
 
 def _summarize(task: _Task) -> None:

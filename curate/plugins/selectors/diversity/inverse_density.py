@@ -11,6 +11,7 @@ from annotated_types import Ge, Le, Lt
 from curate.kernels.neighbors.knn import knn_by_cluster
 from curate.kernels.neighbors.knn_density import knn_density
 from curate.kernels.stats.rounding import floor_count
+from curate.kernels.stats.weighted_sampling import draw_rows
 from curate.kernels.types import Codes, Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
@@ -37,13 +38,11 @@ def inverse_density(
 
     Notes
     -----
-    Cost: O(n log n) time, O(n) memory. Weights stay logarithms, so none overflows. A negligible weight is still drawn,
-    last.
+    Cost: O(n log n) time, O(n) memory. See ``draw_rows``.
 
     References
     ----------
-    Sampling without replacement by Gumbel noise: Efraimidis & Spirakis (2006), doi:10.1016/j.ipl.2005.11.003; Kool, van
-    Hoof & Welling (2019), arXiv:1903.06059.
+    Efraimidis & Spirakis (2006), doi:10.1016/j.ipl.2005.11.003.
 
     Examples
     --------
@@ -58,8 +57,7 @@ def inverse_density(
         n_clipped = min(floor_count(clip_rate * n), n - 1)
         log_weights = np.minimum(log_weights, np.partition(log_weights, n - 1 - n_clipped)[n - 1 - n_clipped])
         log_weights -= log_weights.max()
-    keys = log_weights + rng.gumbel(size=n)
-    return np.argsort(-keys, kind="stable")[:budget], log_weights
+    return draw_rows(log_weights, budget, rng), log_weights
 
 
 def pool_density(embeddings: Matrix, cluster: Codes, n_neighbors: int, dimensions: int | Literal["auto"]) -> Vector:
