@@ -10,7 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import PluginError
-from curate.kernels.types import Advance, Codes, FittedState, Flags, Images, Matrix, Numbers, Positions, Rows, Texts, Vector, freeze
+from curate.kernels.types import (
+    Advance,
+    Codes,
+    FittedState,
+    Flags,
+    Images,
+    Matrix,
+    Numbers,
+    Positions,
+    Rows,
+    Texts,
+    Vector,
+    freeze,
+)
 from curate.plugins.dynamics import Dynamics, HeldOut, Learner
 from curate.plugins.judging import Judge
 from curate.plugins.language_models import Example, Examples, Outputs, Request

@@ -195,6 +195,9 @@ class TargetOutput:
 
     folder: Path
     fingerprint: str
+    content: str
+    """Digest of the rows that selections see: their vectors, labels, tasks and texts."""
+
     shards: int
     """Number of shards."""
 

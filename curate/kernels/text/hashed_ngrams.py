@@ -60,13 +60,13 @@ def hash_ngrams(texts: Sequence[str], order: int, buckets: int) -> tuple[Positio
         found = _TOKEN.findall(text.lower())
         lengths[number] = len(found)
         tokens += found
-    numbers_by_token: defaultdict[str, int] = defaultdict()
-    numbers_by_token.default_factory = numbers_by_token.__len__
-    symbols = np.fromiter(map(numbers_by_token.__getitem__, tokens), np.int64, len(tokens))
+    number_by_token: defaultdict[str, int] = defaultdict()
+    number_by_token.default_factory = number_by_token.__len__
+    symbols = np.fromiter(map(number_by_token.__getitem__, tokens), np.int64, len(tokens))
     positions = concatenate_ranges(np.zeros_like(lengths), lengths)
     owners = np.repeat(np.arange(len(texts)), lengths)
     hashes, rows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    ngrams = nested_ngrams(symbols, order, positions, max(1, len(numbers_by_token)))
+    ngrams = nested_ngrams(symbols, order, positions, max(1, len(number_by_token)))
     for n, (grams, numbers) in enumerate(ngrams, 1):
         ends = np.flatnonzero(numbers >= 0)
         last = np.empty(len(grams), np.int64)
@@ -78,12 +78,12 @@ def hash_ngrams(texts: Sequence[str], order: int, buckets: int) -> tuple[Positio
 
 
 def _hash_strings(strings: Sequence[str], buckets: int) -> Positions:
-    """Return the SHA-256 of each string as an integer, modulo ``buckets``."""
+    """Hash each string: its SHA-256 as an integer, modulo ``buckets``."""
     digests = b"".join(sha256(string.encode("utf-8", "surrogatepass")).digest() for string in strings)
-    words = np.frombuffer(digests, ">u4").reshape(len(strings), 8).astype(np.uint64)
+    parts = np.frombuffer(digests, ">u4").reshape(len(strings), 8).astype(np.uint64)
     remainder = np.zeros(len(strings), np.uint64)
-    for word in words.T:
-        remainder = ((remainder << np.uint64(32)) | word) % np.uint64(buckets)
+    for part in parts.T:
+        remainder = ((remainder << np.uint64(32)) | part) % np.uint64(buckets)
     return remainder.astype(np.int64)
 
 
@@ -151,8 +151,7 @@ def importance(texts: Sequence[str], ratio: Numbers, order: int) -> tuple[Number
     def block(rows: slice) -> tuple[Numbers, Counts]:
         hashes, owners = hash_ngrams(texts[rows], order, len(ratio))
         size = rows.stop - rows.start
-        return np.bincount(owners, ratio[hashes], size), np.bincount(owners, minlength=size)
+        return np.asarray(np.bincount(owners, ratio[hashes], size), np.float64), np.bincount(owners, minlength=size)
 
     parts = [(np.empty(0), np.empty(0, np.int64)), *map_blocks(block, text_blocks(texts, _CHARACTERS))]
-    sums, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return sums, counts
+    return np.concatenate([sums for sums, _ in parts]), np.concatenate([counts for _, counts in parts])

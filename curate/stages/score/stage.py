@@ -123,10 +123,10 @@ def group_of(spec: PluginSpec) -> str | None:
 
 
 def _target(entry: ScoreEntry, pool: PoolView) -> dict[str, str]:
-    """Return the fingerprint of the target rows, if the scorer reads them and there are any."""
+    """Return the digest of the target rows, if the scorer reads them and there are any."""
     traits = entry.spec.plugin().traits
     reads = "target" in traits.reads | traits.optional
-    return {"target": pool.target_output.fingerprint} if reads and pool.target_output is not None else {}
+    return {"target": pool.target_output.content} if reads and pool.target_output is not None else {}
 
 
 def _models(context: Context, pool: PoolView, entry: ScoreEntry) -> dict[str, object]:

@@ -7,8 +7,9 @@ Memory: the vectors of one shard of target rows for each embed entry, and the ha
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -36,13 +37,13 @@ from curate.stages.base import (
 )
 from curate.stages.content_reuse import text_keys
 from curate.stages.target import target_rows
-from curate.store import parquet_io, schemas
+from curate.store import manifest, parquet_io, schemas
 from curate.store.manifest import Record, StageResult
 
 if TYPE_CHECKING:
     from curate.config.model import RunConfig, TargetConfig
 
-_VERSION = 3
+_VERSION = 4
 
 _SALT = np.uint64(0x7E57)
 
@@ -71,6 +72,9 @@ class TargetResult(StageResult):
 
     test: int
     """Number of rows that no selection sees."""
+
+    content: str
+    """Digest of the rows that selections see: their vectors, labels, tasks and texts."""
 
 
 class Target(Stage["TargetConfig", TargetOutput]):
@@ -133,7 +137,7 @@ def target(context: Context, pool: PoolView, section: TargetConfig) -> tuple[Tar
         inputs,
         lambda key: _work(context, pool, section, key),
     )
-    return TargetOutput(folder, record.fingerprint, record.shards), record
+    return TargetOutput(folder, record.fingerprint, record.result.content, record.shards), record
 
 
 def _work(context: Context, pool: PoolView, section: TargetConfig, fingerprint: str) -> Outcome[TargetResult]:
@@ -154,6 +158,7 @@ def _work(context: Context, pool: PoolView, section: TargetConfig, fingerprint: 
     roles = ("hash", "source", *(["label"] if section.label is not None else []), *(["text"] if has_texts else []))
     unlabeled = in_pool = first = 0
     unknown: Counter[str] = Counter()
+    digests: defaultdict[str, hashlib._Hash] = defaultdict(hashlib.sha256)
     for shard in rows.shards():
         table = shard.read(roles)
         is_known = pc.is_in(table["hash"], pool_hashes)
@@ -180,6 +185,7 @@ def _work(context: Context, pool: PoolView, section: TargetConfig, fingerprint: 
         )
         path = parquet_io.shard_path(context.folder / TARGET, shard.number)
         parquet_io.write(schemas.check(shard_table, schema, str(path)), path, fingerprint, dictionary=False)
+        _update(digests, shard_table)
         context.progress.advance(len(shard))
         first += len(shard)
     n, test = len(rows), int(is_test.sum())
@@ -202,8 +208,20 @@ def _work(context: Context, pool: PoolView, section: TargetConfig, fingerprint: 
             in_pool=in_pool,
             tasks=len(tasks),
             test=test,
+            content=manifest.fingerprint({name: digest.hexdigest() for name, digest in digests.items()}),
         ),
     )
+
+
+def _update(digests: Mapping[str, hashlib._Hash], table: pa.Table) -> None:
+    """Add what selections see of a shard to the digest of each column, all but ids of all but the test rows."""
+    seen = table.filter(pc.invert(table["test"])).combine_chunks()
+    for name in seen.column_names:
+        values = seen[name].combine_chunks()
+        if pa.types.is_fixed_size_list(values.type):
+            digests[name].update(np.ascontiguousarray(values.flatten().to_numpy()).tobytes())
+        elif name not in (seen.column_names[0], "in_pool", "test"):
+            digests[name].update("".join(f"{value!r}\n" for value in values.to_pylist()).encode())
 
 
 def _hold_out(rows: PoolView, tasks: pa.Array, share: float) -> Flags:

@@ -57,7 +57,9 @@ def test_a_target_equal_to_the_pool_weighs_nothing(texts):
 
 
 def test_a_text_has_the_same_bytes_among_other_texts():
-    texts = [f"the {word} of number {i % 97}, {word * (i % 5)}!" for i, word in enumerate(["cat", "dog", "東京"] * 9_000)]
+    texts = [
+        f"the {word} of number {i % 97}, {word * (i % 5)}!" for i, word in enumerate(["cat", "dog", "東京"] * 9_000)
+    ]
     ratio = np.random.default_rng(0).standard_normal(10_000)
     together, _ = importance(texts, ratio, 2)
     alone = [importance([text], ratio, 2)[0][0] for text in texts[::5_000]]

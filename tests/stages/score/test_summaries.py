@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ WORDS = ("red", "green", "blue", "cat", "dog", "Überraschung", "東京", "1984"
 
 
 def texts_of(n: int, start: int = 0) -> list[str]:
-    return [" ".join(WORDS[(i * k) % len(WORDS)] for k in range(1, 3 + i % 9)) + f" n{i}." for i in range(start, start + n)]
+    return [
+        " ".join(WORDS[(i * k) % len(WORDS)] for k in range(1, 3 + i % 9)) + f" n{i}." for i in range(start, start + n)
+    ]
 
 
 def write(path: Path, texts: list[str]) -> str:
@@ -71,8 +74,9 @@ def test_scores_are_those_of_the_complete_pool(tmp_path):
 
 def test_workers_do_not_change_the_bytes(tmp_path):
     pool, target = texts_of(90), texts_of(7, 200)
-    alone = run(tmp_path / "a", pool, target)
-    assert files_of(run(tmp_path / "b", pool, target, Processes(2))) == files_of(alone)
+    alone = files_of(run(tmp_path, pool, target))
+    shutil.rmtree(tmp_path / "run")
+    assert files_of(run(tmp_path, pool, target, Processes(2))) == alone
 
 
 def test_added_rows_change_all_scores_but_only_their_summary_is_computed(tmp_path):

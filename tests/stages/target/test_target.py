@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -116,6 +117,7 @@ def test_rows_are_embedded_with_the_fit_of_the_pool_and_labeled_in_its_classes(t
         "in_pool": 1,
         "tasks": 1,
         "test": sum(row["test"] for row in rows),
+        "content": ANY,
     }
     assert [text for text in summary.warnings if "1 of 6 rows are also in the pool" in text]
 
@@ -495,3 +497,37 @@ def test_a_selection_is_evaluated_on_the_test_rows(tmp_path):
         if name != "mauve_target":  # with two buckets, it is too noisy
             assert (lines[name].difference.mean > 0) == lines[name].higher_is_better
     assert math.isfinite(lines["logistic_probe_accuracy"].selection.mean)
+
+
+def test_scores_of_a_shard_are_kept_when_the_pool_grows_but_not_when_the_target_changes(tmp_path):
+    def times() -> list[int]:
+        return [path.stat().st_mtime_ns for path in sorted((tmp_path / "run/score/near_target").glob("*.parquet"))]
+
+    def once(pool: int, targets: list[dict[str, Any]], **fields: Any) -> list[int]:
+        write(tmp_path / "pool.jsonl", rows_of(pool))
+        files = write(tmp_path / "task/t.jsonl", targets)
+        run(
+            tmp_path,
+            {"files": files, "test_share": 0, **fields},
+            embed={"use": "hashing"},
+            plugins=[str(tmp_path / "near_target.py")],
+            score=[{"use": "near_target"}],
+        )
+        return times()
+
+    first = once(60, rows_of(6, 100))
+    assert once(80, rows_of(6, 100))[:3] == first
+    assert once(80, rows_of(6, 200))[0] > first[0]
+
+
+def test_test_rows_are_no_part_of_what_selections_see(tmp_path):
+    contents = set()
+    for share in (0.3, 0.5):
+        files = write(tmp_path / "task/t.jsonl", rows_of(40, 100))
+        run(tmp_path, {"files": files, "test_share": share}, embed={"use": "hashing"})
+        contents.add(record(tmp_path)["content"])
+        kept = [row for row in stored(tmp_path) if not row["test"]]
+        write(tmp_path / "task/t.jsonl", [{"body": row["text"]} for row in kept])
+        run(tmp_path, {"files": files, "test_share": 0}, embed={"use": "hashing"})
+        contents.add(record(tmp_path)["content"])
+    assert len(contents) == 2
