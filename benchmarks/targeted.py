@@ -35,7 +35,7 @@ import numpy as np
 
 from curate.kernels.linalg.blocked_matmul import similarity_to_nearest
 from curate.kernels.linalg.cosines import normalize_rows
-from curate.kernels.text.bm25 import bm25
+from curate.kernels.text.bm25 import bm25, count_terms
 from curate.plugins.causal_models import encode_examples
 from curate.plugins.embedders.lsa import Lsa
 from curate.plugins.language_models import Example, GradientRequest, HiddenRequest, Request, Turn
@@ -261,7 +261,7 @@ def select_by_vectors(x: Vectors, targets: Vectors, budget: int) -> Iterator[tup
 
 def select_by_words(texts: Sequence[str], targets: Sequence[str], budget: int) -> Iterator[tuple[str, Chosen]]:
     """Yield the selection of each method that reads texts."""
-    scores = bm25(texts, targets)
+    scores = bm25(texts, targets, count_terms(texts, targets))
     yield "bm25, mean", by_score(scores[:, 0], budget)
     yield "bm25, max", by_score(scores[:, 1], budget)
 

@@ -350,7 +350,10 @@ class LearningScorer(Protocol):
     """Maximum number of texts read for a field; more are sampled uniformly."""
 
     def fit(self, examples: Mapping[str, Sequence[str]], rng: np.random.Generator) -> FittedState:
-        """Return named arrays that, with the fields, determine every later score; ``examples`` are texts by field."""
+        """Return named arrays that, with the fields, determine every later score.
+
+        ``examples`` are texts by field, and those of the target as ``target`` for a scorer that reads it.
+        """
 
     def restore(self, state: FittedState) -> Scorer:
         """Return the scorer with the fitted state."""

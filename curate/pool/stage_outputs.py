@@ -213,6 +213,11 @@ class TargetOutput:
             tuple(text for table in tables for text in table["text"].to_pylist()) if texts else None,
         )
 
+    def texts(self) -> list[str]:
+        """Return the texts of the rows that selections see."""
+        tables = self._read(["text", "test"])
+        return [text for table in tables for text in table.filter(pc.invert(table["test"]))["text"].to_pylist()]
+
     def test_rows(self) -> Flags:
         """Return which of all rows no selection sees, (m,)."""
         return np.concatenate([table["test"].to_numpy() for table in self._read(["test"])])

@@ -92,9 +92,13 @@ class PoolView:
         """Output of the select stage."""
         return _require(self.select_result, "select")
 
-    def target_rows(self, embedding: str | None) -> TargetRows:
+    def target_rows(self, embedding: str | None, *, texts: bool = False) -> TargetRows:
         """Return the rows of the target, with the vectors of the embed entry with a name; None for the first entry."""
-        return _require(self.target_output, "target").rows(self.embedding(embedding).name)
+        return _require(self.target_output, "target").rows(self.embedding(embedding).name, texts=texts)
+
+    def target_texts(self) -> list[str]:
+        """Return the texts of the rows of the target that selections see."""
+        return _require(self.target_output, "target").texts()
 
     @property
     def target_fingerprint(self) -> str:

@@ -92,6 +92,8 @@ def build(name):
         if any(isinstance(m, ExampleFiles) for m in markers(kind))
     ]
     examples = {name: example_texts(number) for number, name in enumerate(fields)}
+    if "target" in declared(name).reads:
+        examples["target"] = example_texts(len(fields))
     return built.restore(built.fit(examples, np.random.default_rng(0)))
 
 

@@ -123,7 +123,8 @@ def target_rows(d):
     """Return five target rows of two tasks from a closed formula."""
     x = np.cos(np.outer(np.arange(1, 6), np.arange(1, d + 1) ** 1.2))
     x /= np.linalg.norm(x, axis=1, keepdims=True)
-    return TargetRows(x.astype(np.float32), np.full(5, -1, np.int32), (np.arange(5) // 3).astype(np.int32))
+    texts = ("w0 w1 row", "w1 w1 many", "the row", "", "w2 the the")
+    return TargetRows(x.astype(np.float32), np.full(5, -1, np.int32), (np.arange(5) // 3).astype(np.int32), texts)
 
 
 def run(name, pool, budget, seed=0, **fields):

@@ -48,7 +48,7 @@ class NGramModel:
         return cls(state["vocabulary"], *(tuple(state[f"{part}_{n}"] for n in orders) for part in _ARRAYS))
 
 
-def fit_kneser_ney(words: Hashes, offsets: Positions, order: int) -> NGramModel:
+def fit_kneser_ney(words: Hashes, offsets: Positions, order: int, vocabulary: Hashes | None = None) -> NGramModel:
     """Fit an interpolated n-gram model with modified Kneser–Ney smoothing.
 
     A discount is subtracted from the count of every n-gram, with separate discounts for those seen once, twice and more
@@ -62,6 +62,7 @@ def fit_kneser_ney(words: Hashes, offsets: Positions, order: int) -> NGramModel:
     words : (m,) uint64, the words of n texts; those of text i are ``words[offsets[i]:offsets[i + 1]]``
     offsets : (n + 1,) int64
     order : largest n, at least 1
+    vocabulary : (v,) uint64, ascending; other words are all equal, as unknown words; None: all words
 
     Returns
     -------
@@ -86,7 +87,7 @@ def fit_kneser_ney(words: Hashes, offsets: Positions, order: int) -> NGramModel:
     >>> model.probability[0].tolist(), model.weight[0].tolist()  # 7, 8, the end; the beginning follows nothing
     ([0.25, 0.125, 0.125, 0.0], [0.5])
     """
-    vocabulary = np.unique(words)
+    vocabulary = np.unique(words) if vocabulary is None else vocabulary
     symbols, positions = _symbols(words, offsets, vocabulary)
     size = len(vocabulary) + 3
     ngrams = nested_ngrams(symbols, order, positions, size)

@@ -8,8 +8,8 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Le
 
-from curate.kernels.text.bm25 import bm25
-from curate.kernels.types import Matrix
+from curate.kernels.text.bm25 import TermFrequencies, bm25, count_terms
+from curate.kernels.types import FittedState, Matrix
 from curate.plugins.batches import ScoreBatch, TargetRows, require
 from curate.plugins.interfaces import OutputColumn, scorer
 
@@ -17,7 +17,7 @@ from curate.plugins.interfaces import OutputColumn, scorer
 @scorer(
     version=1,
     reads={"text", "target"},
-    within="corpus",
+    summarizes=True,
     columns=(
         OutputColumn(
             higher_is_better=True,
@@ -55,6 +55,14 @@ class BM25:
     b: Annotated[float, Ge(0), Le(1)] = 0.75
     """Share of the length normalization: with 0, long rows have larger scores."""
 
+    def summarize(self, batch: ScoreBatch) -> FittedState:
+        """Return the number of texts, of their words, and of texts with each term of the target."""
+        target: TargetRows = require(batch.target)
+        counts = count_terms(require(batch.texts), require(target.texts))
+        return {"counts": np.array([counts.texts, counts.words, *counts.with_term])}
+
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Matrix:  # noqa: ARG002
         target: TargetRows = require(batch.target)
-        return bm25(require(batch.texts), require(target.texts), self.k1, self.b)
+        texts, words, *with_term = require(batch.summary)["counts"].tolist()
+        frequencies = TermFrequencies(texts, words, np.array(with_term, np.int64))
+        return bm25(require(batch.texts), require(target.texts), frequencies, self.k1, self.b)

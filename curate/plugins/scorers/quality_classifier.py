@@ -11,11 +11,12 @@ from annotated_types import Ge, Gt, Le
 
 from curate.errors import DataError
 from curate.kernels.parallel import map_blocks
-from curate.kernels.stats.calibration import auc_interval, brier_score, calibration_error, fit_platt
+from curate.kernels.stats.calibration import auc_interval, brier_score, calibration_error
+from curate.kernels.stats.fold_classifiers import N_FOLDS, fit_folds, fold_logits
 from curate.kernels.stats.hash_folds import assign_folds, distinct_texts, hash_folded_texts
 from curate.kernels.text.char_ngrams import text_blocks
 from curate.kernels.text.shingles import hash_shingles
-from curate.kernels.types import Counts, FittedState, Flags, Matrix, Numbers, Vector
+from curate.kernels.types import FittedState, Matrix, Numbers, Vector
 from curate.plugins.batches import ScoreBatch, require
 from curate.plugins.interfaces import ExampleFiles, FileNames, OutputColumn, Scorer, TextTemplate, scorer
 from curate.plugins.results import FitReport
@@ -23,7 +24,6 @@ from curate.plugins.results import FitReport
 if TYPE_CHECKING:
     from scipy import sparse
 
-N_FOLDS = 5
 MIN_TEXTS = 20
 FACTS = ("positive", "negative", "auc", "auc_low", "auc_high", "brier", "calibration_error")
 """Numbers of the fit: distinct texts on each side, then the quality of the models on held-out texts."""
@@ -87,68 +87,6 @@ def hashed_ngrams(texts: Sequence[str], max_ngram_size: int, hash_bits: int) -> 
     return matrix
 
 
-def cross_fitted(
-    vectors: sparse.csr_array, positive: Flags, folds: Counts, l2_penalty: float
-) -> tuple[Matrix, Numbers]:
-    """Fit a calibrated logistic regression for each fold on the examples of the other folds.
-
-    Every example is scored by a model that was not fitted on it. The calibration of a fold's model (``fit_platt``) uses
-    these scores of the examples of the other folds.
-
-    Parameters
-    ----------
-    vectors : (n, d) float32
-    positive : (n,) bool, both values occur in the union of any N_FOLDS − 1 folds
-    folds : (n,) in 0 … N_FOLDS − 1
-    l2_penalty : half of it, times the squared weights, is added to the sum of the losses; both classes have the same
-        total weight
-
-    Returns
-    -------
-    weights : (N_FOLDS, d) float32
-    bias : (N_FOLDS,) float64, so that expit(x · weights[f] + bias[f]) is the probability
-
-    Notes
-    -----
-    Cost: N_FOLDS fits of O(non-zeros) for each of some 50 to 100 steps.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    weights = np.zeros((N_FOLDS, vectors.shape[1]), np.float32)
-    bias = np.zeros(N_FOLDS)
-    for fold in range(N_FOLDS):
-        others = np.flatnonzero(folds != fold)
-        model = LogisticRegression(C=1 / l2_penalty, class_weight="balanced", max_iter=10_000)
-        model.fit(vectors[others], positive[others])
-        weights[fold], bias[fold] = model.coef_[0], model.intercept_[0]
-    logit = logits(vectors, folds, weights, bias)
-    for fold in range(N_FOLDS):
-        others = folds != fold
-        slope, intercept = fit_platt(logit[others], positive[others])
-        weights[fold] *= np.float32(slope)
-        bias[fold] = slope * bias[fold] + intercept
-    return weights, bias
-
-
-def logits(vectors: sparse.csr_array, folds: Counts, weights: Matrix, bias: Numbers) -> Numbers:
-    """Compute the logit of each row by the model of its fold.
-
-    Parameters
-    ----------
-    vectors : (n, d) sparse float32
-    folds : (n,) int64
-    weights : (N_FOLDS, d) float32
-    bias : (N_FOLDS,) float64
-
-    Returns
-    -------
-    (n,) float64
-    """
-    products = vectors.data * weights[np.repeat(folds, np.diff(vectors.indptr)), vectors.indices].astype(np.float64)
-    owners = np.repeat(np.arange(len(folds)), np.diff(vectors.indptr))
-    return np.asarray(np.bincount(owners, products, len(folds)) + bias[folds])
-
-
 def fit_classifier(
     positive: Sequence[str],
     negative: Sequence[str],
@@ -164,11 +102,11 @@ def fit_classifier(
     positive, negative : texts; blank ones are ignored, and a text among both is positive
     max_ngram_size : number of words in the longest n-grams
     hash_bits : number of bits of the hash of an n-gram
-    l2_penalty : as in ``cross_fitted``
+    l2_penalty : as in ``fit_folds``
 
     Returns
     -------
-    ``weights`` and ``bias`` of ``cross_fitted``, and the numbers of ``FACTS``, each an array without dimensions
+    ``weights`` and ``bias`` of ``fit_folds``, and the numbers of ``FACTS``, each an array without dimensions
 
     Raises
     ------
@@ -189,8 +127,8 @@ def fit_classifier(
     folds = assign_folds(np.concatenate([positive_keys, negative_keys]), N_FOLDS)
     is_positive = np.arange(len(folds)) < len(positive)
     vectors = hashed_ngrams([*positive, *negative], max_ngram_size, hash_bits)
-    weights, bias = cross_fitted(vectors, is_positive, folds, l2_penalty)
-    probability = expit(logits(vectors, folds, weights, bias))
+    weights, bias = fit_folds(vectors, is_positive, folds, l2_penalty)
+    probability = expit(fold_logits(vectors, folds, weights, bias))
     auc = float(roc_auc_score(is_positive, probability))
     low, high = auc_interval(auc, len(positive), len(negative))
     error = calibration_error(probability, is_positive)
@@ -304,4 +242,4 @@ class FittedClassifier:
         texts = require(batch.texts)
         vectors = hashed_ngrams(texts, self.max_ngram_size, self.hash_bits)
         folds = assign_folds(hash_folded_texts(texts), N_FOLDS)
-        return np.asarray(expit(logits(vectors, folds, self.weights, self.bias)), np.float32)
+        return np.asarray(expit(fold_logits(vectors, folds, self.weights, self.bias)), np.float32)

@@ -17,6 +17,7 @@ from curate.plugins.fields import fields, iter_marks
 from curate.plugins.interfaces import ExampleFiles, LearningScorer
 from curate.plugins.results import FitReport
 from curate.pool.training_sample import sample_values
+from curate.pool.view import PoolView
 from curate.seeds import rng_for
 from curate.stages import fitted_state
 from curate.stages.base import Context, plugin_call
@@ -119,7 +120,7 @@ class ScorerFit:
         """Return whether the fitted state is on disk and intact."""
         return npz.load(self.folder / FITTED, fit.fingerprint) is not None
 
-    def fit(self, source: Inputs, fit: Fit) -> tuple[StateFile, FitReport]:
+    def fit(self, pool: PoolView, fit: Fit) -> tuple[StateFile, FitReport]:
         """Fit the scorer unless its state is on disk; return the path of the state and the measures of the fit."""
         context, entry = self.context, self.entry
         plugin: LearningScorer = entry.spec.build()
@@ -130,10 +131,12 @@ class ScorerFit:
             rng = rng_for(context.config.seed, f"score/{entry.name}/examples")
             texts = {
                 field: sample_values(
-                    context.progress, examples or source, f"reading {field}", plugin.sample_size, rng, "text"
+                    context.progress, examples or pool.inputs, f"reading {field}", plugin.sample_size, rng, "text"
                 )
                 for field, examples in self.read().items()
             }
+            if "target" in entry.spec.plugin().traits.reads:
+                texts["target"] = pool.target_texts()
             count = sum(map(len, texts.values()))
             context.progress.begin(f"fitting {entry.name}", count, "texts")
             with plugin_call(entry.spec, entry.name):

@@ -201,7 +201,12 @@ def score(context: Context, pool: PoolView, entry: ScoreEntry) -> tuple[ScoreOut
         record = done(None)
     else:
         recipe = manifest.fingerprint(
-            {**entry.fingerprint_parts(), "seed": context.config.seed, "examples": fit_of_scorer.recipe()}
+            {
+                **entry.fingerprint_parts(),
+                "seed": context.config.seed,
+                "examples": fit_of_scorer.recipe(),
+                **_target(entry, pool),
+            }
         )
         current_pool = pool.inputs.text_fingerprint if fit_of_scorer.reads_pool else ""
         record = fitted_state.run_with_fit(
@@ -222,7 +227,7 @@ def _work(
     traits, numbers = entry.spec.plugin().traits, range(len(pool.shard_sizes))
     state, result = None, ScoreResult()
     if fit is not None:
-        state, report = scorer_fit.ScorerFit(context, entry).fit(pool.inputs, fit)
+        state, report = scorer_fit.ScorerFit(context, entry).fit(pool, fit)
         result = ScoreResult(fit_summary=report.summary, measured=report.facts)
     by_shard = traits.within == "shard"
     keys = _keys(context, pool, entry, state) if by_shard else [fingerprint] * len(numbers)

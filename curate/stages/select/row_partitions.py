@@ -129,7 +129,7 @@ class RowPartitions:
             _to_frame(table.select(frame)) if frame else None,
             _to_texts(table) if "text" in reads else None,
             images=to_images(table["image"], table[IMAGE_DATA]) if "image" in table.column_names else None,
-            target=self.pool.target_rows(self.entry.embedding) if "target" in reads else None,
+            target=self.pool.target_rows(self.entry.embedding, texts="text" in reads) if "target" in reads else None,
         )
         return PartitionInput(pool, table["group"].to_numpy(), table["flag"].to_numpy())
 

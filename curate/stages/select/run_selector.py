@@ -175,7 +175,7 @@ def build_pool(
             published,
             None if images is None else images.take(survivors),
             judge,
-            view.target_rows(entry.embedding) if "target" in reads else None,
+            view.target_rows(entry.embedding, texts="text" in reads) if "target" in reads else None,
         )
     except PluginError as error:
         raise PluginError(f"select {entry.name}: {error.message}", hint=error.hint) from error

@@ -8,8 +8,9 @@ import pytest
 from curate.errors import DataError
 from curate.kernels.stats.hash_folds import assign_folds, hash_folded_texts
 from curate.kernels.text.kneser_ney import fit_kneser_ney, word_probabilities
+from curate.kernels.text.normalized_words import _NORMAL_FORMS, normalize_words
 from curate.plugins.batches import ScoreBatch
-from curate.plugins.scorers.perplexity import _NORMAL_FORMS, Perplexity, normalize_words
+from curate.plugins.scorers.perplexity import Perplexity
 
 RNG = np.random.default_rng
 RUNNING = [f"the {a} {b} over the {c}" for a in ("cat", "dog") for b in ("runs", "jumps") for c in "abcdefghijkl"]
