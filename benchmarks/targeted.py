@@ -28,19 +28,27 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from curate.kernels.linalg.blocked_matmul import similarity_to_nearest
 from curate.kernels.linalg.cosines import normalize_rows
+from curate.kernels.stats.weighted_sampling import draw_rows
 from curate.kernels.text.bm25 import bm25, count_terms
+from curate.kernels.types import Texts
+from curate.plugins.batches import Pool, ScoreBatch, TargetRows
 from curate.plugins.causal_models import encode_examples
 from curate.plugins.embedders.lsa import Lsa
 from curate.plugins.language_models import Example, GradientRequest, HiddenRequest, Request, Turn
 from curate.plugins.models.causal_lm import CausalLM
+from curate.plugins.scorers.cross_entropy_difference import CrossEntropyDifference
+from curate.plugins.scorers.dsir import DSIR
+from curate.plugins.scorers.ngram_overlap import NgramOverlap
+from curate.plugins.scorers.target_classifier import TargetClassifier
 from curate.plugins.scorers.target_similarity import target_similarity
+from curate.plugins.selectors.targeted.cynical import Cynical
 from curate.plugins.selectors.targeted.less import task_influence
 from curate.plugins.selectors.targeted.rds_plus import take_turns
 
@@ -251,12 +259,21 @@ def by_score(score: np.ndarray, budget: int) -> Chosen:
     return np.argsort(-score, kind="stable")[:budget]
 
 
+def as_target(x: Vectors, texts: Sequence[str] | None = None) -> TargetRows:
+    """Return target rows of one task, without labels."""
+    return TargetRows(
+        x, np.full(len(x), -1, np.int32), np.zeros(len(x), np.int32), None if texts is None else tuple(texts)
+    )
+
+
 def select_by_vectors(x: Vectors, targets: Vectors, budget: int) -> Iterator[tuple[str, Chosen]]:
     """Yield the selection of each method that reads vectors."""
     yield "rds_plus", take_turns(x, targets, None, budget)[0]
     yield "less", by_score(task_influence(x, targets, np.zeros(len(targets), np.int32)), budget)
     yield "most similar", by_score(similarity_to_nearest(x, targets), budget)
     yield "5 most similar", by_score(target_similarity(x, targets, 5)[:, 2], budget)
+    batch = ScoreBatch(embeddings=x, target=as_target(targets))
+    yield "classifier", by_score(TargetClassifier().score(batch, np.random.default_rng(0)).values, budget)
 
 
 def select_by_words(texts: Sequence[str], targets: Sequence[str], budget: int) -> Iterator[tuple[str, Chosen]]:
@@ -264,6 +281,30 @@ def select_by_words(texts: Sequence[str], targets: Sequence[str], budget: int) -
     scores = bm25(texts, targets, count_terms(texts, targets))
     yield "bm25, mean", by_score(scores[:, 0], budget)
     yield "bm25, max", by_score(scores[:, 1], budget)
+    rows = as_target(np.zeros((len(targets), 1), np.float32), targets)
+    batch = ScoreBatch(texts=list(texts), target=rows)
+    for smoothing in (0, 1):
+        dsir = DSIR(smoothing=smoothing)
+        sums, means = dsir.score(replace(batch, summary=dsir.summarize(batch)), np.random.default_rng(0)).T
+        yield (
+            f"dsir, smoothing {smoothing}, sampled",
+            draw_rows(sums.astype(np.float64), budget, np.random.default_rng(0)),
+        )
+        yield f"dsir, smoothing {smoothing}, mean", by_score(means, budget)
+    moore_lewis = CrossEntropyDifference()
+    state = moore_lewis.fit({"target": targets, "general": texts}, np.random.default_rng(0))
+    values = moore_lewis.restore(state).score(ScoreBatch(texts=list(texts)), np.random.default_rng(0))
+    yield "cross_entropy_difference", by_score(-values, budget)
+    yield "ngram_overlap", by_score(NgramOverlap().score(batch, np.random.default_rng(0)), budget)
+    empty = np.zeros((len(texts), 0), np.float32)
+    pool = Pool(
+        empty,
+        np.zeros(len(texts), np.float32),
+        np.zeros(len(texts), np.int32),
+        texts=Texts.from_list(texts),
+        target=rows,
+    )
+    yield "cynical", Cynical().select(pool, budget, np.random.default_rng(0)).indices
 
 
 def measure_all(task: Task, texts: Sequence[str], features: Mapping[str, Vectors]) -> dict[str, np.ndarray]:
@@ -322,7 +363,8 @@ def main() -> None:
             features[name] = model_features(model, task.rows, name, hashlib.sha256(content.encode()).hexdigest()[:12])
     values = measure_all(task, texts, features)
     best = max(
-        ("bm25, mean", "bm25, max", *(name for name in values if "similar" in name)), key=lambda n: values[n].mean()
+        ("bm25, mean", "bm25, max", "ngram_overlap", *(n for n in values if "similar" in n or "classifier" in n)),
+        key=lambda n: values[n].mean(),
     )
     print(f"{len(task.cases[0].pool):,} rows, {len(task.cases)} cases, {task.quantity}; best baseline: {best}")
     for name, one in sorted(values.items(), key=lambda item: -item[1].mean()):

@@ -66,20 +66,22 @@ def hash_ngrams(texts: Sequence[str], order: int, buckets: int) -> tuple[Positio
     positions = concatenate_ranges(np.zeros_like(lengths), lengths)
     owners = np.repeat(np.arange(len(texts)), lengths)
     hashes, rows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    ngrams = nested_ngrams(symbols, order, positions, max(1, len(number_by_token)))
-    for n, (grams, numbers) in enumerate(ngrams, 1):
-        ends = np.flatnonzero(numbers >= 0)
-        last = np.empty(len(grams), np.int64)
-        last[numbers[ends]] = ends
-        distinct = [" ".join(tokens[end - n + 1 : end + 1]) for end in last.tolist()]
-        hashes.append(_hash_strings(distinct, buckets)[numbers[ends]])
-        rows.append(owners[ends])
+    size = max(1, len(number_by_token))
+    endings = [token.encode("utf-8", "surrogatepass") for token in number_by_token]
+    strings = [b""]  # of the distinct n-grams
+    for grams, numbers in nested_ngrams(symbols, order, positions, size):
+        beginnings, last = (part.tolist() for part in np.divmod(grams, size))
+        strings = [strings[beginning] + endings[token] for beginning, token in zip(beginnings, last, strict=True)]
+        present = np.flatnonzero(numbers >= 0)
+        hashes.append(_hash_strings(strings, buckets)[numbers[present]])
+        rows.append(owners[present])
+        strings = [string + b" " for string in strings]
     return np.concatenate(hashes), np.concatenate(rows)
 
 
-def _hash_strings(strings: Sequence[str], buckets: int) -> Positions:
+def _hash_strings(strings: Sequence[bytes], buckets: int) -> Positions:
     """Hash each string: its SHA-256 as an integer, modulo ``buckets``."""
-    digests = b"".join(sha256(string.encode("utf-8", "surrogatepass")).digest() for string in strings)
+    digests = b"".join([sha256(string).digest() for string in strings])
     parts = np.frombuffer(digests, ">u4").reshape(len(strings), 8).astype(np.uint64)
     remainder = np.zeros(len(strings), np.uint64)
     for part in parts.T:
