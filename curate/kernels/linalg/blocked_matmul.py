@@ -13,11 +13,19 @@ from curate.kernels.types import Matrix
 
 _ROWS, _COLUMNS = 1024, 4096  # one product: 16 MiB a thread
 
+Transform = Callable[[Matrix], Matrix]
+"""Function of some rows that returns the vectors to compare, one for each."""
+
 Float = TypeVar("Float", np.float32, np.float64)
 
 
 def for_each_product(
-    x: NDArray[Float], y: NDArray[Float], consume: Callable[[NDArray[Float], slice, slice], None], *, rows: int = _ROWS
+    x: NDArray[Float],
+    y: NDArray[Float],
+    consume: Callable[[NDArray[Float], slice, slice], None],
+    *,
+    rows: int = _ROWS,
+    transform: Callable[[NDArray[Float]], NDArray[Float]] | None = None,
 ) -> None:
     """Call ``consume(similarities, rows, columns)`` for every block of x yᵀ.
 
@@ -31,6 +39,7 @@ def for_each_product(
     y : (m, d) of the same type
     consume : receives a block of products, and the slices of rows of ``x`` and of ``y`` that it belongs to
     rows : number of rows of x per block; a block has 4096 rows of y
+    transform : function of a block of rows of ``x`` that returns the rows to multiply
 
     Notes
     -----
@@ -47,20 +56,22 @@ def for_each_product(
     """
 
     def block(block_rows: slice) -> None:
+        part = x[block_rows] if transform is None else transform(x[block_rows])
         for columns in block_slices(len(y), _COLUMNS):
-            consume(x[block_rows] @ y[columns].T, block_rows, columns)
+            consume(part @ y[columns].T, block_rows, columns)
 
     for _ in map_blocks(block, block_slices(len(x), rows)):
         pass
 
 
-def similarity_to_nearest(x: Matrix, references: Matrix) -> Matrix:
+def similarity_to_nearest(x: Matrix, references: Matrix, transform: Transform | None = None) -> Matrix:
     """Compute the similarity of each row of ``x`` to the most similar row of ``references``.
 
     Parameters
     ----------
     x : (n, d) float32, rows of unit length
     references : (m, d) float32, rows of unit length, m at least 1
+    transform : see ``for_each_product``
 
     Returns
     -------
@@ -80,5 +91,5 @@ def similarity_to_nearest(x: Matrix, references: Matrix) -> Matrix:
     def update(similarities: Matrix, rows: slice, columns: slice) -> None:  # noqa: ARG001 - the position does not matter
         np.maximum(best[rows], similarities.max(axis=1), out=best[rows])
 
-    for_each_product(x, references, update)
+    for_each_product(x, references, update, transform=transform)
     return np.minimum(best, np.float32(1))

@@ -6,7 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curate.kernels.types import Numbers
+from curate.kernels.parallel import block_slices, map_blocks
+from curate.kernels.types import Matrix, Numbers
+
+_CELLS = 1 << 17  # of a block: its temporary arrays fit the cache
+_ABSORB = 100.0  # largest logarithm of a scaling factor
 
 
 class Potentials(NamedTuple):
@@ -24,7 +28,7 @@ class Potentials(NamedTuple):
     converged: bool
 
 
-def sinkhorn(cost: Numbers, regularization: float, *, tolerance: float, max_iterations: int) -> Potentials:
+def sinkhorn(cost: Numbers | Matrix, regularization: float, *, tolerance: float, max_iterations: int) -> Potentials:
     """Compute the dual potentials of the cheapest plan between uniform weights on the rows and on the columns.
 
     The plan is exp((f_i + g_j − cost_ij) / ε) / (n m). Potentials are fitted to rows and columns alternately. The first
@@ -32,7 +36,7 @@ def sinkhorn(cost: Numbers, regularization: float, *, tolerance: float, max_iter
 
     Parameters
     ----------
-    cost : (n, m) float64
+    cost : (n, m) float64 or float32
     regularization : ε, above 0, in the unit of the cost
     tolerance : stop when the total deviation from the weights of the rows is at most this
     max_iterations : at least 1; iterations with a larger ε do not count
@@ -43,12 +47,18 @@ def sinkhorn(cost: Numbers, regularization: float, *, tolerance: float, max_iter
 
     Notes
     -----
-    Cost: O(n m) time an iteration, more iterations for a smaller ε; four arrays of the size of ``cost``.
+    Cost: O(n m) time an iteration, more iterations for a smaller ε; 8 bytes for each pair of points, in addition to the
+    cost.
+
+    An iteration multiplies the current plan by two scaling factors, which costs two products of a matrix and a vector.
+    The factors are absorbed into the potentials before they become large, and the plan is then computed again from its
+    logarithm. The first steps for each ε compute logarithms of sums of exponentials, so nothing overflows, and no sum
+    is 0. The result does not depend on the number of threads.
 
     References
     ----------
-    Cuturi (2013), arXiv:1306.0895; Peyré & Cuturi (2019), Computational Optimal Transport, arXiv:1803.00567, remark
-    4.23 (logarithms) and section 4.1 (decreasing ε).
+    Cuturi (2013), arXiv:1306.0895; Schmitzer (2019), "Stabilized sparse scaling algorithms for entropy regularized
+    transport problems", arXiv:1610.06519, sections 3.1 (absorption) and 3.2 (decreasing ε).
 
     Examples
     --------
@@ -56,22 +66,63 @@ def sinkhorn(cost: Numbers, regularization: float, *, tolerance: float, max_iter
     >>> result.converged, round(float(result.f.mean() + result.g.mean()), 3)
     (True, 0.007)
     """
-    f, g = np.zeros(cost.shape[0]), np.zeros(cost.shape[1])
+    n, m = cost.shape
+    f, g = np.zeros(n), np.zeros(m)
     epsilon = float(cost.max(initial=0)) / 2
     while epsilon > regularization:
-        f = soft_minimum(cost - g, epsilon)
-        g = soft_minimum((cost - f[:, None]).T, epsilon)
+        f = soft_minimum(cost, g, epsilon)
+        g = soft_minimum(cost.T, f, epsilon)
         epsilon /= 2
-    error = np.inf
-    for _ in range(max_iterations):
-        g = soft_minimum((cost - f[:, None]).T, regularization)
-        new_f = soft_minimum(cost - g, regularization)
-        error = _marginal_error(f, new_f, regularization)
+    g = soft_minimum(cost.T, f, regularization)
+    plan = _plan(cost, f, g, regularization)
+    u, error = np.ones(n), np.inf
+    v = np.ones(m)
+    for iteration in range(max_iterations):
+        rows = _times(plan, v) / m
+        error = float(np.abs(u * rows - 1).mean())
         if error <= tolerance:
-            return Potentials(f, g, error, converged=True)
-        f = new_f
-    g = soft_minimum((cost - f[:, None]).T, regularization)
-    return Potentials(f, g, error, converged=False)
+            return Potentials(f + regularization * np.log(u), g + regularization * np.log(v), error, converged=True)
+        if iteration + 1 == max_iterations:
+            break
+        u = 1 / rows
+        v = n / _times(plan.T, u)
+        if max(np.abs(np.log(u)).max(), np.abs(np.log(v)).max()) > _ABSORB:
+            f, g = f + regularization * np.log(u), g + regularization * np.log(v)
+            plan, u, v = _plan(cost, f, g, regularization), np.ones(n), np.ones(m)
+    return Potentials(f + regularization * np.log(u), g + regularization * np.log(v), error, converged=False)
+
+
+def _plan(cost: Numbers | Matrix, f: Numbers, g: Numbers, regularization: float) -> Numbers:
+    """Return exp((f_i + g_j − cost_ij) / ε), (n, m) float64."""
+    plan = np.empty(cost.shape)
+
+    def block(rows: slice) -> None:
+        part = plan[rows]
+        np.subtract(g, cost[rows], out=part)
+        part += f[rows, None]
+        part /= regularization
+        np.exp(part, out=part)
+
+    for _ in map_blocks(block, block_slices(len(f), _rows(len(g)))):
+        pass
+    return plan
+
+
+def _times(matrix: Numbers, vector: Numbers) -> Numbers:
+    """Return the product of a matrix and a vector, in blocks of rows."""
+    result = np.empty(len(matrix))
+
+    def block(rows: slice) -> None:
+        result[rows] = matrix[rows] @ vector
+
+    for _ in map_blocks(block, block_slices(len(matrix), _rows(len(vector)))):
+        pass
+    return result
+
+
+def _rows(columns: int) -> int:
+    """Return the number of rows of a block."""
+    return max(1, _CELLS // max(1, columns))
 
 
 def sinkhorn_symmetric(cost: Numbers, regularization: float, *, tolerance: float, max_iterations: int) -> Potentials:
@@ -92,7 +143,7 @@ def sinkhorn_symmetric(cost: Numbers, regularization: float, *, tolerance: float
     """
     f, error = np.zeros(len(cost)), np.inf
     for _ in range(max_iterations):
-        new_f = soft_minimum(cost - f, regularization)
+        new_f = soft_minimum(cost, f, regularization)
         error = _marginal_error(f, new_f, regularization)
         if error <= tolerance:
             return Potentials(f, f, error, converged=True)
@@ -105,20 +156,29 @@ def _marginal_error(f: Numbers, new_f: Numbers, regularization: float) -> float:
     return float(np.abs(np.expm1(exponents)).mean())
 
 
-def soft_minimum(values: Numbers, regularization: float) -> Numbers:
-    """Compute −ε ln of the mean of exp(−value / ε) of each row.
+def soft_minimum(cost: Numbers | Matrix, potential: Numbers, regularization: float) -> Numbers:
+    """Compute −ε ln of the mean of exp((potential_j − cost_ij) / ε) over j, for each row.
 
     Parameters
     ----------
-    values : (n, m) float64
+    cost : (n, m) float64 or float32
+    potential : (m,) float64
     regularization : ε, above 0
 
     Returns
     -------
     (n,) float64
     """
-    minimum = values.min(axis=1, keepdims=True)
-    exponents = (minimum - values) / regularization
-    np.exp(exponents, out=exponents)
-    result: Numbers = minimum[:, 0] - regularization * np.log(exponents.mean(axis=1))
+    result = np.empty(len(cost))
+
+    def block(rows: slice) -> None:
+        exponents = potential - cost[rows]
+        largest = exponents.max(axis=1)
+        exponents -= largest[:, None]
+        exponents /= regularization
+        np.exp(exponents, out=exponents)
+        result[rows] = -largest - regularization * np.log(exponents.mean(axis=1))
+
+    for _ in map_blocks(block, block_slices(len(cost), _rows(len(potential)))):
+        pass
     return result

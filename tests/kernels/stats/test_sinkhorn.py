@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from curate.kernels.stats.sinkhorn import sinkhorn, sinkhorn_symmetric
+from curate.kernels.parallel import THREADS_VARIABLE
+from curate.kernels.stats import sinkhorn as module
+from curate.kernels.stats.sinkhorn import sinkhorn, sinkhorn_symmetric, soft_minimum
 
 
 def cost_of(n, m, seed=0):
@@ -51,3 +53,50 @@ def test_costs_far_above_the_regularization_overflow_nothing():
     result = sinkhorn(cost_of(6, 6) * 1e4, 1e-3, tolerance=1e-3, max_iterations=50)
     assert np.isfinite(result.f).all()
     assert np.isfinite(result.g).all()
+
+
+def by_logarithms(cost, regularization, iterations):
+    """Return the potentials after plain iterations in log space."""
+    f, g = np.zeros(len(cost)), np.zeros(cost.shape[1])
+    for _ in range(iterations):
+        g = soft_minimum(cost.T, f, regularization)
+        f = soft_minimum(cost, g, regularization)
+    return f, soft_minimum(cost.T, f, regularization)
+
+
+@pytest.mark.parametrize("regularization", [1.0, 0.05, 0.004])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_scaling_gives_the_potentials_of_plain_iterations(regularization, dtype):
+    cost = cost_of(7, 11, 3).astype(dtype)
+    result = sinkhorn(cost, regularization, tolerance=1e-10, max_iterations=200_000)
+    f, g = by_logarithms(cost.astype(np.float64), regularization, 40_000)
+    assert result.converged
+    np.testing.assert_allclose(result.f[:, None] + result.g, f[:, None] + g, atol=1e-6)
+
+
+def test_factors_are_absorbed_before_they_overflow(monkeypatch):
+    cost = cost_of(12, 9, 4)
+    expected = sinkhorn(cost, 0.01, tolerance=1e-10, max_iterations=100_000)
+    monkeypatch.setattr(module, "_ABSORB", 1e-3)
+    found = sinkhorn(cost, 0.01, tolerance=1e-10, max_iterations=100_000)
+    np.testing.assert_allclose(found.f[:, None] + found.g, expected.f[:, None] + expected.g, atol=1e-9)
+
+
+def test_many_rows_and_threads(monkeypatch):
+    cost, results = cost_of(900, 700, 5), set()
+    for count in ("1", "3"):
+        monkeypatch.setenv(THREADS_VARIABLE, count)
+        result = sinkhorn(cost, 0.02, tolerance=1e-6, max_iterations=10_000)
+        assert result.converged
+        results.add((result.f.tobytes(), result.g.tobytes()))
+    assert len(results) == 1
+
+
+def test_the_oracle():
+    ot = pytest.importorskip("ot")
+    cost = cost_of(20, 30, 6)
+    result = sinkhorn(cost, 0.01, tolerance=1e-10, max_iterations=100_000)
+    plan = np.exp((result.f[:, None] + result.g - cost) / 0.01) / cost.size
+    weights = np.full(20, 1 / 20), np.full(30, 1 / 30)
+    expected = ot.sinkhorn(*weights, cost, 0.01, method="sinkhorn_log", stopThr=1e-12, numItermax=100_000)
+    np.testing.assert_allclose(plan, expected, atol=1e-8)

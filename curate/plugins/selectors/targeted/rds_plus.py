@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from curate.kernels.linalg.blocked_matmul import for_each_product, similarity_to_nearest
-from curate.kernels.parallel import block_slices, map_blocks
-from curate.kernels.types import Codes, Counts, Matrix, Rows, Vector
+from curate.kernels.linalg.blocked_matmul import similarity_to_nearest
+from curate.kernels.neighbors.turns import find_turns
+from curate.kernels.types import Codes, Matrix, Rows, Vector
 from curate.plugins.batches import Pool, TargetRows, require
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
-
-_CELLS = 1 << 24  # similarities in memory: 64 MiB
 
 
 def take_turns(x: Matrix, queries: Matrix, tasks: Codes | None, budget: int) -> tuple[Rows, Vector]:
@@ -28,8 +25,7 @@ def take_turns(x: Matrix, queries: Matrix, tasks: Codes | None, budget: int) -> 
     x : (n, d) float32, rows of unit length
     queries : (m, d) float32, rows of unit length, m at least 1
     tasks : (m,) int32, optional
-        Task of each query. The tasks take turns, with the similarity of a row to the nearest query of the task; without
-        tasks, the queries take turns.
+        Task of each query; see ``find_turns``.
     budget : number of rows, 0 <= budget <= n
 
     Returns
@@ -39,9 +35,7 @@ def take_turns(x: Matrix, queries: Matrix, tasks: Codes | None, budget: int) -> 
 
     Notes
     -----
-    Cost: O(n m d + n q log n) time for q queries or tasks that take turns; memory for 16 M similarities, or n if that
-    is more, and for n numbers a thread. The turn of a row depends only on its rank for each query, so one query after
-    another is ranked, and no matrix of all similarities is formed. Ties go to the lowest index.
+    Cost: see ``find_turns``.
 
     References
     ----------
@@ -54,40 +48,9 @@ def take_turns(x: Matrix, queries: Matrix, tasks: Codes | None, budget: int) -> 
     >>> take_turns(x, x[[0, 1]], None, 3)[0].tolist()
     [0, 1, 2]
     """
-    turns = len(queries) if tasks is None else len(np.unique(tasks))
-    first = np.full(len(x), np.iinfo(np.int64).max)  # turn of each row, over all queries
-    similarity = np.zeros(len(x), np.float32)
-    for number, values in enumerate(_rankings(x, queries, tasks)):
-        ranks, similarities = values
-        turn = ranks * turns + number
-        earlier = turn < first
-        first[earlier] = turn[earlier]
-        similarity[earlier] = similarities[earlier]
-    rows = np.argsort(first, kind="stable")[:budget]
+    turn, similarity = find_turns(x, queries, tasks, budget)
+    rows = np.argsort(turn, kind="stable")[:budget]
     return rows, similarity[rows]
-
-
-def _rankings(x: Matrix, queries: Matrix, tasks: Codes | None) -> Iterator[tuple[Counts, Vector]]:
-    """Yield the rank of every row, from 0, and its similarity, for each query or task."""
-
-    def rank(similarities: Vector) -> tuple[Counts, Vector]:
-        ranks = np.empty(len(x), np.int64)
-        ranks[np.argsort(-similarities, kind="stable")] = np.arange(len(x))
-        return ranks, similarities
-
-    if tasks is not None:
-        every = (similarity_to_nearest(x, queries[tasks == task]) for task in np.unique(tasks))
-        yield from map(rank, every)
-        return
-    for block in block_slices(len(queries), max(1, _CELLS // max(1, len(x)))):
-        part = queries[block]
-        products = np.empty((len(part), len(x)), np.float32)
-
-        def store(similarities: Matrix, rows: slice, columns: slice, products: Matrix = products) -> None:
-            products[columns, rows] = similarities.T
-
-        for_each_product(x, part, store)
-        yield from map_blocks(rank, iter(products))
 
 
 @selector(

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.linalg.cosines import normalize_rows
+from curate.kernels.neighbors import turns
 from curate.plugins.batches import Pool, TargetRows
-from curate.plugins.selectors.targeted import rds_plus
 from curate.plugins.selectors.targeted.rds_plus import RDSPlus, take_turns
 
 
@@ -60,7 +60,7 @@ def test_a_duplicate_loses_the_turn():
 def test_blocks_of_queries_do_not_matter(monkeypatch):
     x, queries = vectors(50, 4, 0), vectors(9, 4, 1)
     expected = take_turns(x, queries, None, 40)
-    monkeypatch.setattr(rds_plus, "_CELLS", 60)
+    monkeypatch.setattr(turns, "_CELLS", 60)
     found = take_turns(x, queries, None, 40)
     assert found[0].tolist() == expected[0].tolist()
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-5)
