@@ -35,6 +35,7 @@ import numpy as np
 
 from curate.kernels.linalg.blocked_matmul import similarity_to_nearest
 from curate.kernels.linalg.cosines import normalize_rows
+from curate.kernels.neighbors.transport_layers import WhitenedSpace, select_layers
 from curate.kernels.stats.weighted_sampling import draw_rows
 from curate.kernels.text.bm25 import bm25, count_terms
 from curate.kernels.types import Texts
@@ -49,6 +50,7 @@ from curate.plugins.scorers.ngram_overlap import NgramOverlap
 from curate.plugins.scorers.target_classifier import TargetClassifier
 from curate.plugins.scorers.target_similarity import target_similarity
 from curate.plugins.selectors.targeted.cynical import Cynical
+from curate.plugins.selectors.targeted.gio import GIO
 from curate.plugins.selectors.targeted.less import task_influence
 from curate.plugins.selectors.targeted.rds_plus import take_turns
 
@@ -273,6 +275,15 @@ def select_by_vectors(x: Vectors, targets: Vectors, budget: int) -> Iterator[tup
     yield "most similar", by_score(similarity_to_nearest(x, targets), budget)
     yield "5 most similar", by_score(target_similarity(x, targets, 5)[:, 2], budget)
     batch = ScoreBatch(embeddings=x, target=as_target(targets))
+    space = WhitenedSpace.fit(x, targets, 1e-5, 0.01)
+    yield "tarot", select_layers(space, budget)[0]
+    yield "tarot, farthest", select_layers(space, budget, farthest=True)[0]
+    n = len(x)
+    pool = Pool(x, np.zeros(n, np.float32), np.zeros(n, np.int32), target=as_target(targets))
+    for rule in ("all", "nearest"):
+        for start in ("mean", "random"):
+            plugin = GIO(rule=rule, start=start)
+            yield f"gio, {rule}, {start}", plugin.select(pool, budget, np.random.default_rng(0)).indices
     yield "classifier", by_score(TargetClassifier().score(batch, np.random.default_rng(0)).values, budget)
 
 

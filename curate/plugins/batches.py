@@ -328,6 +328,9 @@ class ScoreBatch:
     group_names: tuple[str, ...] | None = None
     """Names of the groups, in the order of their values."""
 
+    column: list[object] | None = None
+    """Values of the n rows in the scorer's column, as Python objects; None for null."""
+
     retrievals: Retrievals | None = None
     """Log of the rows that queries retrieved."""
 

@@ -318,6 +318,13 @@ class GroupScorer(Scorer, Protocol):
     """Column that groups the rows; None: each row is a separate group."""
 
 
+class ColumnScorer(Scorer, Protocol):
+    """Scorer of a column of the pool, declared with ``reads={"column", …}`` and ``within="corpus"``."""
+
+    column: str
+    """Name of the column."""
+
+
 class RetrievalScorer(Scorer, Protocol):
     """Scorer of a retrieval corpus, declared with ``reads={"retrievals", …}``: the driver reads the log."""
 

@@ -47,6 +47,7 @@ SUPPLIED = {
     "held_out": ("held_out",),
     "learner": ("learner",),
     "group": ("groups", "group_names"),
+    "column": ("column",),
     "retrievals": ("retrievals",),
     "target": ("target",),
     "model": ("outputs", "run_model"),
@@ -145,6 +146,7 @@ def make_batch(name, n, seed, *, twins=False, texts=None):
         labels=[labels[i] for i in rng.integers(0, 3, n)[rows]],
         groups=groups[rows],
         group_names=("manual", "tickets", "web"),
+        column=[[None, ["logic"], ["logic", "style"], ["style", "units", "logic"]][row % 4] for row in rows + 1],
         retrievals=retrieved(rng, n),
         target=target_rows(6),
         outputs=tuple(outputs_of(one.request, rows + seed) for one in requests(name)),
@@ -261,6 +263,8 @@ def test_one_float32_per_row_and_column_and_null_only_without_a_label_or_group(n
         unlabeled = batch.groups < 0
         if len(np.unique(batch.embeddings[batch.groups == 0], axis=0)) < 2:
             return  # which does not vary
+    if {"embedding", "dynamics"} <= declared(name).reads:  # a regression scores rows without a label
+        unlabeled = np.full(n, unlabeled.all())
     assert np.isnan(result[unlabeled]).all()
     x = batch.embeddings if batch.learner is None else batch.learner.embeddings
     if {"label", "learner"} & declared(name).reads and len(np.unique(x[~unlabeled], axis=0)) < 2:

@@ -57,7 +57,7 @@ def fit_surrogate(x: Matrix, ratings: Numbers, folds: Counts) -> Surrogate:
     the regression
     """
     penalty = _best_penalty(x, ratings, folds)
-    return _solve(x, ratings, penalty)
+    return fit_ridge(x, ratings, penalty)
 
 
 def predict_held_out(x: Matrix, ratings: Numbers, folds: Counts) -> Numbers:
@@ -124,13 +124,24 @@ def _best_penalty(x: Matrix, ratings: Numbers, folds: Counts) -> float:
     for fold in values:
         held_out = folds == fold
         for penalty in _PENALTIES:
-            predictions = _solve(x[~held_out], ratings[~held_out], penalty).predict(x[held_out])
+            predictions = fit_ridge(x[~held_out], ratings[~held_out], penalty).predict(x[held_out])
             errors[penalty] += float(((ratings[held_out] - predictions) ** 2).sum())
     return min(errors, key=lambda penalty: (errors[penalty], -penalty))
 
 
-def _solve(x: Matrix, ratings: Numbers, penalty: float) -> Surrogate:
-    """Return the ridge regression with an intercept that is not penalized; the smaller of both forms is solved."""
+def fit_ridge(x: Matrix, ratings: Numbers, penalty: float) -> Surrogate:
+    """Fit a ridge regression with an intercept that is not penalized.
+
+    Parameters
+    ----------
+    x : (m, d) float32
+    ratings : (m,) float64
+    penalty : times the squared weights, added to the sum of the squared errors, above 0
+
+    Notes
+    -----
+    Cost: the smaller of O(m d² + d³) and O(m² d + m³).
+    """
     mean, center = x.mean(axis=0, dtype=np.float64), float(ratings.mean())
     deviations, targets = x.astype(np.float64) - mean, ratings - center
     m, d = deviations.shape

@@ -21,7 +21,7 @@ from curate import paths
 from curate.errors import DataError, PluginError
 from curate.kernels.types import Advance, Codes, Matrix, Vector
 from curate.plugins.batches import Retrievals, ScoreBatch
-from curate.plugins.interfaces import PROXY_READS, GroupScorer, RetrievalScorer, Traits
+from curate.plugins.interfaces import PROXY_READS, ColumnScorer, GroupScorer, RetrievalScorer, Traits
 from curate.plugins.judging import Judge
 from curate.plugins.language_models import Example, ModelRequest, Outputs, Request, take_rows
 from curate.plugins.registry import PluginSpec
@@ -100,7 +100,7 @@ def fingerprint_inputs(context: Context, pool: PoolView, entry: ScoreEntry) -> d
     """Return the inputs of the fingerprint of an entry: only the earlier stages that it reads."""
     reads = entry.spec.plugin().traits.reads
     group = group_of(entry.spec)
-    reads_columns = "label" in reads or group is not None
+    reads_columns = bool(reads & {"label", "column"}) or group is not None
     return {
         **entry.fingerprint_parts(),
         "seed": context.config.seed,
@@ -455,6 +455,9 @@ def _score_pool(
         values = pool.groups(group)
         codes, names = build_groups(values.replace(-1, None) if group == "cluster" else values)
         batch = replace(batch, groups=codes, group_names=names)
+    if "column" in traits.reads:
+        plugin: ColumnScorer = job.spec.build()
+        batch = replace(batch, column=pool.frame([plugin.column])[plugin.column].to_list())
     if traits.within == "corpus":
         return _scores(job, batch, rng_for(job.seed, f"score/{job.name}"), n)
     scores = np.empty((n, len(traits.columns)), np.float32)
