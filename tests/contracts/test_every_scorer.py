@@ -427,6 +427,7 @@ def golden_result(name):
         **trained(name, x, (source % 4 - 1).astype(np.int32)),
         groups=(source % 4 - 1).astype(np.int32),
         group_names=("manual", "tickets", "web"),
+        column=[[None, ["logic"], ["logic", "style"]][row % 3] for row in source],
         retrievals=Retrievals(
             np.argsort(np.sin(np.outer(i[:6] + 1, 7 * i + 1)), axis=1).ravel(),
             np.arange(7) * 24,
