@@ -29,16 +29,20 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from curate.kernels.clustering.lloyd import KMeansFit
+from curate.kernels.clustering.spherical_kmeans import spherical_kmeans
 from curate.kernels.linalg.blocked_matmul import similarity_to_nearest
 from curate.kernels.linalg.cosines import normalize_rows
 from curate.kernels.neighbors.transport_layers import WhitenedSpace, select_layers
 from curate.kernels.stats.weighted_sampling import draw_rows
 from curate.kernels.text.bm25 import bm25, count_terms
 from curate.kernels.types import Texts
+from curate.kernels.types import Vectors as Blocks
 from curate.plugins.batches import Pool, ScoreBatch, TargetRows
 from curate.plugins.causal_models import encode_examples
 from curate.plugins.embedders.lsa import Lsa
@@ -49,6 +53,7 @@ from curate.plugins.scorers.dsir import DSIR
 from curate.plugins.scorers.ngram_overlap import NgramOverlap
 from curate.plugins.scorers.target_classifier import TargetClassifier
 from curate.plugins.scorers.target_similarity import target_similarity
+from curate.plugins.selectors.targeted import gio
 from curate.plugins.selectors.targeted.cynical import Cynical
 from curate.plugins.selectors.targeted.gio import GIO
 from curate.plugins.selectors.targeted.less import task_influence
@@ -259,6 +264,26 @@ def lsa_features(texts: Sequence[str]) -> Vectors:
 def by_score(score: np.ndarray, budget: int) -> Chosen:
     """Return the rows of the highest scores."""
     return np.argsort(-score, kind="stable")[:budget]
+
+
+@lru_cache(maxsize=4)
+def _clusters(key: int, n_clusters: int) -> KMeansFit:
+    x = _clustered[key]
+    return spherical_kmeans(Blocks.from_array(x), n_clusters, np.random.default_rng(0))
+
+
+_clustered: dict[int, np.ndarray] = {}
+
+
+def cluster_once(vectors: Blocks, n_clusters: int, rng: np.random.Generator) -> KMeansFit:  # noqa: ARG001
+    """Return the clusters of a pool, which the variants of gio share."""
+    x = np.concatenate(list(vectors.blocks()))
+    key = hash(x.tobytes())
+    _clustered[key] = x
+    return _clusters(key, n_clusters)
+
+
+gio.spherical_kmeans = cluster_once
 
 
 def as_target(x: Vectors, texts: Sequence[str] | None = None) -> TargetRows:
