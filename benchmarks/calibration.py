@@ -77,7 +77,7 @@ def write_pool(path: Path, rows: int) -> None:
                 "source": f"s{number % 3}",
             }
             row |= {"image": f"{number % IMAGES}.jpg"}
-            row |= {"states": draw.choices("abcd", k=5)}
+            row |= {"states": draw.choices("abcd", k=5), "skills": [f"s{draw.randrange(40)}", f"s{draw.randrange(40)}"]}
             file.write(json.dumps(row) + "\n")
 
 

@@ -185,6 +185,14 @@ CASES = {
         lambda _: {"score": [{"use": "retrieval_importance", "files": retrievals("r1.jsonl").replace("1", "*")}]},
         "r1.jsonl",
     ),
+    ("scorer", "cross_entropy_difference", "general"): (
+        "score",
+        lambda _: {
+            "score": [{"use": "cross_entropy_difference", "general": examples("a.jsonl"), "min_count": 1}],
+            "target": {"files": examples("t.jsonl")},
+        },
+        "a.jsonl",
+    ),
     ("scorer", "quality_classifier", "positive"): (
         "score",
         lambda _: {

@@ -43,6 +43,7 @@ WITH = {
     ("submodular", "objective.*.column"): {"objective": [{"group_balance": 1, "column": WRONG}]},
     ("perplexity", "text"): {"files": "texts.jsonl"},
     ("quality_classifier", "text"): {"positive": "texts.jsonl"},
+    ("cross_entropy_difference", "text"): {"general": "texts.jsonl"},
     ("submodular", "cost"): {"optimizer": "distorted"},
     ("where", "drop"): {"drop": f"{WRONG} = 't1'"},
 }
@@ -142,6 +143,8 @@ def test_a_name_of_nothing_is_found_by_check_and_by_run(written, section, use, f
     built = plain or entry(section, use, field, value)
     reads = registry.get("scorer", use).traits.reads if section == "score" and use else frozenset()
     more = {"proxy": {"use": "logistic"}} if reads & PROXY_READS else {}
+    if "target" in reads:
+        more["target"] = {"files": "texts.jsonl", "text": "text"}
     if section == "annotate":
         more["judge"] = {"base_url": "http://127.0.0.1:9/v1", "model": "judge", "max_retries": 0}
     message = refused(written(**{section: built}, **more))

@@ -71,6 +71,7 @@ def finished(tmp_path_factory) -> Path:
             "topic": f"t{number % 3}",
             "source": ("manual", "web")[number % 2],
             "image": f"{number % 60}.png",
+            "skills": [f"skill {number % 4}", "patience"][number % 2 :],
             "states": [rng.randrange(3) for _ in range(5)],
             "embedding": [rng.gauss(0, 1) for _ in range(8)],
         }

@@ -37,8 +37,9 @@ class DSIR:
     The score is the logarithm of the ratio of two bags of hashed words and word pairs, one of the target rows and one
     of all rows of the pool. With ``{use: gumbel_top_k, quality: dsir}`` rows are drawn with these weights, as
     published, so that the selection is distributed like the target. The weight grows with the length of a text, in
-    both directions; the second column is its mean per n-gram, by which ``top_k`` compares texts of any length. Needs a
-    section ``target``.
+    both directions; the second column is its mean per n-gram, by which ``top_k`` compares texts of any length. With
+    fewer than some thousand target rows, use the second column, or ``cross_entropy_difference``, which found more right
+    rows in tests (page Evidence). Needs a section ``target``.
 
     The pool is read twice, to count and to score, on all workers. If a refresh adds rows, the counts of the other
     shards are kept, and all rows are scored again. A text without words has a weight of 0.

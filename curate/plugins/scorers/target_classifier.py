@@ -41,12 +41,13 @@ class TargetClassifier:
 
     A baseline for ``dsir`` and ``rds_plus``: the odds estimate the ratio of the two densities, so ``{use:
     gumbel_top_k, quality: target_classifier}`` samples a selection that is distributed like the target, and ``top_k``
-    keeps the rows most typical of it. With few target rows, similarity (``target_similarity``) needs less data.
+    keeps the rows most typical of it, on which a model had the best accuracy in a test (page Evidence). With few target
+    rows, similarity (``target_similarity``) needs less data.
     ``quality_classifier`` is the same for words and files of good and bad texts. Needs a section ``target``.
 
     Five logistic regressions are fitted, each without a fifth of the distinct vectors, and every row is scored by the
     one that did not see it or a copy of it. The log and the report have the area under the ROC curve on held-out rows;
-    at 0.5, the target cannot be told from the pool. Both sides have the same total weight, so 0 means as likely from
+    at 0.5, the target does not differ from the pool. Both sides have the same total weight, so 0 means as likely from
     either.
 
     References
@@ -86,7 +87,7 @@ class TargetClassifier:
 
         for _ in map_blocks(block, block_slices(len(x), _ROWS)):
             pass
-        warning = f"the target cannot be told from the pool: the area under the ROC curve is {area:.3f}"
+        warning = f"the target does not differ from the pool: the area under the ROC curve is {area:.3f}"
         return Scores(values, warnings=(warning,) * (low <= 0.5), facts={"auc": area, "auc_low": low, "auc_high": high})
 
 

@@ -91,9 +91,9 @@ class GIO(Descent):
 
     A vector is moved by gradient descent to where a further row would lower the divergence most, and the nearest row of
     the pool is added; then the next one. Large pools and targets are clustered first, and complete clusters are added.
-    See the page Select for a task for measurements: methods that compare rows directly are simpler and were better.
-    ``gio_ratio`` determines the number of rows as well. Needs a section ``target`` with at least two distinct rows; its
-    tasks are not distinguished.
+    In three tests (page Evidence), it was the best for a task of one kind, and no better than a random selection for
+    one of many kinds; with ``start: random`` it was good for both. ``gio_ratio`` determines the number of rows as well.
+    Needs a section ``target`` with at least two distinct rows; its tasks are not distinguished.
 
     Of the last cluster, the rows most similar to its centroid are kept. The gain of a row is the decrease of the
     divergence, in nats, when its cluster was added; it is negative if the divergence rises.
