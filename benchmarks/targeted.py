@@ -43,6 +43,7 @@ from curate.kernels.stats.weighted_sampling import draw_rows
 from curate.kernels.text.bm25 import bm25, count_terms
 from curate.kernels.types import Texts
 from curate.kernels.types import Vectors as Blocks
+from curate.plugins import divergence_descent
 from curate.plugins.batches import Pool, ScoreBatch, TargetRows
 from curate.plugins.causal_models import encode_examples
 from curate.plugins.embedders.lsa import Lsa
@@ -53,7 +54,6 @@ from curate.plugins.scorers.dsir import DSIR
 from curate.plugins.scorers.ngram_overlap import NgramOverlap
 from curate.plugins.scorers.target_classifier import TargetClassifier
 from curate.plugins.scorers.target_similarity import target_similarity
-from curate.plugins.selectors.targeted import gio
 from curate.plugins.selectors.targeted.cynical import Cynical
 from curate.plugins.selectors.targeted.gio import GIO
 from curate.plugins.selectors.targeted.less import task_influence
@@ -283,7 +283,7 @@ def cluster_once(vectors: Blocks, n_clusters: int, rng: np.random.Generator) -> 
     return _clusters(key, n_clusters)
 
 
-gio.spherical_kmeans = cluster_once
+divergence_descent.spherical_kmeans = cluster_once
 
 
 def as_target(x: Vectors, texts: Sequence[str] | None = None) -> TargetRows:

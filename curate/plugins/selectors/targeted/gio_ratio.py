@@ -9,9 +9,9 @@ import numpy as np
 from annotated_types import Ge
 
 from curate.plugins.batches import Pool, TargetRows, require
+from curate.plugins.divergence_descent import Descent, gains_of
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
-from curate.plugins.selectors.targeted.gio import Descent, gains_of
 
 
 @selector(
