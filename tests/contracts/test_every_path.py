@@ -54,6 +54,11 @@ def examples(path):
     return path
 
 
+def skills(path):
+    Path(path).write_text('{"skills": ["t0", "t1"], "number 1": 0}\n{"skills": ["t0"]}\n')
+    return path
+
+
 def log(path):
     lines = [{"id": f"r{n:04d}", "epoch": e, "logits": [0.25] * 4} for n in range(60) for e in range(2)]
     Path(path).write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -192,6 +197,11 @@ CASES = {
             "target": {"files": examples("t.jsonl")},
         },
         "a.jsonl",
+    ),
+    ("scorer", "skill_graph", "graph"): (
+        "score",
+        lambda _: {"score": [{"use": "skill_graph", "column": "tags", "graph": skills("s.jsonl")}]},
+        "s.jsonl",
     ),
     ("scorer", "quality_classifier", "positive"): (
         "score",

@@ -37,6 +37,11 @@ class SkillGraph:
         matrix = sp.csr_matrix((ones, (rows, codes)), shape=(len(distinct), len(names)))[:, kept]
         return cls(tuple(str(name) for name in names[kept]), matrix)
 
+    def take(self, names: Sequence[str]) -> SkillGraph:
+        """Return the graph of some of its skills, in that order."""
+        number = {name: position for position, name in enumerate(self.names)}
+        return SkillGraph(tuple(names), self.memberships[:, [number[name] for name in names]])
+
     def adjacency(self, normalization: Normalization) -> sp.csr_matrix:
         """Return the number of rows with each skill (diagonal) and with each pair of skills, (v, v).
 

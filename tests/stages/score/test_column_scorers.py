@@ -62,5 +62,25 @@ def test_columns_that_are_missing_empty_or_no_lists(tmp_path):
         run(tmp_path, rows_of(9), column="nothing")
     with pytest.raises(CurateError, match=r"column 'note' has 'x', but must have lists of strings"):
         run(tmp_path, rows_of(9), column="note")
-    with pytest.raises(CurateError, match=r"has no skill of 1 rows; .*annotator skills"):
+    with pytest.raises(CurateError, match=r"has no skill that 1 rows of the pool have; .*annotator skills"):
         run(tmp_path, [{**row, "skills": [None]} for row in rows_of(9)])
+
+
+def test_the_graph_may_come_from_a_file(tmp_path):
+    graph = tmp_path / "graph.jsonl"
+    graph.write_text('{"skills": ["sums", "maps"]}\n\n{"skills": ["sums", "unknown to the pool"]}\n{"skills": []}\n')
+    rows = rows_of(30)
+    scores = run(tmp_path, rows, graph=str(graph))
+    by_topic = scores.with_columns(sums=pl.Series(["add two" in row["text"] for row in rows]))
+    means = dict(by_topic.group_by("sums").agg(pl.col("score_skill_graph").mean()).iter_rows())
+    assert means[True] > means[False]
+    graph.write_text('{"skills": ["rhymes"]}\n')
+    assert not scores["score_skill_graph"].equals(run(tmp_path, rows, graph=str(graph))["score_skill_graph"])
+
+
+@pytest.mark.parametrize("line", ["[1]", "{", '{"skill": []}', '{"skills": "sums"}', '{"skills": [1]}'])
+def test_a_graph_with_a_line_of_another_form(tmp_path, line):
+    (tmp_path / "graph.jsonl").write_text(f'{{"skills": ["sums"]}}\n{line}\n')
+    with pytest.raises(CurateError, match=r"graph\.jsonl:2") as error:
+        run(tmp_path, rows_of(9), graph=str(tmp_path / "graph.jsonl"))
+    assert '{"skills": ["solving linear equations"' in str(error.value)
