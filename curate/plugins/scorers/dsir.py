@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Le
 
 from curate.kernels.text.hashed_ngrams import count_ngrams, importance, log_ratio
-from curate.kernels.types import FittedState, Matrix
+from curate.kernels.types import Counts, FittedState, Matrix, freeze
 from curate.plugins.batches import ScoreBatch, TargetRows, require
 from curate.plugins.interfaces import OutputColumn, scorer
+
+
+@lru_cache(maxsize=2)
+def count_once(texts: tuple[str, ...], order: int, buckets: int) -> Counts:
+    """Return ``count_ngrams`` of the target, which a process counts once, not for each shard."""
+    return freeze(count_ngrams(texts, order, buckets))
 
 
 @scorer(
@@ -70,7 +77,7 @@ class DSIR:
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Matrix:  # noqa: ARG002 - nothing is drawn
         target: TargetRows = require(batch.target)
-        wanted = count_ngrams(require(target.texts), self.order, self.buckets)
+        wanted = count_once(require(target.texts), self.order, self.buckets)
         ratio = log_ratio(wanted, require(batch.summary)["counts"], self.smoothing)
         sums, counts = importance(require(batch.texts), ratio, self.order)
         return np.stack([sums, sums / np.maximum(counts, 1)], axis=1).astype(np.float32)

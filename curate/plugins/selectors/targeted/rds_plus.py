@@ -60,7 +60,7 @@ def take_turns(x: Matrix, queries: Matrix, tasks: Codes | None, budget: int) -> 
     prefix=True,
     equivariant=True,
     random=False,
-    cost="O(n m d + n m log n) for m target rows",
+    cost="O(n m d) for m target rows",
     guarantee="the rows most similar to each target row",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
