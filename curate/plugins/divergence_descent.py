@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
 from curate.errors import DataError
 from curate.kernels.clustering.lloyd import assign
@@ -35,10 +35,10 @@ class Descent:
     n_neighbors: Annotated[int, Ge(1)] = 5
     """k: number of the neighbor whose distance measures the density."""
 
-    steps: Annotated[int, Ge(1)] = 50
+    steps: Annotated[int, Ge(1), Le(10_000)] = 50
     """Number of gradient steps for each row or cluster; three times as many for the first."""
 
-    learning_rate: Annotated[float, Gt(0)] = 0.01
+    learning_rate: Annotated[float, Gt(0), Le(1)] = 0.01
     """Length of a step, in units of the length of the first vector divided by that of its gradient."""
 
     n_clusters: Annotated[int, Ge(2)] = 1_500

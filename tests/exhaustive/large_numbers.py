@@ -145,7 +145,7 @@ def write_pool() -> None:
             text = " ".join(words[(n * step + n) % 8] for step in range(4 + n % 9)) + f" {n}. Some more of it!"
             good.write(json.dumps({"text": f"{text} And a good one, of {n * 7} words."}) + "\n")
             row = {"id": f"r{n}", "text": text, "topic": f"t{n % 3}", "source": f"s{n % 2}", "stars": n % 5}
-            file.write(json.dumps(row | {"states": [n % 3, (n + 1) % 3]}) + "\n")
+            file.write(json.dumps(row | {"states": [n % 3, (n + 1) % 3], "skills": [f"s{n % 4}"]}) + "\n")
 
 
 def _judge(data: dict[str, Any], evaluated: bool) -> int:

@@ -68,7 +68,7 @@ class DSIR:
     buckets: Annotated[int, Ge(2), Le(1 << 24)] = 10_000
     """Number of buckets that n-grams are hashed into."""
 
-    smoothing: Annotated[float, Ge(0)] = 0.0
+    smoothing: Annotated[float, Ge(0), Le(1e9)] = 0.0
     """Number added to the count of each bucket; with 0, an n-gram that the target lacks lowers the weight a lot."""
 
     def summarize(self, batch: ScoreBatch) -> FittedState:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
+from curate.errors import PluginError
 from curate.kernels.influence.optimal_control import control_scores
 from curate.kernels.stats.hash_folds import assign_folds
 from curate.kernels.stats.hash_sampling import content_order, hash_vectors
@@ -20,6 +21,7 @@ from curate.plugins.trained_layers import Reference, TrainedLayers, mean_over_tr
 
 _LIMIT = 3.0
 _FOLDS = 5
+_DIVERGED = 1e30  # within the range of float32
 
 
 def standardize(values: Numbers) -> Numbers:
@@ -79,10 +81,10 @@ class PDS:
     for a proxy that is trained on the rest, so that five proxies are trained), or "pool" (all labeled rows). null:
     "target" with a section ``target``, else "held_out", or "pool" for a log."""
 
-    steps: Annotated[int, Ge(1)] = 100
+    steps: Annotated[int, Ge(1), Le(5_000)] = 100
     """Number of steps of gradient descent."""
 
-    learning_rate: Annotated[float, Gt(0)] = 1.0
+    learning_rate: Annotated[float, Gt(0), Le(1_000)] = 1.0
     """Learning rate of the descent."""
 
     sample_size: Annotated[int, Ge(2)] = 10_000
@@ -122,6 +124,10 @@ class PDS:
                 layer.shape[0],
                 steps=self.steps,
                 learning_rate=self.learning_rate,
+            )
+        if not (np.abs(result[require(sample)]) < _DIVERGED).all():
+            raise PluginError(
+                f"pds: the descent diverges with learning_rate {self.learning_rate:g}", hint="lower learning_rate"
             )
         return result / layers.runs
 

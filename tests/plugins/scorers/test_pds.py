@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from curate.errors import PluginError
 from curate.kernels.influence.optimal_control import control_scores
 from curate.kernels.linalg.cosines import normalize_rows
 from curate.plugins.batches import ScoreBatch, TargetRows
@@ -83,3 +84,9 @@ def test_a_pool_without_labels_has_no_scores():
     unlabeled = Dynamics.from_logits(np.full(200, -1, np.int32), np.zeros((1, 2, 200, 2)), batch.dynamics.model)
     result = score(ScoreBatch(dynamics=unlabeled, learner=batch.learner, embeddings=x, target=target))
     assert np.isnan(result.values).all()
+
+
+def test_a_descent_that_diverges_is_an_error():
+    x, labels, _, target = two_classes()
+    with pytest.raises(PluginError, match=r"diverges with learning_rate 1000; lower learning_rate"):
+        score(batch_of(labels, x, target, Logistic(epochs=2)), learning_rate=1_000.0, steps=500)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Gt
+from annotated_types import Ge
 
 from curate.kernels.stats.weighted_sampling import draw_rows
 from curate.plugins.batches import Pool
@@ -40,7 +40,7 @@ class GumbelTopK:
     (2023), DSIR, arXiv:2302.03169, section 3.
     """
 
-    temperature: Annotated[float, Gt(0)] = 1.0
+    temperature: Annotated[float, Ge(1e-12)] = 1.0
     """Difference of quality that makes a row e = 2.718 times as likely to be drawn."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Gt
+from annotated_types import Gt, Le
 
 from curate.errors import DataError
 from curate.kernels.text.ngram_ids import find_ngrams
@@ -71,7 +71,7 @@ class Cynical:
     Axelrod (2017), "Cynical Selection of Language Model Training Data", arXiv:1709.02279.
     """
 
-    smoothing: Annotated[float, Gt(0)] = 0.01
+    smoothing: Annotated[float, Gt(0), Le(1e6)] = 0.01
     """Number of times that the selection is assumed to have each word of the target in the beginning: with smaller
     values, the first rows are those with many different words."""
 

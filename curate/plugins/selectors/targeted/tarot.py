@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Gt
+from annotated_types import Gt, Le
 
 from curate.kernels.neighbors.transport_layers import WhitenedSpace, select_layers
 from curate.kernels.types import Rows, Vector
@@ -63,10 +63,10 @@ class Tarot:
     Feng et al. (2024), "TAROT: Targeted Data Selection via Optimal Transport", arXiv:2412.00420.
     """
 
-    ridge: Annotated[float, Gt(0)] = 1e-5
+    ridge: Annotated[float, Gt(0), Le(1_000)] = 1e-5
     """Number added to the variance in each direction, so that directions with none can be whitened."""
 
-    regularization: Annotated[float, Gt(0)] = 0.01
+    regularization: Annotated[float, Gt(0), Le(100)] = 0.01
     """Entropic regularization ε of the transport problem, in the unit of the distance, which is at most 2."""
 
     last_layer: Literal["nearest", "farthest"] = "nearest"

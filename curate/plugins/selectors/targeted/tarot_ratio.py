@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
 from curate.errors import DataError
 from curate.kernels.neighbors.transport_layers import WhitenedSpace, select_by_folds
@@ -53,10 +53,10 @@ class TarotRatio:
     max_neighbors: Annotated[int, Ge(1)] = 2_000
     """Largest number of rows that a target row selects."""
 
-    ridge: Annotated[float, Gt(0)] = 1e-5
+    ridge: Annotated[float, Gt(0), Le(1_000)] = 1e-5
     """Number added to the variance in each direction, so that directions with none can be whitened."""
 
-    regularization: Annotated[float, Gt(0)] = 0.01
+    regularization: Annotated[float, Gt(0), Le(100)] = 0.01
     """Entropic regularization ε of the transport problems, in the unit of the distance, which is at most 2."""
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
