@@ -157,10 +157,10 @@ def test_a_regression_finds_linear_ratings_and_nothing_in_noise():
 
 
 def test_the_regression_with_more_dimensions_than_rows_equals_the_usual_form():
-    from curate.kernels.stats.surrogate import _solve
+    from curate.kernels.stats.surrogate import fit_ridge
 
     x, y = unit(20, 30), np.random.default_rng(2).normal(size=20)
-    both = [_solve(np.vstack([x] * copies), np.tile(y, copies), 0.5 * copies) for copies in (1, 2)]
+    both = [fit_ridge(np.vstack([x] * copies), np.tile(y, copies), 0.5 * copies) for copies in (1, 2)]
     np.testing.assert_allclose(both[0].predict(x), both[1].predict(x), atol=1e-5)
 
 

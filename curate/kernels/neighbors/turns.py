@@ -53,7 +53,7 @@ def find_turns(
     --------
     >>> x = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8], [0, 1]], np.float32)
     >>> find_turns(x, x[[0, 1]], None, 4)[0].tolist()
-    [0, 1, 4, 6]
+    [0, 1, 3, 6]
     """
     turns = len(queries) if tasks is None else len(np.unique(tasks))
     depth = min(len(x), _DEPTH * -(-budget // turns))
