@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curate.kernels.parallel import block_slices, map_blocks
+from curate.kernels.parallel import block_slices, map_blocks, one_blas_thread
 from curate.kernels.types import Matrix, Numbers
 
 _CELLS = 1 << 17  # of a block: its temporary arrays fit the cache
@@ -66,6 +66,11 @@ def sinkhorn(cost: Numbers | Matrix, regularization: float, *, tolerance: float,
     >>> result.converged, round(float(result.f.mean() + result.g.mean()), 3)
     (True, 0.007)
     """
+    with one_blas_thread():  # entered once, not for each product
+        return _iterate(cost, regularization, tolerance, max_iterations)
+
+
+def _iterate(cost: Numbers | Matrix, regularization: float, tolerance: float, max_iterations: int) -> Potentials:
     n, m = cost.shape
     f, g = np.zeros(n), np.zeros(m)
     epsilon = float(cost.max(initial=0)) / 2
