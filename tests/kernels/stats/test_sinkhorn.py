@@ -95,8 +95,8 @@ def test_many_rows_and_threads(monkeypatch):
 def test_the_oracle():
     ot = pytest.importorskip("ot")
     cost = cost_of(20, 30, 6)
-    result = sinkhorn(cost, 0.01, tolerance=1e-10, max_iterations=100_000)
-    plan = np.exp((result.f[:, None] + result.g - cost) / 0.01) / cost.size
+    result = sinkhorn(cost, 0.05, tolerance=1e-10, max_iterations=100_000)
+    plan = np.exp((result.f[:, None] + result.g - cost) / 0.05) / cost.size
     weights = np.full(20, 1 / 20), np.full(30, 1 / 30)
-    expected = ot.sinkhorn(*weights, cost, 0.01, method="sinkhorn_log", stopThr=1e-12, numItermax=100_000)
+    expected = ot.sinkhorn(*weights, cost, 0.05, method="sinkhorn_log", stopThr=1e-11, numItermax=20_000)
     np.testing.assert_allclose(plan, expected, atol=1e-8)
