@@ -5,9 +5,9 @@ Every run writes the same file.
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,4 +66,9 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "chats.jsonl")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "target", nargs="?", type=Path, default=HERE / "chats.jsonl", help="where to write (default: %(default)s)"
+    )
+    target = parser.parse_args().target
+    main(target)

@@ -6,6 +6,7 @@ bottom.
 
 from __future__ import annotations
 
+import argparse
 import ast
 import json
 import sys
@@ -75,7 +76,11 @@ def collect(out: Path, root: Path) -> int:
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "docstrings.jsonl"
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "target", nargs="?", type=Path, default=HERE / "docstrings.jsonl", help="where to write (default: %(default)s)"
+    )
+    target = parser.parse_args().target
     stdlib = Path(sysconfig.get_path("stdlib"))
     number = collect(target, stdlib)
     print(f"{number} docstrings from {stdlib} in {target}", file=sys.stderr)

@@ -5,11 +5,11 @@ Every text is composed of the words in topics.yaml and the sentences in grammar.
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
 import random
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -346,4 +346,7 @@ def generate(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    generate(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("target", nargs="?", type=Path, default=HERE, help="where to write (default: %(default)s)")
+    target = parser.parse_args().target
+    generate(target)

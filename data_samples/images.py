@@ -7,6 +7,7 @@ corrupt one. The column ``kind`` says what was planted. It needs Pillow: ``pip i
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import sys
@@ -70,4 +71,9 @@ def main(folder: Path, drawings: int = 320) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "images")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "target", nargs="?", type=Path, default=HERE / "images", help="where to write (default: %(default)s)"
+    )
+    target = parser.parse_args().target
+    main(target)

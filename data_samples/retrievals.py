@@ -8,6 +8,7 @@ query, and useless (0) if not, as are rows with a wrong label, junk and other la
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -60,4 +61,9 @@ def _unit(x: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "retrievals.jsonl")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "target", nargs="?", type=Path, default=HERE / "retrievals.jsonl", help="where to write (default: %(default)s)"
+    )
+    target = parser.parse_args().target
+    main(target)

@@ -6,6 +6,7 @@ of every row after each of ten epochs of a linear classifier on hashed words.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -44,4 +45,13 @@ def main(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "training_log.parquet")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "target",
+        nargs="?",
+        type=Path,
+        default=HERE / "training_log.parquet",
+        help="where to write (default: %(default)s)",
+    )
+    target = parser.parse_args().target
+    main(target)

@@ -6,6 +6,7 @@ are those of the ``lsa`` embedder with 64 dimensions.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -40,4 +41,13 @@ def main(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "with_embeddings.parquet")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "target",
+        nargs="?",
+        type=Path,
+        default=HERE / "with_embeddings.parquet",
+        help="where to write (default: %(default)s)",
+    )
+    target = parser.parse_args().target
+    main(target)
