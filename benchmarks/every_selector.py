@@ -83,7 +83,8 @@ def texts(n: int) -> Texts:
 def target_rows() -> TargetRows:
     """Return 100 rows of five tasks, from the clusters of the pool."""
     number = np.arange(100, dtype=np.int32)
-    return TargetRows(mixture(100), np.full(100, -1, np.int32), number % 5)
+    words = tuple(text for block in texts(100).blocks() for text in block)
+    return TargetRows(mixture(100), np.full(100, -1, np.int32), number % 5, words)
 
 
 def pool_for(name: str, n: int) -> tuple[Any, Pool]:
