@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import heapq
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from curate.kernels.ragged import concatenate_ranges
 from curate.kernels.types import Counts, Numbers, Positions, Rows
+
+_FIRST, _GROWTH = 64, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +58,11 @@ def select_by_cross_entropy(texts: WordCounts, target: Numbers, budget: int, smo
         ln(1 + w_x / w) − Σ q_v ln(1 + c_xv / c_v),
 
     a penalty for the length minus a gain from the words of the target. A gain computed earlier is an upper bound of the
-    current one, because counts only grow, and texts of the same length have the same penalty. So there is a queue for
-    each length, and only the best text of all queues is computed again. The result is that of computing all of them.
+    current one, because counts only grow. So only the texts of the largest bounds are computed again, more of them
+    until the best one is above the bounds of the others. The result is that of computing all of them.
 
-    Cost: O(v_x) for each text that is computed, typically a few for each one selected, plus the number of distinct
-    lengths for each step; 24 bytes of memory for each distinct word of a text that the target has.
+    Cost: O(n) for each step, and the words of the texts that are computed, typically a few dozen, but all if most texts
+    are equally good; 24 bytes of memory for each distinct word of a text that the target has.
 
     References
     ----------
@@ -75,34 +78,46 @@ def select_by_cross_entropy(texts: WordCounts, target: Numbers, budget: int, smo
     counts = np.full(len(target), float(smoothing))
     total = counts.sum()
 
-    def gain(row: int) -> float:
-        entries = slice(texts.starts[row], texts.starts[row + 1])
+    def gains_of(rows: Rows) -> Numbers:
+        sizes = np.diff(texts.starts)[rows]
+        entries = concatenate_ranges(texts.starts[rows], sizes)
         words = texts.words[entries]
-        return float(target[words] @ np.log1p(texts.counts[entries] / counts[words]))
+        values = target[words] * np.log1p(texts.counts[entries] / counts[words])
+        return np.asarray(np.bincount(np.repeat(np.arange(len(rows)), sizes), values, len(rows)), np.float64)
 
-    lengths, queue_of = np.unique(texts.lengths, return_inverse=True)
-    queues: list[list[tuple[float, int, int]]] = [[] for _ in lengths]
-    for row, queue in enumerate(queue_of.tolist()):
-        queues[queue].append((-gain(row), row, 0))
-    best = np.empty(len(lengths))
-    for number, queue in enumerate(queues):
-        heapq.heapify(queue)
-        best[number] = -queue[0][0]
+    lengths, length_of = np.unique(texts.lengths, return_inverse=True)
+    by_length = np.argsort(texts.lengths, kind="stable")  # ties go to the shortest, and then to the first
+    rank = np.empty(len(by_length), np.intp)
+    rank[by_length] = np.arange(len(by_length))
+    bounds = gains_of(np.arange(len(texts.lengths)))
     rows, gains = np.empty(budget, np.intp), np.empty(budget)
     for step in range(budget):
-        penalty = np.log1p(lengths / total)
-        while True:
-            number = int(np.argmax(best - penalty))
-            queue = queues[number]
-            _, row, computed = queue[0]
-            if computed == step:
-                break
-            heapq.heapreplace(queue, (-gain(row), row, step))
-            best[number] = -queue[0][0]
-        rows[step], gains[step] = row, best[number] - penalty[number]
-        heapq.heappop(queue)
-        best[number] = -queue[0][0] if queue else -np.inf
+        row, gains[step] = _find_best(bounds, np.log1p(lengths / total)[length_of], gains_of, rank)
+        rows[step], bounds[row] = row, -np.inf
         entries = slice(texts.starts[row], texts.starts[row + 1])
         counts[texts.words[entries]] += texts.counts[entries]
         total += texts.lengths[row]
     return rows, gains
+
+
+def _find_best(
+    bounds: Numbers, penalties: Numbers, gains_of: Callable[[Rows], Numbers], rank: Rows
+) -> tuple[int, float]:
+    """Return the text with the largest gain minus penalty, and the difference; computed gains replace their bounds."""
+    size = _FIRST
+    while True:
+        values = bounds - penalties
+        if size < len(values):
+            best = np.argpartition(-values, size)[: size + 1]
+            best = best[np.argsort(-values[best], kind="stable")]
+            rest, best = values[best[size]], best[:size]
+        else:
+            rest, best = -np.inf, np.arange(len(values))
+        best = best[bounds[best] > -np.inf]  # texts that are not selected yet
+        bounds[best] = gains_of(best)
+        exact = bounds[best] - penalties[best]
+        largest = exact.max(initial=-np.inf)
+        if largest > rest:
+            ties = best[exact == largest]
+            return int(ties[np.argmin(rank[ties])]), float(largest)
+        size *= _GROWTH

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.kernels.text import unigram_selection
 from curate.kernels.text.unigram_selection import WordCounts, select_by_cross_entropy
 
 
@@ -62,3 +63,18 @@ def test_a_smaller_budget_is_a_prefix():
     every, _ = select_by_cross_entropy(counts, np.full(9, 1 / 9), 50, 0.01)
     assert select_by_cross_entropy(counts, np.full(9, 1 / 9), 20, 0.01)[0].tolist() == every[:20].tolist()
     assert len(select_by_cross_entropy(counts, np.full(9, 1 / 9), 0, 0.01)[0]) == 0
+
+
+def test_the_number_of_texts_computed_at_once_does_not_matter(monkeypatch):
+    rng = np.random.default_rng(4)
+    kinds = rng.poisson(0.6, (12, 6))
+    table = kinds[rng.integers(0, 12, 300)]  # many equal texts
+    counts = as_counts(table, np.zeros(300, np.int64))
+    results = []
+    for first, growth in ((64, 16), (1, 2), (1_000, 2)):
+        monkeypatch.setattr(unigram_selection, "_FIRST", first)
+        monkeypatch.setattr(unigram_selection, "_GROWTH", growth)
+        rows, gains = select_by_cross_entropy(counts, np.full(6, 1 / 6), 300, 0.01)
+        results.append((rows.tolist(), gains.tolist()))
+    assert results[0] == results[1] == results[2]
+    assert sorted(results[0][0]) == list(range(300))

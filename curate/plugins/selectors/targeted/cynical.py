@@ -43,7 +43,7 @@ def _count_block(texts: Sequence[str], vocabulary: Hashes) -> tuple[Counts, ...]
     reads={"text", "target"},
     prefix=True,
     random=False,
-    cost="O(characters + k words) with lazy evaluation",
+    cost="O(characters + n k) with lazy evaluation",
     guarantee="the same rows as without lazy evaluation",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
